@@ -1,0 +1,48 @@
+"""Running a list of kernel calls: one parallel region for all of them.
+
+A program is a table with one row a call: entry address, address of the packed arguments, number of tasks. Every
+thread walks the same rows. In a row the threads take task numbers from an atomic counter, and a row is over when
+the count of *finished tasks* (not of arrived threads) reaches its number of tasks. So one thread alone also
+completes the program: nothing deadlocks if the threading layer runs fewer threads than asked, or one after the
+other. Which thread runs a task is not fixed; what a task writes is.
+"""
+
+from numba import prange, types
+
+from nbcnn.kernels.cpu import jit, simd
+
+ROW = 3  # words a row: entry, block, tasks
+SPINS = 2000  # about 50 us of spinning before the first yield
+
+
+def run(rows, counters, first, last, threads, give_way):
+    """Run rows first..last-1. `rows`, `counters`: addresses of int64 tables; two counters a row, zeroed here.
+
+    `give_way` is the address of a C function that yields the processor.
+    """
+    for row in range(first, last):
+        simd.store_int(counters + types.uintp(16 * row), 0)
+        simd.store_int(counters + types.uintp(16 * row + 8), 0)
+    for thread in prange(threads):
+        for row in range(first, last):
+            entry = rows + types.uintp(24 * row)
+            taken, done = counters + types.uintp(16 * row), counters + types.uintp(16 * row + 8)
+            tasks = simd.load_int(entry + types.uintp(16))
+            while True:
+                task = simd.atomic_add(taken, 1)
+                if task >= tasks:
+                    break
+                simd.call_entry(simd.load_int(entry), simd.load_int(entry + types.uintp(8)), task, thread)
+                simd.atomic_add(done, 1)
+            spins = 0
+            while simd.atomic_load(done) < tasks:
+                spins += 1
+                if spins > SPINS:
+                    simd.call_void(give_way)
+
+
+RUN_TYPES = (types.uintp, types.uintp, types.intp, types.intp, types.intp, types.uintp)
+
+
+def compiled_run():
+    return jit.compile_function(run, RUN_TYPES, parallel=True, _nrt=False)

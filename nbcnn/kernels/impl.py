@@ -1,0 +1,69 @@
+"""Implementations of operations: the record, and how one is chosen.
+
+`kernels/<device>/lists.py` holds an ordered tuple of `Impl` per operation, special before general. The first
+whose `accepts` returns None is taken; the reasons of the others are kept for printing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+
+class Scratch(NamedTuple):
+    """Memory that an implementation needs beside inputs and outputs.
+
+    `constant`: filled by calls that depend on weights only (`Call.weights_only`), so in inference it is kept
+    between runs and refilled only when weights change.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    constant: bool = False
+
+
+def no_scratch(spec: Any, dtype: str, caps: Any) -> dict[str, Scratch]:
+    return {}
+
+
+class Impl(NamedTuple):
+    """One way of computing an operation on one device.
+
+    name: unique within (device, op); appears in plans, benchmarks and test ids.
+    accepts: (spec, dtype, caps) -> None, or the reason for refusing as a short string.
+    bind: (spec, caps, inputs, outputs, scratch) -> list of calls over these arrays.
+    scratch: (spec, dtype, caps) -> {name: Scratch}; planned, never allocated inside.
+    inplace: pairs (output index, input index) that may share memory when the input is not read later.
+    rtol: how many times the op's tolerance the result may be off; stated by algorithms that trade accuracy.
+    """
+
+    name: str
+    accepts: Callable[[Any, str, Any], str | None]
+    bind: Callable[[Any, Any, Sequence, Sequence, dict], list]
+    scratch: Callable[[Any, str, Any], dict[str, Scratch]] = no_scratch
+    inplace: tuple[tuple[int, int], ...] = ()
+    rtol: float = 1.0
+
+
+class Choice(NamedTuple):
+    impl: Impl
+    refused: tuple[tuple[str, str], ...]  # (implementation, reason), in list order
+
+
+def always(spec: Any, dtype: str, caps: Any) -> None:
+    """`accepts` of an implementation that takes everything."""
+
+
+def choose(
+    impls: Iterable[Impl], spec: Any, dtype: str, caps: Any, forced: str | None = None
+) -> Choice | None:
+    """The first accepting implementation, or None. `forced` restricts the list to one name where it accepts."""
+    refused = []
+    candidates = tuple(impls)
+    if forced is not None:
+        preferred = [i for i in candidates if i.name == forced]
+        candidates = (*preferred, *(i for i in candidates if i.name != forced))
+    for impl in candidates:
+        reason = impl.accepts(spec, dtype, caps)
+        if reason is None:
+            return Choice(impl, tuple(refused))
+        refused.append((impl.name, reason))
+    return None

@@ -1,0 +1,52 @@
+"""Geometry of convolutions and matrix products: the specs that kernels receive."""
+
+from typing import NamedTuple
+
+# Activations that kernels can apply in their tail; ids are part of specs. All differentiate through their output.
+LINEAR, RELU, SIGMOID, TANH = 0, 1, 2, 3
+TAIL_ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+
+
+class Conv2DSpec(NamedTuple):
+    """y[n,i,j,f] = act(b[f] + sum_{u,v,c} x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c,f]), per group.
+
+    Rows and columns outside the input are zeros; padding after the input follows from `oh`, `ow`. Filter f belongs
+    to group f // (f_total / groups), which reads the channels of the same group.
+    """
+
+    n: int
+    h: int
+    w: int
+    c: int  # input (n, h, w, c)
+    f: int
+    kh: int
+    kw: int
+    groups: int  # kernel (kh, kw, c // groups, f)
+    oh: int
+    ow: int  # output (n, oh, ow, f)
+    sh: int
+    sw: int
+    dilh: int
+    dilw: int
+    pt: int
+    pl: int  # zero rows above and zero columns left of the input; negative crops
+    bias: int = 0  # forward: third input b (f,). Weight gradient: second output db (f,)
+    act: int = 0  # forward: one of TAIL_ACTIVATIONS
+
+
+class MatmulSpec(NamedTuple):
+    """y[b,i,j] = act(bias[j] + sum_l x[b,i,l] * w[b,l,j]); `tx`, `tw`: that operand is stored transposed.
+
+    `batch` matrices; `xb`, `wb` are 1 where that operand has its own matrix per batch entry and 0 where one is shared.
+    """
+
+    m: int
+    n: int
+    k: int
+    tx: int = 0  # x is stored (k, m)
+    tw: int = 0  # w is stored (n, k)
+    batch: int = 1
+    xb: int = 1
+    wb: int = 1
+    bias: int = 0
+    act: int = 0
