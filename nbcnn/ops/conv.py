@@ -1,0 +1,150 @@
+"""2-D convolution (cross-correlation, as in every framework) over NHWC arrays with HWIO kernels."""
+
+import dataclasses
+from typing import Any
+
+from nbcnn.ops.conv_spec import Conv2DSpec
+from nbcnn.ops.op import Op, apply
+from nbcnn.ops.tensor import Node, Tensor, TensorSpec
+
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
+
+
+def window_output(
+    size: int, window: int, stride: int, padding: str | tuple[int, int], dilation: int = 1
+) -> tuple[int, int, int]:
+    """(output size, padding before, padding after) of a window sliding over `size` elements.
+
+    'valid': no padding. 'same': output ceil(size / stride), the odd pixel of padding goes after. Or explicit
+    (before, after). Raises ValueError where the window is larger than the padded input.
+    """
+    reach = (window - 1) * dilation + 1
+    if padding == "same":
+        output = -(-size // stride)
+        total = max((output - 1) * stride + reach - size, 0)
+        return output, total // 2, total - total // 2
+    before, after = (0, 0) if padding == "valid" else padding  # type: ignore[misc]
+    padded = size + before + after  # type: ignore[operator]
+    if reach > padded:
+        extra = f" (dilated by {dilation})" if dilation > 1 else ""
+        raise ValueError(f"window of {window}{extra} is larger than its padded input of {padded}")
+    return (padded - reach) // stride + 1, before, after  # type: ignore[return-value]
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv2DOp(Op):
+    """Attributes that forward and both gradients share."""
+
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    algorithm: str | None = None  # preferred implementation, or None for the list's choice
+    bias: bool = False
+    act: int = 0
+
+    def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
+        if len(x) != 4 or len(w) != 4:
+            raise ValueError(f"{self.name}: expected input (n, h, w, c) and kernel (kh, kw, c, f), got {x} and {w}")
+        n, h, wd, c = x
+        kh, kw, cg, f = w
+        if cg * self.groups != c:
+            raise ValueError(
+                f"{self.name}: kernel {w} expects {cg * self.groups} input channels "
+                f"({self.groups} groups of {cg}), got an input of shape {x} with {c}"
+            )
+        if f % self.groups:
+            raise ValueError(f"{self.name}: {f} filters cannot be split into {self.groups} groups")
+        pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
+        try:
+            oh, pt, _ = window_output(h, kh, self.strides[0], pads[0], self.dilation[0])
+            ow, pl, _ = window_output(wd, kw, self.strides[1], pads[1], self.dilation[1])
+        except ValueError as error:
+            raise ValueError(f"{self.name}: kernel ({kh}, {kw}) on input {x}: {error}") from None
+        return Conv2DSpec(
+            n, h, wd, c, f, kh, kw, self.groups, oh, ow, *self.strides, *self.dilation, pt, pl,
+            int(self.bias), self.act,
+        )  # fmt: skip
+
+    def multiply_adds(self, s: Conv2DSpec) -> int:
+        return 2 * s.n * s.oh * s.ow * s.f * s.kh * s.kw * (s.c // s.groups)
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv2D(Conv2DOp):
+    """y = act(x * w + b). Inputs x, w and, where `bias`, b."""
+
+    name = "conv2d"
+
+    def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec]:
+        s = self.geometry(x.shape, w.shape)
+        return (TensorSpec((s.n, s.oh, s.ow, s.f), x.dtype),)
+
+    def spec(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> Conv2DSpec:
+        return self.geometry(x.shape, w.shape)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        x, w = node.inputs
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        dx = apply(Conv2DInputGradient(**shared, shape=x.spec.shape), dys[0], w)
+        dw = apply(Conv2DKernelGradient(**shared, shape=w.spec.shape), x, dys[0])
+        return [dx, dw]
+
+    def flops(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> int:
+        return self.multiply_adds(self.geometry(x.shape, w.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv2DInputGradient(Conv2DOp):
+    """dx from dy and w."""
+
+    name = "conv2d_dx"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, dy: TensorSpec, w: TensorSpec) -> tuple[TensorSpec]:
+        return (TensorSpec(self.shape, dy.dtype),)
+
+    def spec(self, dy: TensorSpec, w: TensorSpec) -> Conv2DSpec:
+        return self.geometry(self.shape, w.shape)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        """Both gradients of a transposed convolution: it is the adjoint of the forward one."""
+        dy, w = node.inputs
+        (g,) = dys
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Conv2DOp)}
+        ddy = apply(Conv2D(**shared), g, w)
+        dw = apply(Conv2DKernelGradient(**shared, shape=w.spec.shape), g, dy)
+        return [ddy, dw]
+
+    def flops(self, dy: TensorSpec, w: TensorSpec) -> int:
+        return self.multiply_adds(self.geometry(self.shape, w.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv2DKernelGradient(Conv2DOp):
+    """dw from x and dy and, where `bias`, db = the sum of dy over pixels."""
+
+    name = "conv2d_dw"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, x: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
+        dw = TensorSpec(self.shape, x.dtype)
+        return (dw, TensorSpec((self.shape[3],), x.dtype)) if self.bias else (dw,)
+
+    def spec(self, x: TensorSpec, dy: TensorSpec) -> Conv2DSpec:
+        return self.geometry(x.shape, self.shape)
+
+    def flops(self, x: TensorSpec, dy: TensorSpec) -> int:
+        return self.multiply_adds(self.geometry(x.shape, self.shape))
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    strides: tuple[int, int] = (1, 1),
+    padding: Padding = "valid",
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    algorithm: str | None = None,
+) -> Any:
+    return apply(Conv2D(strides, padding, dilation, groups, algorithm), x, w)

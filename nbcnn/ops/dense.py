@@ -1,0 +1,91 @@
+"""Matrix products."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from nbcnn.ops.conv_spec import MatmulSpec
+from nbcnn.ops.elementwise import _reduced_to
+from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
+from nbcnn.ops.shape import reshape, squeeze
+from nbcnn.ops.tensor import Node, Tensor, TensorSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Matmul(Op):
+    """y = act(x @ w + b) for stacks of matrices; `tx`, `tw` transpose an operand's last two axes first.
+
+    Leading axes must be equal, or absent on one side (that matrix is shared). x of more than two axes against one
+    shared untransposed w is a single product over all rows. Inputs x, w and, where `bias`, b.
+    """
+
+    name = "matmul"
+    tx: bool = False
+    tw: bool = False
+    bias: bool = False
+    act: int = 0
+
+    def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec]:
+        m, k = self._oriented(x.shape, self.tx)
+        k2, n = self._oriented(w.shape, self.tw)
+        lead = x.shape[:-2] or w.shape[:-2]
+        if k != k2 or (x.shape[:-2] and w.shape[:-2] and x.shape[:-2] != w.shape[:-2]):
+            raise ValueError(f"matmul: shapes {x.shape} and {w.shape} do not fit: {k} columns against {k2} rows")
+        return (TensorSpec((*lead, m, n), result_dtype(x.dtype, w.dtype)),)
+
+    @staticmethod
+    def _oriented(shape: tuple[int, ...], transposed: bool) -> tuple[int, int]:
+        rows, columns = shape[-2:]
+        return (columns, rows) if transposed else (rows, columns)
+
+    def spec(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> MatmulSpec:
+        m, k = self._oriented(x.shape, self.tx)
+        n = self._oriented(w.shape, self.tw)[1]
+        lead_x, lead_w = (int(np.prod(s.shape[:-2], dtype=np.int64)) for s in (x, w))
+        xb, wb = int(len(x.shape) > 2), int(len(w.shape) > 2)
+        batch = max(lead_x, lead_w) if (xb or wb) else 1
+        if lead_x == 0 or lead_w == 0:
+            batch = 0
+        if xb and not wb and not self.tx:
+            m, batch, xb = m * batch, 1, 0  # one tall matrix
+        return MatmulSpec(m, n, k, int(self.tx), int(self.tw), batch, xb, wb, int(self.bias), self.act)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        x, w = node.inputs
+        (dy,) = dys
+        if len(x.shape) > 2 and len(w.shape) == 2 and not self.tx:
+            rows = apply_matmul_rows(self, x, w, dy)
+            return rows
+        dx = _product(w, dy, self.tw, True) if self.tx else _product(dy, w, False, not self.tw)
+        dw = _product(dy, x, True, self.tx) if self.tw else _product(x, dy, not self.tx, False)
+        return [_reduced_to(dx, x), _reduced_to(dw, w)]
+
+    def flops(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> int:
+        s = self.spec(x, w)
+        return 2 * s.batch * s.m * s.n * s.k
+
+
+def apply_matmul_rows(op: Matmul, x: Tensor, w: Tensor, dy: Tensor) -> list[Tensor]:
+    """Gradients of (..., k) @ (k, n) through its flat form (rows, k) @ (k, n)."""
+    flat_x = reshape(x, (-1, x.shape[-1]))
+    flat_dy = reshape(dy, (-1, dy.shape[-1]))
+    dx = reshape(_product(flat_dy, w, False, not op.tw), x.shape)
+    dw = _product(flat_dy, flat_x, True, False) if op.tw else _product(flat_x, flat_dy, True, False)
+    return [dx, dw]
+
+
+def _product(a: Tensor, b: Tensor, ta: bool, tb: bool) -> Tensor:
+    return apply(Matmul(ta, tb), a, b)
+
+
+def matmul(x: Any, w: Any) -> Any:
+    """NumPy's matmul: vectors are promoted, leading axes must be equal or absent on one side."""
+    a, b = as_tensor(x), as_tensor(w)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}")
+    left, right = a.ndim == 1, b.ndim == 1
+    y = apply(Matmul(), reshape(x, (1, *a.shape)) if left else x, reshape(w, (*b.shape, 1)) if right else w)
+    if right:
+        y = squeeze(y, -1)
+    return squeeze(y, -1 if right else -2) if left else y

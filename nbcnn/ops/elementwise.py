@@ -1,0 +1,330 @@
+"""Elementwise operations with broadcasting, and their derivatives.
+
+One op per arity; `function` names a scalar formula in `kernels/scalar.py`, which both devices compile.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbcnn.ops.op import Op, apply, result_dtype
+from nbcnn.ops.tensor import Node, Tensor, TensorSpec
+
+MAX_RANK = 6
+
+
+class FlatSpec(NamedTuple):
+    """A loop over n contiguous elements."""
+
+    n: int
+
+
+class BroadcastSpec(NamedTuple):
+    """y[i0..i5] = f(a[sum i_k * a_k], b[sum i_k * b_k]); y is contiguous with sizes d0..d5, last fastest.
+
+    Axes are merged where possible and leading sizes are 1; a stride of 0 repeats the operand.
+    """
+
+    n: int
+    d0: int
+    d1: int
+    d2: int
+    d3: int
+    d4: int
+    d5: int
+    a0: int
+    a1: int
+    a2: int
+    a3: int
+    a4: int
+    a5: int
+    b0: int
+    b1: int
+    b2: int
+    b3: int
+    b4: int
+    b5: int
+
+
+COMPARISONS = {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_or"}
+PREDICATES = {"isnan", "isinf", "isfinite", "logical_not"}
+# Functions of integers that stay integers; the others give floats.
+INTEGER_UNARY = {"negative", "abs", "sign", "square", "relu", "identity"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Unary(Op):
+    """y[i] = f(x[i])."""
+
+    name = "unary"
+    function: str
+    alpha: float = 0.0  # parameter of functions that have one (leaky_relu, elu, ...)
+    beta: float = 0.0
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        if self.function in PREDICATES:
+            return (TensorSpec(x.shape, "bool"),)
+        integral = np.dtype(x.dtype).kind != "f" and self.function not in INTEGER_UNARY
+        return (TensorSpec(x.shape, "float32" if integral else x.dtype),)
+
+    def spec(self, x: TensorSpec) -> FlatSpec:
+        return FlatSpec(x.size)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (dy,) = dys
+        if self.function not in DERIVATIVES:
+            return [None]
+        return [DERIVATIVES[self.function](node.inputs[0], node.outputs[0], dy, self)]
+
+    def flops(self, x: TensorSpec) -> int:
+        return x.size
+
+
+@dataclasses.dataclass(frozen=True)
+class UnaryGradient(Op):
+    """dx[i] = dy[i] * f'(v[i]), where v is x, or y for functions that differentiate through their output."""
+
+    name = "unary_dx"
+    function: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+    def infer(self, v: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec]:
+        return (dy,)
+
+    def spec(self, v: TensorSpec, dy: TensorSpec) -> FlatSpec:
+        return FlatSpec(dy.size)
+
+    def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
+        return 2 * dy.size
+
+
+def _through_output(x: Tensor, y: Tensor, dy: Tensor, op: Unary) -> Tensor:
+    return apply(UnaryGradient(op.function, op.alpha, op.beta), y, dy)
+
+
+def _through_input(x: Tensor, y: Tensor, dy: Tensor, op: Unary) -> Tensor:
+    return apply(UnaryGradient(op.function, op.alpha, op.beta), x, dy)
+
+
+# How each function differentiates. Those through the output let the input's memory go.
+DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
+    "identity": lambda x, y, dy, op: dy,
+    "negative": lambda x, y, dy, op: apply(Unary("negative"), dy),
+    **{f: _through_output for f in ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal")},
+    **{
+        f: _through_input
+        for f in (
+            "abs square log log1p expm1 sin cos softplus softsign silu gelu gelu_tanh erf elu selu "
+            "leaky_relu relu6 hard_sigmoid hard_silu mish clip"
+        ).split()
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Binary(Op):
+    """y = f(a, b) with NumPy's broadcasting."""
+
+    name = "binary"
+    function: str
+
+    def infer(self, a: TensorSpec, b: TensorSpec) -> tuple[TensorSpec]:
+        try:
+            shape = np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            raise ValueError(f"{self.function}: shapes {a.shape} and {b.shape} do not broadcast") from None
+        if len(shape) > MAX_RANK:
+            raise ValueError(f"{self.function}: at most {MAX_RANK} axes, got shapes {a.shape} and {b.shape}")
+        if self.function in COMPARISONS:
+            return (TensorSpec(shape, "bool"),)
+        dtype = result_dtype(a.dtype, b.dtype)
+        if self.function == "divide" and np.dtype(dtype).kind != "f":
+            dtype = "float32"
+        return (TensorSpec(shape, dtype),)
+
+    def spec(self, a: TensorSpec, b: TensorSpec) -> FlatSpec | BroadcastSpec:
+        if a.shape == b.shape:
+            return FlatSpec(a.size)
+        return broadcast_spec(a.shape, b.shape)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (dy,) = dys
+        a, b = node.inputs
+        if self.function not in BINARY_DERIVATIVES:
+            return [None, None]
+        da, db = BINARY_DERIVATIVES[self.function](a, b, node.outputs[0], dy)
+        return [_reduced_to(da, a), _reduced_to(db, b)]
+
+    def flops(self, a: TensorSpec, b: TensorSpec) -> int:
+        return int(np.prod(np.broadcast_shapes(a.shape, b.shape), dtype=np.int64))
+
+
+def binary(function: str, a: Any, b: Any) -> Any:
+    return apply(Binary(function), a, b)
+
+
+def unary(function: str, x: Any, alpha: float = 0.0, beta: float = 0.0) -> Any:
+    return apply(Unary(function, float(alpha), float(beta)), x)
+
+
+def _masked(condition: Tensor, dy: Tensor) -> Tensor:
+    return apply(Where(), condition, dy, 0.0)
+
+
+BINARY_DERIVATIVES: dict[str, Callable] = {
+    "add": lambda a, b, y, dy: (dy, dy),
+    "subtract": lambda a, b, y, dy: (dy, unary("negative", dy)),
+    "multiply": lambda a, b, y, dy: (binary("multiply", dy, b), binary("multiply", dy, a)),
+    "divide": lambda a, b, y, dy: (
+        binary("divide", dy, b),
+        unary("negative", binary("divide", binary("multiply", dy, y), b)),
+    ),
+    "maximum": lambda a, b, y, dy: (
+        _masked(binary("greater_equal", a, b), dy),
+        _masked(binary("less", a, b), dy),
+    ),
+    "minimum": lambda a, b, y, dy: (
+        _masked(binary("less_equal", a, b), dy),
+        _masked(binary("greater", a, b), dy),
+    ),
+    "power": lambda a, b, y, dy: (
+        binary("multiply", dy, binary("multiply", b, binary("power", a, binary("subtract", b, 1.0)))),
+        binary("multiply", dy, binary("multiply", y, unary("log", a))),
+    ),
+    "squared_difference": lambda a, b, y, dy: (
+        binary("multiply", dy, binary("multiply", 2.0, binary("subtract", a, b))),
+        binary("multiply", dy, binary("multiply", 2.0, binary("subtract", b, a))),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Where(Op):
+    """y = a where the condition holds, else b; all three broadcast against each other."""
+
+    name = "where"
+
+    def infer(self, condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> tuple[TensorSpec]:
+        try:
+            shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+        except ValueError:
+            raise ValueError(
+                f"where: shapes {condition.shape}, {a.shape} and {b.shape} do not broadcast"
+            ) from None
+        return (TensorSpec(shape, result_dtype(a.dtype, b.dtype)),)
+
+    def spec(self, condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> "WhereSpec":
+        shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+        sizes = (1,) * (MAX_RANK - len(shape)) + shape
+        strides = [broadcast_strides(x.shape, shape) for x in (condition, a, b)]
+        return WhereSpec(int(np.prod(shape, dtype=np.int64)), *sizes, *(s for one in strides for s in one))
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (dy,) = dys
+        condition, a, b = node.inputs
+        da = apply(Where(), condition, dy, 0.0)
+        db = apply(Where(), condition, 0.0, dy)
+        return [None, _reduced_to(da, a), _reduced_to(db, b)]
+
+
+class WhereSpec(NamedTuple):
+    """As `BroadcastSpec`, with strides of condition (c), a and b. Axes are not merged."""
+
+    n: int
+    d0: int
+    d1: int
+    d2: int
+    d3: int
+    d4: int
+    d5: int
+    c0: int
+    c1: int
+    c2: int
+    c3: int
+    c4: int
+    c5: int
+    a0: int
+    a1: int
+    a2: int
+    a3: int
+    a4: int
+    a5: int
+    b0: int
+    b1: int
+    b2: int
+    b3: int
+    b4: int
+    b5: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cast(Op):
+    """y[i] = x[i] converted to another data type."""
+
+    name = "cast"
+    dtype: str
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        return (TensorSpec(x.shape, self.dtype),)
+
+    def spec(self, x: TensorSpec) -> FlatSpec:
+        return FlatSpec(x.size)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (dy,) = dys
+        x = node.inputs[0]
+        if np.dtype(x.dtype).kind != "f":
+            return [None]
+        return [dy if dy.dtype == x.dtype else apply(Cast(x.dtype), dy)]
+
+
+@dataclasses.dataclass(frozen=True)
+class StopGradient(Op):
+    """y = x, through which no gradient flows. An alias: it costs nothing."""
+
+    name = "stop_gradient"
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        return (x,)
+
+    def spec(self, x: TensorSpec) -> FlatSpec:
+        return FlatSpec(x.size)
+
+
+def _reduced_to(gradient: Tensor | None, like: Tensor) -> Tensor | None:
+    """Sum a gradient over the axes along which `like` was broadcast, and give it the dtype of `like`."""
+    from nbcnn.ops.reduce import sum_to_shape
+
+    if gradient is None or np.dtype(like.dtype).kind != "f":
+        return None
+    gradient = sum_to_shape(gradient, like.shape)
+    return gradient if gradient.dtype == like.dtype else apply(Cast(like.dtype), gradient)
+
+
+def broadcast_strides(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+    """Element strides of a contiguous array of `shape` read as `target`, padded in front to MAX_RANK axes."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(0 if size == 1 else step)
+        step *= size
+    return tuple(reversed(strides + [0] * (MAX_RANK - len(shape))))
+
+
+def broadcast_spec(a: tuple[int, ...], b: tuple[int, ...]) -> BroadcastSpec:
+    """Sizes and strides of a broadcast pair with neighbouring axes merged wherever both operands allow."""
+    shape = np.broadcast_shapes(a, b)
+    sizes = (1,) * (MAX_RANK - len(shape)) + shape
+    merged: list[list[int]] = []  # size, stride a, stride b; outermost first
+    for size, sa, sb in zip(sizes, broadcast_strides(a, shape), broadcast_strides(b, shape)):
+        if size == 1:
+            continue
+        if merged and merged[-1][1] == sa * size and merged[-1][2] == sb * size:
+            merged[-1] = [merged[-1][0] * size, sa, sb]
+        else:
+            merged.append([size, sa, sb])
+    axes = [[1, 0, 0]] * (MAX_RANK - len(merged)) + merged
+    return BroadcastSpec(int(np.prod(shape, dtype=np.int64)), *(axis[k] for k in range(3) for axis in axes))

@@ -1,0 +1,132 @@
+"""2-D max and average pooling over NHWC arrays."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from nbcnn.ops.conv import Padding, window_output
+from nbcnn.ops.op import Op, apply
+from nbcnn.ops.tensor import Node, Tensor, TensorSpec
+
+
+class Pool2DSpec(NamedTuple):
+    """y[n,i,j,c] = f over (u, v) of x[n, i*sh+u-pt, j*sw+v-pl, c]; pixels outside the input do not take part."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    oh: int
+    ow: int
+    kh: int
+    kw: int
+    sh: int
+    sw: int
+    pt: int
+    pl: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool2D(Op):
+    """Geometry that max and average pooling share."""
+
+    window: tuple[int, int] = (2, 2)
+    strides: tuple[int, int] = (2, 2)
+    padding: Padding = "valid"
+
+    def geometry(self, x: tuple[int, ...]) -> Pool2DSpec:
+        if len(x) != 4:
+            raise ValueError(f"{self.name}: expected input (n, h, w, c), got {x}")
+        n, h, w, c = x
+        pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
+        try:
+            oh, pt, _ = window_output(h, self.window[0], self.strides[0], pads[0])
+            ow, pl, _ = window_output(w, self.window[1], self.strides[1], pads[1])
+        except ValueError as error:
+            raise ValueError(f"{self.name}: window {self.window} on input {x}: {error}") from None
+        return Pool2DSpec(n, h, w, c, oh, ow, *self.window, *self.strides, pt, pl)
+
+    def spec(self, x: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
+        return self.geometry(x.shape)
+
+    def flops(self, x: TensorSpec, *others: TensorSpec) -> int:
+        s = self.geometry(x.shape)
+        return s.n * s.oh * s.ow * s.c * s.kh * s.kw
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool2D(Pool2D):
+    """Outputs y and, where `indices`, which pixel of the window won: u * kw + v, the first of equal ones.
+
+    Indices are one byte where the window has at most 255 pixels. A NaN in the window wins.
+    """
+
+    name = "maxpool2d"
+    indices: bool = False
+
+    @property
+    def index_dtype(self) -> str:
+        return "uint8" if self.window[0] * self.window[1] <= 255 else "int32"
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
+        s = self.geometry(x.shape)
+        y = TensorSpec((s.n, s.oh, s.ow, s.c), x.dtype)
+        return (y, TensorSpec(y.shape, self.index_dtype)) if self.indices else (y,)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        op = MaxPool2DGradient(self.window, self.strides, self.padding, node.inputs[0].spec.shape)
+        return [apply(op, dys[0], node.outputs[1])]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool2DGradient(Pool2D):
+    """dx: every dy goes to the pixel that won its window."""
+
+    name = "maxpool2d_dx"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, dy: TensorSpec, indices: TensorSpec) -> tuple[TensorSpec]:
+        return (TensorSpec(self.shape, dy.dtype),)
+
+    def spec(self, dy: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
+        return self.geometry(self.shape)
+
+    def flops(self, dy: TensorSpec, *others: TensorSpec) -> int:
+        return dy.size
+
+
+@dataclasses.dataclass(frozen=True)
+class AvgPool2D(Pool2D):
+    """The mean over the pixels of the window that lie inside the input."""
+
+    name = "avgpool2d"
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        s = self.geometry(x.shape)
+        return (TensorSpec((s.n, s.oh, s.ow, s.c), x.dtype),)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        op = AvgPool2DGradient(self.window, self.strides, self.padding, node.inputs[0].spec.shape)
+        return [apply(op, dys[0])]
+
+
+@dataclasses.dataclass(frozen=True)
+class AvgPool2DGradient(Pool2D):
+    """dx: every dy is shared equally among the pixels of its window inside the input."""
+
+    name = "avgpool2d_dx"
+    shape: tuple[int, ...] = ()
+
+    def infer(self, dy: TensorSpec) -> tuple[TensorSpec]:
+        return (TensorSpec(self.shape, dy.dtype),)
+
+    def spec(self, dy: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
+        return self.geometry(self.shape)
+
+
+def max_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Any:
+    """The graph keeps indices only where a gradient will want them; see `graph.autodiff`."""
+    return apply(MaxPool2D(window, strides, padding), x)
+
+
+def avg_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Any:
+    return apply(AvgPool2D(window, strides, padding), x)
