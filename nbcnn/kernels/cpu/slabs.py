@@ -1,0 +1,42 @@
+"""Sums over many pixels in slabs, the same bits at any number of threads.
+
+A weight gradient sums over every pixel of the batch. The pixels are split into slabs, each slab's sum is a partial
+result of its own, and `sum_slabs` adds the partials in the order of the slabs. The number of slabs follows from the
+shape alone, so neither the number of threads nor their speed changes how the sum is formed.
+"""
+
+from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu.call import Call
+
+MOST = 16  # slabs: enough to balance a few cores
+MOST_ELEMENTS = 1 << 22  # of all partials together
+BLOCK = 2048  # elements that one task of `sum_slabs` adds
+
+
+def slab_count(steps: int, size: int, least: int = 1) -> int:
+    """Slabs for a sum of `size` elements over `steps` steps of which a slab should have at least `least`."""
+    return max(1, min(MOST, steps // max(least, 1), MOST_ELEMENTS // max(size, 1)))
+
+
+@jit.helper
+def slab_range(slab, slabs, steps):
+    """(first, end): the steps of a slab; they differ by one step at most."""
+    return slab * steps // slabs, (slab + 1) * steps // slabs
+
+
+@jit.kernel
+def sum_slabs(task, thread, slabs, stride, offset, parts, out):
+    """out[i] = sum over s of parts[s * stride + offset + i], for one block of `out`."""
+    first = task * BLOCK
+    end = min(first + BLOCK, out.size)
+    for i in range(first, end):
+        out[i] = parts[offset + i]
+    for s in range(1, slabs):
+        start = s * stride + offset
+        for i in range(first, end):
+            out[i] += parts[start + i]
+
+
+def reduction(slabs: int, stride: int, offset: int, parts, out) -> Call:
+    """The call that sums partials of `stride` elements each; this output is at `offset` in every one."""
+    return Call(sum_slabs, -(-out.size // BLOCK), (slabs, stride, offset, parts.reshape(-1), out.reshape(-1)))

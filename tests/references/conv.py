@@ -1,0 +1,84 @@
+"""Convolution and matrix product in float64 NumPy, from the definitions: one statement per kernel tap."""
+
+import numpy as np
+
+from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
+
+ACTIVATIONS = {
+    LINEAR: lambda v: v,
+    RELU: lambda v: np.where(v < 0, 0.0, v),
+    SIGMOID: lambda v: 1 / (1 + np.exp(-v)),
+    TANH: np.tanh,
+}
+
+
+def _padded(spec, x):
+    """`x` with all zeros around it that any tap can read, and where its element (0, 0) sits in there."""
+    top, left = max(spec.pt, 0), max(spec.pl, 0)
+    bottom = max((spec.oh - 1) * spec.sh + (spec.kh - 1) * spec.dilh - spec.pt - spec.h + 1, 0)
+    right = max((spec.ow - 1) * spec.sw + (spec.kw - 1) * spec.dilw - spec.pl - spec.w + 1, 0)
+    around = ((0, 0), (top, bottom), (left, right), (0, 0))
+    return np.pad(np.asarray(x, np.float64).reshape(spec.n, spec.h, spec.w, spec.c), around), top, left
+
+
+def _taps(spec, top, left):
+    """(u, v, rows, columns): for each tap the slices of the padded input that meet the output's pixels."""
+    for u in range(spec.kh):
+        for v in range(spec.kw):
+            i, j = top - spec.pt + u * spec.dilh, left - spec.pl + v * spec.dilw
+            rows = slice(i, i + (spec.oh - 1) * spec.sh + 1, spec.sh)
+            yield u, v, rows, slice(j, j + (spec.ow - 1) * spec.sw + 1, spec.sw)
+
+
+def _groups(spec):
+    """(channels, filters) of each group, as slices."""
+    cg, fg = spec.c // spec.groups, spec.f // spec.groups
+    for g in range(spec.groups):
+        yield slice(g * cg, (g + 1) * cg), slice(g * fg, (g + 1) * fg)
+
+
+def conv2d(spec, x, w, b=None):
+    """y (n, oh, ow, f) of x (n, h, w, c), w (kh, kw, c / groups, f) and b (f,)."""
+    padded, top, left = _padded(spec, x)
+    w = np.asarray(w, np.float64).reshape(spec.kh, spec.kw, spec.c // spec.groups, spec.f)
+    y = np.zeros((spec.n, spec.oh, spec.ow, spec.f))
+    for u, v, rows, columns in _taps(spec, top, left):
+        for channels, filters in _groups(spec):
+            y[..., filters] += padded[:, rows, columns, channels] @ w[u, v, :, filters]
+    if b is not None:
+        y += np.asarray(b, np.float64)
+    return ACTIVATIONS[spec.act](y)
+
+
+def conv2d_dx(spec, dy, w):
+    """dx (n, h, w, c), the gradient of sum(y * dy)."""
+    dy = np.asarray(dy, np.float64).reshape(spec.n, spec.oh, spec.ow, spec.f)
+    w = np.asarray(w, np.float64).reshape(spec.kh, spec.kw, spec.c // spec.groups, spec.f)
+    padded, top, left = _padded(spec, np.zeros((spec.n, spec.h, spec.w, spec.c)))
+    for u, v, rows, columns in _taps(spec, top, left):
+        for channels, filters in _groups(spec):
+            padded[:, rows, columns, channels] += dy[..., filters] @ w[u, v, :, filters].T
+    return padded[:, top : top + spec.h, left : left + spec.w]
+
+
+def conv2d_dw(spec, x, dy):
+    """dw (kh, kw, c / groups, f), the gradient of sum(y * dy); with `spec.bias` (dw, db)."""
+    padded, top, left = _padded(spec, x)
+    dy = np.asarray(dy, np.float64).reshape(spec.n, spec.oh, spec.ow, spec.f)
+    dw = np.zeros((spec.kh, spec.kw, spec.c // spec.groups, spec.f))
+    for u, v, rows, columns in _taps(spec, top, left):
+        for channels, filters in _groups(spec):
+            seen = padded[:, rows, columns, channels]
+            dw[u, v, :, filters] = np.einsum("nijc,nijf->cf", seen, dy[..., filters])
+    return (dw, dy.sum((0, 1, 2))) if spec.bias else dw
+
+
+def matmul(spec, x, w, bias=None):
+    """y (batch, m, n); x and w stored as the spec says."""
+    x = np.asarray(x, np.float64).reshape(-1, *((spec.k, spec.m) if spec.tx else (spec.m, spec.k)))
+    w = np.asarray(w, np.float64).reshape(-1, *((spec.n, spec.k) if spec.tw else (spec.k, spec.n)))
+    y = (x.swapaxes(1, 2) if spec.tx else x) @ (w.swapaxes(1, 2) if spec.tw else w)
+    y = np.broadcast_to(y, (spec.batch, spec.m, spec.n))
+    if bias is not None:
+        y = y + np.asarray(bias, np.float64)
+    return ACTIVATIONS[spec.act](y)
