@@ -174,8 +174,10 @@ def serialize(obj: Any) -> Any:
     Configurable objects become `{"module", "class_name", "config", "registered_name"}`; functions
     of this package become their names.
     """
-    if isinstance(obj, (str, bool, int, float, type(None))):
+    if isinstance(obj, (str, bool, int, type(None))):
         return obj
+    if isinstance(obj, (float, np.floating)):
+        return float(obj)
     if isinstance(obj, (list, tuple)):
         return type(obj)(serialize(x) for x in obj) if type(obj) in (list, tuple) else list(obj)
     if isinstance(obj, Mapping):

@@ -1,0 +1,62 @@
+"""Penalties on weights: `regularizer(weight) -> scalar`, added to the loss."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nbcnn import ops
+from nbcnn.declare import Declared, arg
+from nbcnn.registry import Family
+from nbcnn.registry import serialize as serialize
+
+family = Family("regularizer", "keras.regularizers")
+
+
+def _penalty(value: Any) -> str | None:
+    return None if math.isfinite(value) and value >= 0 else "must be finite and not negative"
+
+
+class Regularizer(Declared, family=family):
+    """Base of regularizers: override `__call__(x)`, a scalar made of `nbcnn.ops`."""
+
+    def __call__(self, x: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(x)")
+
+
+class L1(Regularizer):
+    """l1 * sum(|x|); l1 is 0.01 by default."""
+
+    l1: float = arg(0.01, check=_penalty)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l1 * ops.sum(ops.abs(x))
+
+
+class L2(Regularizer):
+    """l2 * sum(x²); l2 is 0.01 by default."""
+
+    l2: float = arg(0.01, check=_penalty)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l2 * ops.sum(ops.square(x))
+
+
+class L1L2(Regularizer):
+    """l1 * sum(|x|) + l2 * sum(x²); both factors are 0 by default."""
+
+    l1: float = arg(0.0, check=_penalty)
+    l2: float = arg(0.0, check=_penalty)
+
+    def __call__(self, x: Any) -> Any:
+        return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
+
+
+l1 = L1
+l2 = L2
+l1_l2 = L1L2
+get = family.get
+
+
+def deserialize(config: Mapping, custom_objects: Mapping | None = None) -> Any:
+    """The regularizer that `serialize` described."""
+    return family.get(config, custom_objects)
