@@ -1,10 +1,12 @@
-"""Convolution and matrix product in float64 NumPy, from the definitions: one statement per kernel tap."""
+"""Convolution and matrix product in float64 NumPy, from the definitions."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     LINEAR: lambda v: v,
     RELU: lambda v: np.where(v < 0, 0.0, v),
     SIGMOID: lambda v: 1 / (1 + np.exp(-v)),
@@ -13,16 +15,17 @@ ACTIVATIONS = {
 
 
 def _padded(spec, x):
-    """`x` with all zeros around it that any tap can read, and where its element (0, 0) sits in there."""
+    """`x` with all zeros around it that any tap can read, and where its (0, 0) sits in there."""
     top, left = max(spec.pt, 0), max(spec.pl, 0)
     bottom = max((spec.oh - 1) * spec.sh + (spec.kh - 1) * spec.dilh - spec.pt - spec.h + 1, 0)
     right = max((spec.ow - 1) * spec.sw + (spec.kw - 1) * spec.dilw - spec.pl - spec.w + 1, 0)
     around = ((0, 0), (top, bottom), (left, right), (0, 0))
-    return np.pad(np.asarray(x, np.float64).reshape(spec.n, spec.h, spec.w, spec.c), around), top, left
+    x = np.asarray(x, np.float64).reshape(spec.n, spec.h, spec.w, spec.c)
+    return np.pad(x, around), top, left
 
 
 def _taps(spec, top, left):
-    """(u, v, rows, columns): for each tap the slices of the padded input that meet the output's pixels."""
+    """(u, v, rows, columns) a tap: the slices of the padded input that meet the output."""
     for u in range(spec.kh):
         for v in range(spec.kw):
             i, j = top - spec.pt + u * spec.dilh, left - spec.pl + v * spec.dilw

@@ -1,10 +1,13 @@
 """Inner loops of the plain kernels: a few scaled rows added to a row, and dot products.
 
-Both run along contiguous memory, so LLVM turns them into vector code for any dtype. Adding four rows at once
-halves the traffic of the row that collects them: 5 loads and a store for 4 multiply-adds instead of 8 and 4.
+Both run along contiguous memory, so LLVM turns them into vector code for any dtype. Adding four
+rows at once halves the traffic of the row that collects them: 5 loads and a store for 4
+multiply-adds instead of 8 and 4.
 """
 
 import math
+
+from numba import uintp
 
 from nbcnn.kernels.cpu import jit
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
@@ -12,20 +15,25 @@ from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 @jit.always_inline
 def add_rows(out, at, rows, first, stride, factors, f0, fstride, count, length):
-    """out[at + i] += sum over r < count of factors[f0 + r * fstride] * rows[first + r * stride + i], i < length."""
+    """out[at + i] += sum over r < count of factor r * element i of row r, for i < length.
+
+    Factor r is factors[f0 + r * fstride]; row r starts at rows[first + r * stride].
+    """
+    size, target = uintp(length), uintp(at)
     r = 0
     while r + 4 <= count:
         a0, a1 = factors[f0 + r * fstride], factors[f0 + (r + 1) * fstride]
         a2, a3 = factors[f0 + (r + 2) * fstride], factors[f0 + (r + 3) * fstride]
-        r0 = first + r * stride
-        r1, r2, r3 = r0 + stride, r0 + 2 * stride, r0 + 3 * stride
-        for i in range(length):
-            out[at + i] += a0 * rows[r0 + i] + a1 * rows[r1 + i] + (a2 * rows[r2 + i] + a3 * rows[r3 + i])
+        r0, r1 = uintp(first + r * stride), uintp(first + (r + 1) * stride)
+        r2, r3 = uintp(first + (r + 2) * stride), uintp(first + (r + 3) * stride)
+        for i in range(size):
+            pair = a0 * rows[r0 + i] + a1 * rows[r1 + i]
+            out[target + i] += pair + (a2 * rows[r2 + i] + a3 * rows[r3 + i])
         r += 4
     while r < count:
-        a0, r0 = factors[f0 + r * fstride], first + r * stride
-        for i in range(length):
-            out[at + i] += a0 * rows[r0 + i]
+        a0, r0 = factors[f0 + r * fstride], uintp(first + r * stride)
+        for i in range(size):
+            out[target + i] += a0 * rows[r0 + i]
         r += 1
 
 
@@ -33,14 +41,15 @@ def add_rows(out, at, rows, first, stride, factors, f0, fstride, count, length):
 def dot(a, a0, astride, b, b0, length):
     """Sum over i of a[a0 + i * astride] * b[b0 + i]."""
     total = a.dtype.type(0)
-    for i in range(length):
-        total += a[a0 + i * astride] * b[b0 + i]
+    first, step, second = uintp(a0), uintp(astride), uintp(b0)
+    for i in range(uintp(length)):
+        total += a[first + i * step] * b[second + i]
     return total
 
 
 @jit.helper
 def activate(values, at, length, act):
-    """Apply an activation (an id of `TAIL_ACTIVATIONS`) to `length` values, in place. NaN stays NaN."""
+    """Apply an activation of `TAIL_ACTIVATIONS` to `length` values, in place. NaN stays NaN."""
     zero, one = values.dtype.type(0), values.dtype.type(1)
     if act == RELU:
         for i in range(at, at + length):

@@ -1,13 +1,16 @@
-"""Convolution by the definition, for any geometry and float dtype: the implementation that refuses nothing.
+"""Convolution by the definition, for any geometry and float dtype: it refuses nothing.
 
-    y[n,i,j,f] = act(b[f] + sum over u,v,c of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * w[u,v,c,f])
+    y[n,i,j,f] = act(b[f] + sum of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * w[u,v,c,f])
 
-Forward: a task is a few rows of the output. For each kernel tap (u, v) the range of columns that meet the input is
-computed once, so that no inner loop tests for padding; the innermost loop adds scaled rows of w to a pixel's filters.
-Input gradient: the same taps read backwards, x[n, y, z] meets output pixel ((y + pt - u*dilh) / sh, ...) where that
-divides; the innermost loop is a dot product over filters. A task is a few rows of the input.
-Weight gradient: a task is one tap and one slab of output rows; it adds pixels of dy, four at a time, scaled by x.
-The sum over a run of rows is formed in a buffer of its own before it joins the slab's, which keeps float32 sums short.
+Forward: a task is a few rows of the output. For each kernel tap (u, v) the range of columns that
+meet the input is computed once, so that no inner loop tests for padding; the innermost loop adds
+scaled rows of w to a pixel's filters.
+Input gradient: the same taps read backwards, x[n, y, z]
+meets output pixel ((y + pt - u*dilh) / sh, ...) where that divides; the innermost loop is a dot
+product over filters. A task is a few rows of the input.
+Weight gradient: a task is one tap and one
+slab of output rows; it adds pixels of dy, four at a time, scaled by x. The sum over a run of rows
+is formed in a buffer of its own before it joins the slab's, which keeps float32 sums short.
 
 Chosen last: for float64, and where no faster implementation takes the shape.
 """
@@ -24,7 +27,7 @@ RUN_PIXELS = 512  # pixels whose weight gradient is summed before it joins the s
 
 @jit.always_inline
 def tap_range(shift, stride, inside, outside):
-    """(first, end) of the output positions j in 0..outside-1 with 0 <= j * stride + shift < inside."""
+    """(first, end) of the outputs j in 0..outside-1 with 0 <= j * stride + shift < inside."""
     first = (stride - 1 - shift) // stride if shift < 0 else 0
     end = (inside - 1 - shift) // stride + 1 if shift < inside else 0
     return first, min(end, outside)
@@ -63,7 +66,8 @@ def add_kernel_row(s, u, line, at, x, w, y):
         for j in range(first, end):
             pixel = (line + j * s.sw + shift) * s.c
             for g in range(s.groups):
-                add_rows(y, at + j * s.f + g * fg, w, tap + g * fg, s.f, x, pixel + g * cg, 1, cg, fg)
+                seen, made = pixel + g * cg, at + j * s.f + g * fg
+                add_rows(y, made, w, tap + g * fg, s.f, x, seen, 1, cg, fg)
 
 
 @jit.kernel
@@ -83,7 +87,7 @@ def conv2d_dx_kernel(task, thread, spec, rows, dy, w, dx):
 
 @jit.helper
 def add_kernel_row_dx(s, u, line, at, dy, w, dx):
-    """Add what the output row whose first pixel is number `line` passes back through kernel row `u`."""
+    """Add what an output row (first pixel: number `line`) passes back through kernel row `u`."""
     cg, fg = s.c // s.groups, s.f // s.groups
     for v in range(s.kw):
         shift = v * s.dilw - s.pl
@@ -99,7 +103,7 @@ def add_kernel_row_dx(s, u, line, at, dy, w, dx):
 
 @jit.kernel
 def conv2d_dw_kernel(task, thread, spec, count, x, dy, run, parts):
-    """Tap task % (kh * kw + bias) over slab task // (...) of the n * oh output rows; the last tap is the bias."""
+    """One tap over one slab of the n * oh output rows; the tap after the last is the bias."""
     s = spec
     taps = s.kh * s.kw
     size = s.c // s.groups * s.f
@@ -119,7 +123,8 @@ def conv2d_dw_kernel(task, thread, spec, count, x, dy, run, parts):
         for row in range(first, min(first + step, end)):
             line = row % s.oh * s.sh + tap // s.kw * s.dilh - s.pt
             if 0 <= line < s.h:
-                add_kernel_row_dw(s, tap % s.kw, (row // s.oh * s.h + line) * s.w, row, x, dy, mine, run)
+                source = (row // s.oh * s.h + line) * s.w
+                add_kernel_row_dw(s, tap % s.kw, source, row, x, dy, mine, run)
         for k in range(size):
             parts[at + k] += run[mine + k]
         first += step
@@ -127,7 +132,7 @@ def conv2d_dw_kernel(task, thread, spec, count, x, dy, run, parts):
 
 @jit.helper
 def add_kernel_row_dw(s, v, line, row, x, dy, mine, run):
-    """Add output row `row` times the input row whose first pixel is number `line`, for kernel column `v`."""
+    """Add output row `row` times an input row (first pixel: number `line`) in kernel column `v`."""
     cg, fg = s.c // s.groups, s.f // s.groups
     shift = v * s.dilw - s.pl
     first, end = tap_range(shift, s.sw, s.w, s.ow)
@@ -135,7 +140,8 @@ def add_kernel_row_dw(s, v, line, row, x, dy, mine, run):
         pixels = (row * s.ow + first) * s.f + g * fg
         for k in range(cg):
             seen = (line + first * s.sw + shift) * s.c + g * cg + k
-            add_rows(run, mine + k * s.f + g * fg, dy, pixels, s.f, x, seen, s.sw * s.c, end - first, fg)
+            made, step = mine + k * s.f + g * fg, s.sw * s.c
+            add_rows(run, made, dy, pixels, s.f, x, seen, step, end - first, fg)
 
 
 @jit.helper
@@ -158,7 +164,8 @@ def bind(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
 def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     dy, w = (a.reshape(-1) for a in inputs)
     rows = rows_per_task(spec.n * spec.h, image_work(spec) // spec.h)
-    return [Call(conv2d_dx_kernel, -(-spec.n * spec.h // rows), (spec, rows, dy, w, outputs[0].reshape(-1)))]
+    tasks = -(-spec.n * spec.h // rows)
+    return [Call(conv2d_dx_kernel, tasks, (spec, rows, dy, w, outputs[0].reshape(-1)))]
 
 
 def bind_dw(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:

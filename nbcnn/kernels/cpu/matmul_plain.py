@@ -2,10 +2,11 @@
 
     y[b,i,j] = act(bias[j] + sum over l of x[b,i,l] * w[b,l,j])
 
-A task is a tile of ROWS x COLUMNS of one matrix. It walks the sum in runs of RUN terms: a run of w's rows (64 x 256
-elements) stays in the L2 cache for all rows of the tile, and each row's run is summed in a buffer before it joins y,
-which keeps float32 sums short. Where w is stored transposed, rows of w lie along the sum and each element of y is a
-dot product. Chosen last: for float64, and where no faster implementation takes the shape.
+A task is a tile of ROWS x COLUMNS of one matrix. It walks the sum in runs of RUN terms: a run of
+w's rows (64 x 256 elements) stays in the L2 cache for all rows of the tile, and each row's run is
+summed in a buffer before it joins y, which keeps float32 sums short. Where w is stored transposed,
+rows of w lie along the sum and each element of y is a dot product. Chosen last: for float64, and
+where no faster implementation takes the shape.
 """
 
 from nbcnn.kernels.cpu import jit

@@ -1,8 +1,9 @@
 """Sums over many pixels in slabs, the same bits at any number of threads.
 
-A weight gradient sums over every pixel of the batch. The pixels are split into slabs, each slab's sum is a partial
-result of its own, and `sum_slabs` adds the partials in the order of the slabs. The number of slabs follows from the
-shape alone, so neither the number of threads nor their speed changes how the sum is formed.
+A weight gradient sums over every pixel of the batch. The pixels are split into slabs, each slab's
+sum is a partial result of its own, and `sum_slabs` adds the partials in the order of the slabs.
+The number of slabs follows from the shape alone, so neither the number of threads nor their speed
+changes how the sum is formed.
 """
 
 from nbcnn.kernels.cpu import jit
@@ -14,7 +15,7 @@ BLOCK = 2048  # elements that one task of `sum_slabs` adds
 
 
 def slab_count(steps: int, size: int, least: int = 1) -> int:
-    """Slabs for a sum of `size` elements over `steps` steps of which a slab should have at least `least`."""
+    """Slabs for sums of `size` elements over `steps` steps, at least `least` steps each."""
     return max(1, min(MOST, steps // max(least, 1), MOST_ELEMENTS // max(size, 1)))
 
 
@@ -38,5 +39,6 @@ def sum_slabs(task, thread, slabs, stride, offset, parts, out):
 
 
 def reduction(slabs: int, stride: int, offset: int, parts, out) -> Call:
-    """The call that sums partials of `stride` elements each; this output is at `offset` in every one."""
-    return Call(sum_slabs, -(-out.size // BLOCK), (slabs, stride, offset, parts.reshape(-1), out.reshape(-1)))
+    """The call that sums partials of `stride` elements; `out` is at `offset` in each."""
+    args = (slabs, stride, offset, parts.reshape(-1), out.reshape(-1))
+    return Call(sum_slabs, -(-out.size // BLOCK), args)
