@@ -41,7 +41,9 @@ class BatchNorm(Op):
         y, mean, var = node.outputs
         if dys[0] is None:
             return [None, None, None]
-        dx, dgamma, dbeta = apply(BatchNormGradient(self.epsilon, self.act), x, dys[0], gamma, mean, var, y)
+        seen = y if self.act else x  # y is kept alive only where its activation's derivative needs it
+        op = BatchNormGradient(self.epsilon, self.act)
+        dx, dgamma, dbeta = apply(op, x, dys[0], gamma, mean, var, seen)
         return [dx, dgamma, dbeta]
 
     def flops(self, x: TensorSpec, *others: TensorSpec) -> int:
@@ -50,7 +52,7 @@ class BatchNorm(Op):
 
 @dataclasses.dataclass(frozen=True)
 class BatchNormGradient(Op):
-    """dx, dgamma, dbeta from x, dy, gamma, mean, var and y (y is read only where `act` is set).
+    """dx, dgamma, dbeta from x, dy, gamma, mean, var and y (read only where `act` is set; else any array).
 
     With g = dy * act'(y), s = 1 / sqrt(var + epsilon), h = (x - mean) * s:
     dbeta = sum g, dgamma = sum g h, dx = gamma s (g - dbeta / rows - h dgamma / rows).

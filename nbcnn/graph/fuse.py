@@ -1,0 +1,137 @@
+"""Fusions after differentiation: each row joins two nodes into one richer node.
+
+Two conditions make a fusion legal and useful: the value in between has exactly one reader, and the device has an
+implementation that accepts the joint spec. Since gradients are already nodes, the first alone decides about
+training: relu, sigmoid and tanh differentiate through their output, so they fuse; gelu through its input, so it
+fuses in inference only.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
+from nbcnn.graph.rewrite import is_bias_add
+from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
+from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+from nbcnn.ops.dense import Matmul
+from nbcnn.ops.elementwise import Unary, UnaryGradient
+from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
+from nbcnn.ops.op import Op, apply_symbolic
+from nbcnn.ops.reduce import Reduce
+from nbcnn.ops.shape import Reshape
+from nbcnn.ops.tensor import Node, Tensor
+
+Accepts = Callable[[Op, Sequence[Tensor]], bool]
+
+
+def fuse(graph: Graph, accepts: Accepts) -> Graph:
+    """`accepts(op, inputs)`: whether the device has an implementation for this node."""
+    rules = [row(accepts) for row in ROWS]
+    return rewrite(graph, [*rules, bias_gradient_into_kernel_gradient(graph, accepts)])
+
+
+def bias_into_product(accepts: Accepts) -> Rule:
+    """conv2d or matmul, then + b  ->  one node with a bias."""
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not is_bias_add(node.op, inputs) or not context.only_reader(node.inputs[0]):
+            return None
+        product = inputs[0].node
+        if product is None or not isinstance(product.op, (Conv2D, Matmul)):
+            return None
+        if product.op.bias or product.op.act:
+            return None
+        return _if_accepted(accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1]))
+
+    return rule
+
+
+def activation_into_tail(accepts: Accepts) -> Rule:
+    """conv2d, matmul, batchnorm or scale_shift, then relu, sigmoid or tanh  ->  one node."""
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not isinstance(node.op, Unary) or not context.only_reader(node.inputs[0]):
+            return None
+        act = TAIL_ACTIVATIONS.get(node.op.function)
+        producer = inputs[0].node
+        if act is None or producer is None or inputs[0].index != 0:
+            return None
+        if not isinstance(producer.op, (Conv2D, Matmul, BatchNorm, ScaleShift)) or producer.op.act:
+            return None
+        outputs = _if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
+        if outputs is None:
+            return None
+        for old, new in zip(producer.outputs[1:], outputs[1:]):  # batch statistics, read elsewhere
+            _redirect(context, old, new)
+        return outputs[:1]
+
+    return rule
+
+
+def activation_gradient_into_norm(accepts: Accepts) -> Rule:
+    """batchnorm_dx of act_dx(y, dy)  ->  batchnorm_dx with the activation's derivative in its loads."""
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not isinstance(node.op, BatchNormGradient) or node.op.act or not context.only_reader(node.inputs[1]):
+            return None
+        x, g, gamma, mean, var, _ = inputs
+        if g.node is None or not isinstance(g.node.op, UnaryGradient):
+            return None
+        act = TAIL_ACTIVATIONS.get(g.node.op.function)
+        y, dy = g.node.inputs
+        if act is None or y.node is None or not isinstance(y.node.op, BatchNorm) or y.node.op.act != act:
+            return None
+        if y.node.inputs[0] is not x:
+            return None
+        return _if_accepted(accepts, dataclasses.replace(node.op, act=act), (x, dy, gamma, mean, var, y))
+
+    return rule
+
+
+def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
+    """sum over pixels of dy beside conv2d_dw(x, dy)  ->  conv2d_dw that also sums the dy it reads."""
+    kernel_gradients = {id(n.inputs[1]): n for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)}
+    joint: dict[int, tuple[Tensor, ...]] = {}  # id of the old kernel gradient node -> dw, db
+
+    def joined(node: Node, context: Rewriting) -> tuple[Tensor, ...] | None:
+        if id(node) not in joint:
+            inputs = [context.lookup(t) for t in node.inputs]
+            outputs = _if_accepted(accepts, dataclasses.replace(node.op, bias=True), inputs)
+            if outputs is None:
+                return None
+            joint[id(node)] = outputs
+        return joint[id(node)]
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if id(node) in joint:
+            return joint[id(node)][:1]
+        if not isinstance(node.op, Reduce) or node.op != Reduce("sum", 0, 2) or inputs[0].ndim != 4:
+            return None
+        kernel_gradient = kernel_gradients.get(id(node.inputs[0]))
+        if kernel_gradient is None or kernel_gradient.op.bias:
+            return None
+        if any(t.node is not None and t.node.order > node.order for t in kernel_gradient.inputs):
+            return None  # its x is not made yet where the sum stands
+        outputs = joined(kernel_gradient, context)
+        if outputs is None:
+            return None
+        return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [outputs[1]]),)
+
+    return rule
+
+
+def _if_accepted(accepts: Accepts, op: Op, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    if not accepts(op, inputs):
+        return None
+    outputs = apply_symbolic(op, list(inputs))
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _redirect(context: Rewriting, old: Tensor, new: Tensor) -> None:
+    """Make later readers of a tensor of the *new* graph read another one."""
+    for key, value in context.new.items():
+        if value is old:
+            context.new[key] = new
+
+
+ROWS = (bias_into_product, activation_into_tail, activation_gradient_into_norm)

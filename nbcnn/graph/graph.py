@@ -1,0 +1,97 @@
+"""A graph: what must come out, what must be written, and the nodes that are needed for it."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from nbcnn.ops.op import apply_symbolic
+from nbcnn.ops.shape import ALIASES
+from nbcnn.ops.tensor import Node, Tensor
+
+
+@dataclasses.dataclass
+class Graph:
+    """`outputs` are kept readable after a run; `effects` are stateful nodes (updates), run for what they write."""
+
+    outputs: list[Tensor]
+    effects: list[Node] = dataclasses.field(default_factory=list)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The needed nodes in order of creation, which respects both data flow and the order of effects."""
+        found: dict[int, Node] = {}
+        pending = [t.node for t in self.outputs if t.node is not None] + list(self.effects)
+        while pending:
+            node = pending.pop()
+            if node.order not in found:
+                found[node.order] = node
+                pending += [t.node for t in node.inputs if t.node is not None]
+        return [found[order] for order in sorted(found)]
+
+    def readers(self) -> Counter:
+        """How often each tensor is read; being an output counts as a reading."""
+        count: Counter = Counter(id(t) for node in self.nodes for t in node.inputs)
+        count.update(id(t) for t in self.outputs)
+        return count
+
+
+# (node, its inputs in the new graph, context) -> its outputs in the new graph, or None where the rule does not apply.
+Rule = Callable[[Node, Sequence[Tensor], "Rewriting"], Sequence[Tensor] | None]
+
+
+class Rewriting:
+    """One pass over a graph that builds a new one; see `rewrite`."""
+
+    def __init__(self, graph: Graph):
+        self.readers = graph.readers()
+        self.new: dict[int, Tensor] = {}
+        self._seen: dict[tuple, tuple[Tensor, ...]] = {}
+
+    def lookup(self, old: Tensor) -> Tensor:
+        return self.new.get(id(old), old)
+
+    def only_reader(self, old: Tensor) -> bool:
+        """Whether a tensor of the old graph is read exactly once, so what happens between may be fused."""
+        return self.readers[id(old)] == 1
+
+    def place(self, node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The node again over new inputs; an equal one that exists already is shared."""
+        key = (node.op, *map(id, inputs))
+        if node.op.stateful:
+            again = Node(node.op, inputs)
+            self.effects[id(node)] = again
+            return ()
+        if key not in self._seen:
+            outputs = apply_symbolic(node.op, inputs)
+            self._seen[key] = outputs if isinstance(outputs, tuple) else (outputs,)
+        return self._seen[key]
+
+    effects: dict[int, Node]
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule]) -> Graph:
+    """Apply rules to every node in order; nodes that none applies to are taken over.
+
+    All nodes are made anew, so that creation order stays the order of execution.
+    """
+    context = Rewriting(graph)
+    context.effects = {}
+    for node in graph.nodes:
+        inputs = [context.lookup(t) for t in node.inputs]
+        outputs = None
+        for rule in rules:
+            outputs = rule(node, inputs, context)
+            if outputs is not None:
+                break
+        if outputs is None:
+            outputs = context.place(node, inputs)
+        for old, new in zip(node.outputs, outputs):
+            context.new[id(old)] = new
+    return Graph([context.lookup(t) for t in graph.outputs], [context.effects[id(n)] for n in graph.effects])
+
+
+def root_of(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one shares: reshapes are followed back to what they reshape."""
+    while tensor.node is not None and tensor.node.op.name in ALIASES:
+        tensor = tensor.node.inputs[0]
+    return tensor

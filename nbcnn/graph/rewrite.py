@@ -1,0 +1,90 @@
+"""Rewrites before differentiation: each row a pattern, its replacement, and the reason it is exact."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from nbcnn.graph.graph import Rewriting
+from nbcnn.ops.conv import Conv2D
+from nbcnn.ops.elementwise import Unary, binary
+from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
+from nbcnn.ops.norm import ScaleShift
+from nbcnn.ops.op import apply_symbolic
+from nbcnn.ops.pool import MaxPool2D
+from nbcnn.ops.tensor import Node, Tensor
+
+
+def crossentropy_of_softmax(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """crossentropy(t, softmax(z)) -> softmax_crossentropy(t, z).
+
+    The same value but for the clip at 1e-7, without its loss of precision. Later readers of the softmax take the
+    probabilities that the joint operation computes anyway.
+    """
+    if not isinstance(node.op, CrossEntropy):
+        return None
+    target, probabilities = inputs
+    if probabilities.node is None or not isinstance(probabilities.node.op, Softmax):
+        return None
+    logits = probabilities.node.inputs[0]
+    loss, again = apply_symbolic(SoftmaxCrossEntropy(node.op.sparse), [target, logits])
+    context.new[id(node.inputs[1])] = again
+    return (loss,)
+
+
+def relu_behind_max_pool(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """maxpool(relu(x)) -> relu(maxpool(x)).
+
+    relu is monotonic, so the maximum commutes with it, and the gradient reaches the same pixel or none: where the
+    window's maximum is not positive, both forms pass nothing.
+    """
+    if not isinstance(node.op, MaxPool2D) or node.op.indices:
+        return None
+    relu = inputs[0].node
+    if relu is None or relu.op != Unary("relu") or not context.only_reader(node.inputs[0]):
+        return None
+    pooled = apply_symbolic(node.op, [relu.inputs[0]])
+    return (apply_symbolic(relu.op, [pooled]),)
+
+
+def keep_max_indices(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """In training, max pooling also stores which pixel won, since its gradient will ask."""
+    if not isinstance(node.op, MaxPool2D) or node.op.indices:
+        return None
+    return apply_symbolic(dataclasses.replace(node.op, indices=True), inputs)[:1]
+
+
+def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """In inference, conv(x, w) * s + t -> conv(x, w * s) + t: batch normalization folds into the weights.
+
+    Convolution is linear and s is per filter. The products are of weights only, so they are computed once.
+    """
+    if not isinstance(node.op, ScaleShift) or not context.only_reader(node.inputs[0]):
+        return None
+    source, scale, shift = inputs
+    bias = None
+    if _is_bias_add(source):
+        source, bias = source.node.inputs
+    if source.node is None or not isinstance(source.node.op, Conv2D) or source.node.op.bias:
+        return None
+    x, w = source.node.inputs
+    y = apply_symbolic(source.node.op, [x, binary("multiply", w, scale)])
+    if bias is not None:
+        shift = binary("add", binary("multiply", bias, scale), shift)
+    return (binary("add", y, shift),)
+
+
+def _is_bias_add(tensor: Tensor) -> bool:
+    node = tensor.node
+    return node is not None and is_bias_add(node.op, node.inputs)
+
+
+def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
+    """y + b with b one value per channel (last axis)."""
+    if getattr(op, "function", None) != "add" or op.name != "binary":
+        return False
+    y, b = inputs
+    return b.ndim == 1 and y.ndim > 1 and b.shape[0] == y.shape[-1] and b.dtype == y.dtype
+
+
+TRAINING = (crossentropy_of_softmax, relu_behind_max_pool)
+INDICES = (keep_max_indices,)
+INFERENCE = (crossentropy_of_softmax, scale_into_conv)
