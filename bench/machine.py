@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -18,9 +19,20 @@ def describe(*more_packages: str) -> dict:
         "instruction_set": instruction_set(),
         "memory_gib": memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
+        "revision": revision(),
         "python": platform.python_version(),
         "versions": {name: found for name, found in versions.items() if found},
     }
+
+
+def revision() -> str | None:
+    """The commit measured, with a + if files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def version(package: str) -> str | None:
