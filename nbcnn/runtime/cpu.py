@@ -98,3 +98,7 @@ def default_threads() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def open_device(threads: int) -> CpuDevice:
+    return CpuDevice(threads)

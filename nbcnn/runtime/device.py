@@ -1,7 +1,8 @@
 """Devices: what each must offer, how they are named, and which one is current.
 
-A device is chosen by name at run time: 'cpu', 'cuda' (the first GPU), 'cuda:1', or 'auto' (the first GPU if there
-is one that can be used, otherwise the CPU). `runtime.<kind>` is imported when a device of that kind is asked for.
+A device is chosen by name at run time: 'cpu', 'cuda' (the first GPU), 'cuda:1', or 'auto' (the
+first GPU if there is one that can be used, otherwise the CPU). `runtime.<kind>` is imported when a
+device of that kind is asked for.
 """
 
 import importlib
@@ -16,12 +17,13 @@ import numpy as np
 
 from nbcnn import config
 
-KINDS = ("cpu", "cuda")
 EXPECTED = "'auto', 'cpu', 'cuda' or 'cuda:<number>'"
 
 
 class DeviceError(RuntimeError):
-    """A device that was asked for cannot be used. The message says what is missing and how to get it."""
+    """A device that was asked for cannot be used; the message says what is missing, where to get
+    it.
+    """
 
 
 class Program(Protocol):
@@ -39,7 +41,8 @@ class Device(Protocol):
 
     kind: names the module `runtime.<kind>` and the kernels' folder.
     name: what `get_device` takes.
-    caps: what kernels may look at: threads and caches, or multiprocessors; `caps.simulated` on every kind.
+    caps: what kernels may look at: threads and caches, or multiprocessors; `caps.simulated` on
+    every kind.
     """
 
     kind: str
@@ -47,7 +50,9 @@ class Device(Protocol):
     caps: Any
 
     def impls(self, op: Any) -> tuple:
-        """Implementations of an operation (`ops.op.Op`), special before general; empty where there is none."""
+        """Implementations of an operation (`ops.op.Op`), special before general; empty where there
+        is none.
+        """
 
     def empty(self, nbytes: int) -> Any:
         """A buffer of uninitialised bytes, aligned for any data type and vector."""
@@ -74,7 +79,9 @@ _announced: set[str] = set()
 
 
 def parse(name: Any) -> tuple[str, int]:
-    """(kind, number) of a device's name; kind may be 'auto'. Raises ValueError for anything else."""
+    """(kind, number) of a device's name; kind may be 'auto'. Raises ValueError for anything
+    else.
+    """
     match = re.fullmatch(r"(auto|cpu|cuda)(?::(\d+))?", name) if isinstance(name, str) else None
     if match is None or (match[2] and match[1] != "cuda"):
         raise ValueError(f"device: expected {EXPECTED}, got {name!r}")
@@ -84,7 +91,8 @@ def parse(name: Any) -> tuple[str, int]:
 def get_device(name: "str | Device | None" = None) -> Device:
     """The device of this name; the current one for None. Each is opened once.
 
-    Raises ValueError for an unknown name, `DeviceError` for a device that this machine does not offer.
+    Raises ValueError for an unknown name, `DeviceError` for a device that this machine does not
+    offer.
     """
     if name is None:
         return current_device()
@@ -101,7 +109,9 @@ def get_device(name: "str | Device | None" = None) -> Device:
 
 
 def _automatic(announce: bool) -> Device:
-    """The first GPU, or the CPU where CUDA cannot be used; `announce` says so on stderr, once a process."""
+    """The first GPU, or the CPU where CUDA cannot be used; `announce` says so on stderr, once a
+    process.
+    """
     missing = importlib.import_module("nbcnn.runtime.cuda").missing()
     if missing is None:
         return get_device("cuda")
@@ -112,7 +122,9 @@ def _automatic(announce: bool) -> Device:
 
 
 def current_device() -> Device:
-    """The device of the innermost `with device(...)`, else of `set_device`, else of NBCNN_DEVICE, else the best."""
+    """The device of the innermost `with device(...)`, else of `set_device`, else of NBCNN_DEVICE,
+    else the best.
+    """
     name = _chosen.get() or config.settings().device
     return _automatic(announce=False) if name is None else get_device(name)
 
@@ -128,7 +140,9 @@ def set_device(name: str) -> None:
 
 @contextmanager
 def device(name: "str | Device") -> Iterator[Device]:
-    """Inside `with device("cpu"):` this is the current device of this thread. Raises as `get_device`."""
+    """Inside `with device("cpu"):` this is the current device of this thread. Raises as
+    `get_device`.
+    """
     found = get_device(name)
     token = _chosen.set(found.name)
     try:

@@ -1,0 +1,263 @@
+"""Settings of the whole program: data type, device, threads, choice of implementations, verbosity.
+
+Each is set by a function here or by an environment variable, read when the package is first used:
+
+| variable | sets | values |
+|---|---|---|
+| `NBCNN_DEVICE` | `set_device` | auto, cpu, cuda, cuda:1, ... |
+| `NBCNN_NUM_THREADS` | `set_num_threads` | a positive number |
+| `NBCNN_FLOATX` | `set_floatx` | float32, float64 |
+| `NBCNN_CONV_ALGORITHM` | `set_conv_algorithm` | auto, direct, im2col |
+| `NBCNN_FORCE` | `force` | conv2d=im2col,conv2d_dw=plain |
+| `NBCNN_FUSE` | `set_fuse` | 1, 0 |
+| `NBCNN_VERBOSE` | `set_verbosity` | select |
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+FLOAT_TYPES = ("float32", "float64")
+DATA_FORMATS = ("channels_last", "channels_first")
+CONV_ALGORITHMS = ("auto", "direct", "im2col")
+TOPICS = ("select",)  # what NBCNN_VERBOSE may ask for
+
+
+def _available_threads() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All settings at one moment. `device` None: the best there is, chosen without a word."""
+
+    device: str | None = None
+    threads: int = dataclasses.field(default_factory=_available_threads)
+    floatx: str = "float32"
+    epsilon: float = 1e-7
+    image_data_format: str = "channels_last"
+    conv_algorithm: str = "auto"
+    forced: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fuse: bool = True
+    verbosity: frozenset[str] = frozenset()
+
+
+# Checks: each gives the value to store, or raises ValueError naming `what`.
+
+
+def _choice(what: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        expected = ", ".join(map(repr, choices))
+        raise ValueError(f"{what}: expected one of {expected}, got {value!r}")
+    return value
+
+
+def _positive_int(what: str, value: Any) -> int:
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, (bool, float, str)) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{what}: expected a positive whole number, got {value!r}")
+    return int(value)
+
+
+def _flag(what: str, value: Any) -> bool:
+    names = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
+    if isinstance(value, str) and value.lower() in names:
+        return names[value.lower()]
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"{what}: expected True or False (1 or 0 in the environment), got {value!r}"
+        )
+    return value
+
+
+def _forced(what: str, text: Any) -> dict[str, str]:
+    """{operation: implementation} of "conv2d=im2col,conv2d_dw=plain"."""
+    pairs: dict[str, str] = {}
+    for item in str(text).split(","):
+        op, equals, name = (part.strip() for part in item.partition("="))
+        if not item.strip():
+            continue
+        if not (op and equals and name):
+            raise ValueError(
+                f"{what}: expected operation=implementation, as conv2d=im2col, got {item!r}"
+            )
+        pairs[op] = name
+    return pairs
+
+
+def _topics(what: str, value: Any) -> frozenset[str]:
+    names = value.split(",") if isinstance(value, str) else tuple(value)
+    return frozenset(_choice(what, name.strip(), TOPICS) for name in names if name.strip())
+
+
+def _device_name(what: str, value: Any) -> str | None:
+    """Any text: which devices there are is known to `runtime.device` only, which checks it."""
+    return value
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str, Any], str]:
+    return lambda what, value: _choice(what, value, choices)
+
+
+ENVIRONMENT: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "NBCNN_DEVICE": ("device", _device_name),
+    "NBCNN_NUM_THREADS": ("threads", _positive_int),
+    "NBCNN_FLOATX": ("floatx", _one_of(FLOAT_TYPES)),
+    "NBCNN_CONV_ALGORITHM": ("conv_algorithm", _one_of(CONV_ALGORITHMS)),
+    "NBCNN_FORCE": ("forced", _forced),
+    "NBCNN_FUSE": ("fuse", _flag),
+    "NBCNN_VERBOSE": ("verbosity", _topics),
+}
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Defaults, changed by the variables of `ENVIRONMENT`; empty ones count as absent.
+
+    Raises ValueError that names the variable, what it holds and what was expected.
+    """
+    given = {
+        field: check(variable, environment[variable])
+        for variable, (field, check) in ENVIRONMENT.items()
+        if environment.get(variable)
+    }
+    return Settings(**given)
+
+
+_settings = from_environment(os.environ)
+
+
+def settings() -> Settings:
+    """A snapshot of all settings; it does not change when they do."""
+    return _settings
+
+
+def _set(**changes: Any) -> None:
+    global _settings
+    _settings = dataclasses.replace(_settings, **changes)
+
+
+@contextmanager
+def _changed(**changes: Any) -> Iterator[None]:
+    before = {field: getattr(_settings, field) for field in changes}
+    _set(**changes)
+    try:
+        yield
+    finally:
+        _set(**before)
+
+
+def floatx() -> str:
+    """The default floating-point type of layers and models: 'float32' or 'float64'."""
+    return _settings.floatx
+
+
+def set_floatx(value: str) -> None:
+    """Set the default floating-point type. Raises ValueError for other types than float32 and
+    float64.
+    """
+    _set(floatx=_choice("set_floatx", value, FLOAT_TYPES))
+
+
+def epsilon() -> float:
+    """The small number that keeps divisions and logarithms of the user's formulas finite; 1e-7."""
+    return _settings.epsilon
+
+
+def set_epsilon(value: float) -> None:
+    """Set `epsilon`. Raises ValueError if it is not a positive finite number."""
+    if isinstance(value, (bool, str)) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"set_epsilon: expected a positive number, got {value!r}")
+    _set(epsilon=float(value))
+
+
+def image_data_format() -> str:
+    """Where layers expect the channels of images: 'channels_last' (default) or 'channels_first'."""
+    return _settings.image_data_format
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Set `image_data_format`. Raises ValueError for other values."""
+    _set(image_data_format=_choice("set_image_data_format", data_format, DATA_FORMATS))
+
+
+def get_num_threads() -> int:
+    """Threads that CPU kernels run on; by default the processors that this process may use."""
+    return _settings.threads
+
+
+def set_num_threads(threads: int) -> None:
+    """Set how many threads CPU kernels run on. Results do not depend on it, to the last bit.
+
+    Raises ValueError if it is not a positive whole number.
+    """
+    _set(threads=_positive_int("set_num_threads", threads))
+
+
+def conv_algorithm() -> str:
+    """The program's choice for convolutions whose layer makes none: 'auto', 'direct' or
+    'im2col'.
+    """
+    return _settings.conv_algorithm
+
+
+def set_conv_algorithm(algorithm: str) -> None:
+    """Prefer a family of convolution kernels; 'auto' leaves it to the implementation list.
+
+    A layer's own `conv_algorithm` comes first. Raises ValueError for unknown names.
+    """
+    _set(conv_algorithm=_choice("set_conv_algorithm", algorithm, CONV_ALGORITHMS))
+
+
+def fuse() -> bool:
+    """Whether plans join neighbouring operations into one kernel."""
+    return _settings.fuse
+
+
+def set_fuse(value: bool) -> None:
+    """Switch fusion on or off. Raises ValueError unless given True or False."""
+    _set(fuse=_flag("set_fuse", value))
+
+
+def verbosity() -> frozenset[str]:
+    """What is printed beside results: 'select' shows which implementation runs each operation, and
+    why.
+    """
+    return _settings.verbosity
+
+
+def set_verbosity(topics: str) -> None:
+    """Set `verbosity`, as "select"; "" is silence. Raises ValueError for unknown topics."""
+    _set(verbosity=_topics("set_verbosity", topics))
+
+
+def choose_device(name: str) -> None:
+    """Store the program's device; `nbcnn.set_device` checks that there is such a device."""
+    _set(device=name)
+
+
+def forced(op: str) -> str | None:
+    """The implementation that the user wants for an operation, or None."""
+    return _settings.forced.get(op)
+
+
+def force(choices: str) -> Any:
+    """Inside `with force("conv2d=im2col,conv2d_dw=plain"):` these implementations come first where
+    they accept.
+
+    Blocks may be nested; the inner one's choices are added. Raises ValueError for text of another
+    form.
+    """
+    return _changed(forced={**_settings.forced, **_forced("force", choices)})
+
+
+def fusing(value: bool) -> Any:
+    """Inside `with fusing(False):` fusion is off."""
+    return _changed(fuse=_flag("fusing", value))

@@ -1,0 +1,48 @@
+"""What a CUDA implementation's `bind` returns: kernel launches, and the GPU's capabilities that it
+may look at.
+"""
+
+from typing import Any, NamedTuple
+
+BLOCK = 256  # threads a block
+BLOCKS_PER_MULTIPROCESSOR = 32
+SIMULATED_THREADS = (
+    8  # the simulator starts a Python thread for each, and polls them: few, but not one
+)
+
+
+class Launch(NamedTuple):
+    """Run `kernel[grid, block](*args)`: `grid` blocks of `block` threads.
+
+    `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight
+    change.
+    """
+
+    kernel: Any
+    grid: int
+    block: int
+    args: tuple[Any, ...]
+    weights_only: bool = False
+
+
+class Caps(NamedTuple):
+    """The GPU as kernels see it."""
+
+    multiprocessors: int
+    compute_capability: tuple[int, int]
+    simulated: bool = False  # Numba's CUDA simulator: correct, and very slow
+
+
+def launch(kernel: Any, caps: Caps, size: int, *args: Any) -> list[Launch]:
+    """The launch of a kernel whose threads stride over `size` elements; none where there is nothing
+    to do.
+
+    Kernels stride by the whole grid, so any grid gives the same result. Arrays are passed flat.
+    """
+    if size == 0:
+        return []
+    flat = tuple(a.reshape(a.size) if hasattr(a, "reshape") and a.ndim != 1 else a for a in args)
+    if caps.simulated:
+        return [Launch(kernel, 1, min(size, SIMULATED_THREADS), flat)]
+    grid = min(-(-size // BLOCK), caps.multiprocessors * BLOCKS_PER_MULTIPROCESSOR)
+    return [Launch(kernel, grid, BLOCK, flat)]

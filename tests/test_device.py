@@ -1,0 +1,174 @@
+"""Naming, choosing and refusing devices. `tests/test_cuda.py` runs a simulated one."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from nbcnn import config
+from nbcnn.runtime import cuda, device
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    """No device chosen, none announced, and no simulator, whatever the environment says."""
+    before = config.settings()
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(device, "_announced", set())
+    config.choose_device(None)
+    yield
+    config._set(**vars(before))
+
+
+class Driver:
+    """Stands for the NVIDIA driver's library on a machine with some GPUs."""
+
+    def __init__(self, gpus):
+        self.gpus = gpus
+
+    def cuInit(self, flags):
+        return 0 if self.gpus else 100
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = self.gpus
+        return 0
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [("auto", ("auto", 0)), ("cpu", ("cpu", 0)), ("cuda", ("cuda", 0)), ("cuda:12", ("cuda", 12))],
+)
+def test_parse(name, expected):
+    assert device.parse(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:1", "auto:0", "CPU", "", 0, ["cpu"]]
+)
+@pytest.mark.parametrize(
+    "function", [device.get_device, device.set_device, lambda n: device.device(n).__enter__()]
+)
+def test_unknown_names(name, function):
+    with pytest.raises(ValueError) as error:
+        function(name)
+    assert f"expected 'auto', 'cpu', 'cuda' or 'cuda:<number>', got {name!r}" in str(error.value)
+
+
+def test_devices_are_opened_once():
+    cpu = device.get_device("cpu")
+    assert device.get_device("cpu") is cpu
+    assert device.get_device(cpu) is cpu
+    assert (cpu.kind, cpu.name, cpu.caps.simulated) == ("cpu", "cpu", False)
+
+
+def test_cpu_has_the_chosen_threads():
+    config.set_num_threads(3)
+    assert device.get_device("cpu").caps.threads == 3
+    config.set_num_threads(1)
+    assert device.get_device("cpu").caps.threads == 1
+
+
+def test_cpu_memory():
+    cpu = device.get_device("cpu")
+    buffer = cpu.empty(64)
+    x = cpu.view(buffer, 16, (2, 3), "float32")
+    cpu.upload(x, np.arange(6).reshape(2, 3))
+    assert np.array_equal(cpu.download(x), np.arange(6, dtype="float32").reshape(2, 3))
+    assert cpu.view(buffer, 16, (), "float32") == 0
+
+
+def test_set_device_and_blocks(monkeypatch):
+    monkeypatch.setattr(cuda, "missing", lambda: "there is none")
+    device.set_device("cpu")
+    assert device.current_device().name == "cpu"
+    with device.device("cpu") as inner:
+        assert device.current_device() is inner
+    assert device.get_device() is device.current_device()
+
+
+def test_a_block_is_of_one_thread(monkeypatch):
+    monkeypatch.setattr(cuda, "missing", lambda: "there is none")
+    seen = []
+    with device.device("cpu"):
+        thread = threading.Thread(target=lambda: seen.append(device._chosen.get()))
+        thread.start()
+        thread.join()
+        assert device._chosen.get() == "cpu"
+    assert seen == [None]
+    assert device._chosen.get() is None
+
+
+def test_a_refused_device_changes_nothing(monkeypatch):
+    monkeypatch.setattr(cuda, "driver_library", lambda: None)
+    device.set_device("cpu")
+    with pytest.raises(device.DeviceError):
+        device.set_device("cuda")
+    with pytest.raises(device.DeviceError), device.device("cuda"):
+        pass
+    assert device.current_device().name == "cpu"
+
+
+def test_the_environment_names_a_device(monkeypatch):
+    config.choose_device("gpu")  # as from NBCNN_DEVICE
+    with pytest.raises(ValueError, match="got 'gpu'"):
+        device.current_device()
+
+
+def test_auto_says_once_that_it_is_the_cpu(monkeypatch, capfd):
+    monkeypatch.setattr(cuda, "driver_library", lambda: None)
+    assert device.get_device("auto").name == "cpu"
+    device.set_device("auto")
+    assert device.current_device().name == "cpu"
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("nbcnn: device 'auto' is the CPU here: no NVIDIA driver")
+
+
+def test_the_default_is_silent(monkeypatch, capfd):
+    monkeypatch.setattr(cuda, "driver_library", lambda: None)
+    assert device.current_device().name == "cpu"
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "driver, installed, expected",
+    [
+        (None, True, "no NVIDIA driver was found"),
+        (Driver(0), True, "offers no GPU"),
+        (Driver(1), False, "numba-cuda is not installed: pip install 'nbcnn[cuda13]'"),
+    ],
+)
+def test_what_is_missing(monkeypatch, driver, installed, expected):
+    monkeypatch.setattr(cuda, "driver_library", lambda: driver)
+    monkeypatch.setattr(
+        cuda.importlib.util, "find_spec", lambda name: object() if installed else None
+    )
+    with pytest.raises(device.DeviceError) as error:
+        cuda.CudaDevice(1)
+    assert str(error.value).startswith("device 'cuda:1' cannot be used: ")
+    assert expected in str(error.value)
+
+
+def test_hidden_gpus_are_named(monkeypatch):
+    monkeypatch.setattr(cuda, "driver_library", lambda: Driver(0))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "CUDA_VISIBLE_DEVICES is ''" in cuda.missing()
+
+
+def test_nothing_missing(monkeypatch):
+    monkeypatch.setattr(cuda, "driver_library", lambda: Driver(2))
+    monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: object())
+    assert cuda.missing() is None
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    assert "simulated" in cuda.missing()
+
+
+def test_choosing_the_cpu_imports_no_cuda(python, tmp_path):
+    script = tmp_path / "s.py"
+    script.write_text(
+        "import sys\n"
+        "from nbcnn.runtime.device import current_device, get_device\n"
+        "assert get_device('cpu').name == 'cpu' and get_device('auto') is current_device()\n"
+        "assert not any(m.startswith('numba.cuda') for m in sys.modules), 'CUDA was imported'\n"
+    )
+    python(script, CUDA_VISIBLE_DEVICES="")
