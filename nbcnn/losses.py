@@ -1,0 +1,360 @@
+"""Losses: classes that reduce a formula's value per sample to one number, and the formulas
+themselves.
+
+A user's own loss is a function of (y_true, y_pred) made of `nbcnn.ops`, or a subclass of `Loss`
+with `call(y_true, y_pred)`. In the texts t is y_true and p is y_pred.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from nbcnn import loss_formulas, ops
+from nbcnn.declare import Declared, arg, fraction, positive
+from nbcnn.loss_formulas import floating, like, same_rank
+from nbcnn.registry import Family
+from nbcnn.registry import serialize as serialize
+
+family = Family("loss", "keras.losses")
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
+
+
+class Loss(Declared, family=family):
+    """Base of losses: override `call(y_true, y_pred)`, which gives a value per sample.
+
+    Parameters
+    ----------
+    reduction : how values become one number. "sum_over_batch_size" or "mean": their mean (default);
+        "sum";
+        "mean_with_sample_weight": their sum divided by the sum of the weights; "none" or None: not
+        at all.
+    name : automatic by default.
+    dtype : float type to compute in; that of y_pred by default.
+    """
+
+    reduction: str | None = arg("sum_over_batch_size", choices=REDUCTIONS, last=True)
+    name: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, last=True)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The reduced loss.
+
+        Parameters
+        ----------
+        y_true, y_pred : symbolic tensors or arrays of shape (batch, ...).
+        sample_weight : None, or weights that broadcast against the values per sample, usually
+            (batch,).
+        """
+        y_pred = floating(y_pred)
+        if self.dtype is not None:
+            y_pred = ops.cast(y_pred, self.dtype)
+        y_true = y_true if hasattr(y_true, "shape") else like(y_true, y_pred)
+        values = self.call(y_true, y_pred)
+        return reduce_weighted_values(values, sample_weight, self.reduction)
+
+
+def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | None) -> Any:
+    """Values per sample, weighted and reduced as `Loss` says."""
+    if sample_weight is not None:
+        values, sample_weight = same_rank(values, like(sample_weight, floating(values)))
+        values = values * sample_weight
+    if reduction in (None, "none") or len(values.shape) == 0:
+        return values
+    if reduction == "sum":
+        return ops.sum(values)
+    if reduction == "mean_with_sample_weight" and sample_weight is not None:
+        return ops.sum(values) / ops.maximum(ops.sum(sample_weight), 1e-30)
+    return ops.mean(values)
+
+
+class FormulaLoss(Loss):
+    """A loss whose fields beyond those of `Loss` are further arguments of its formula."""
+
+    formula: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
+        cls.formula = staticmethod(formula)
+        if "name" not in cls.__dict__:
+            cls.name = formula.__name__
+        super().__init_subclass__(**kwargs)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        own = {name: getattr(self, name) for name in self.fields if name not in Loss.fields}
+        return self.formula(*same_rank(y_true, y_pred), **own)
+
+
+class LossFunctionWrapper(Loss):
+    """A function of (y_true, y_pred) as a loss; `kwargs` are its further arguments."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        name = name or getattr(fn, "__name__", None)
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.fn = fn
+        self.kwargs = kwargs
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.fn(*same_rank(y_true, y_pred), **self.kwargs)
+
+
+class MeanSquaredError(FormulaLoss, formula=loss_formulas.mean_squared_error):
+    """Mean of (t - p)²."""
+
+
+class MeanAbsoluteError(FormulaLoss, formula=loss_formulas.mean_absolute_error):
+    """Mean of |t - p|."""
+
+
+class MeanAbsolutePercentageError(
+    FormulaLoss, formula=loss_formulas.mean_absolute_percentage_error
+):
+    """100 times the mean of |t - p| / |t|."""
+
+
+class MeanSquaredLogarithmicError(
+    FormulaLoss, formula=loss_formulas.mean_squared_logarithmic_error
+):
+    """Mean of (log(p + 1) - log(t + 1))²."""
+
+
+class CosineSimilarity(FormulaLoss, formula=loss_formulas.cosine_similarity):
+    """Minus the cosine of the angle between t and p along `axis`."""
+
+    axis: int = -1
+
+
+class Huber(FormulaLoss, formula=loss_formulas.huber):
+    """Squared error up to `delta`, absolute error beyond."""
+
+    delta: float = arg(1.0, check=positive)
+    name = "huber_loss"
+
+
+class LogCosh(FormulaLoss, formula=loss_formulas.log_cosh):
+    """Mean of log(cosh(p - t)): like Huber, but smooth."""
+
+
+class Hinge(FormulaLoss, formula=loss_formulas.hinge):
+    """Mean of max(1 - t * p, 0), with labels -1 and 1 (or 0 and 1)."""
+
+
+class SquaredHinge(FormulaLoss, formula=loss_formulas.squared_hinge):
+    """Mean of max(1 - t * p, 0)², with labels -1 and 1 (or 0 and 1)."""
+
+
+class CategoricalHinge(FormulaLoss, formula=loss_formulas.categorical_hinge):
+    """max(max((1 - t) * p) - sum(t * p) + 1, 0), with one-hot labels."""
+
+
+class KLDivergence(FormulaLoss, formula=loss_formulas.kl_divergence):
+    """Sum of t * log(t / p): how far distribution p is from t."""
+
+
+class Poisson(FormulaLoss, formula=loss_formulas.poisson):
+    """Mean of p - t * log(p)."""
+
+
+class BinaryCrossentropy(FormulaLoss, formula=loss_formulas.binary_crossentropy):
+    """Cross-entropy of labels 0 and 1 and as many probabilities.
+
+    Parameters
+    ----------
+    from_logits : y_pred holds values before the sigmoid; default False.
+    label_smoothing : labels are moved towards 1/2 by this fraction; default 0.
+    axis : along which the mean is taken; default the last.
+    """
+
+    from_logits: bool = False
+    label_smoothing: float = arg(0.0, check=fraction)
+    axis: int = -1
+
+
+class BinaryFocalCrossentropy(FormulaLoss, formula=loss_formulas.binary_focal_crossentropy):
+    """Binary cross-entropy times (1 - q)^gamma, where q is the probability given to the label.
+
+    Parameters
+    ----------
+    apply_class_balancing : weigh labels 1 by alpha and labels 0 by 1 - alpha; default False.
+    alpha, gamma : default 0.25 and 2.
+    from_logits, label_smoothing, axis : as for `BinaryCrossentropy`.
+    """
+
+    apply_class_balancing: bool = False
+    alpha: float = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = arg(0.0, check=fraction)
+    axis: int = -1
+
+
+class CategoricalCrossentropy(FormulaLoss, formula=loss_formulas.categorical_crossentropy):
+    """Cross-entropy of one-hot labels and class probabilities.
+
+    Parameters
+    ----------
+    from_logits : y_pred holds values before the softmax; default False.
+    label_smoothing : labels are moved towards the uniform distribution by this fraction; default 0.
+    axis : the axis of classes; default the last.
+    """
+
+    from_logits: bool = False
+    label_smoothing: float = arg(0.0, check=fraction)
+    axis: int = -1
+
+
+class CategoricalFocalCrossentropy(
+    FormulaLoss, formula=loss_formulas.categorical_focal_crossentropy
+):
+    """Categorical cross-entropy with each class's part times alpha * (1 - p)^gamma.
+
+    Parameters
+    ----------
+    alpha, gamma : default 0.25 and 2.
+    from_logits, label_smoothing, axis : as for `CategoricalCrossentropy`.
+    """
+
+    alpha: Any = 0.25
+    gamma: float = 2.0
+    from_logits: bool = False
+    label_smoothing: float = arg(0.0, check=fraction)
+    axis: int = -1
+
+
+class SparseCategoricalCrossentropy(
+    FormulaLoss,
+    formula=loss_formulas.sparse_categorical_crossentropy,
+    first=("from_logits", "ignore_class", "reduction"),
+):
+    """Cross-entropy of class numbers (integers from 0) and class probabilities.
+
+    Parameters
+    ----------
+    from_logits : y_pred holds values before the softmax; default False.
+    ignore_class : samples with this label get the loss 0; default None.
+    axis : the axis of classes; default the last.
+    """
+
+    from_logits: bool = False
+    ignore_class: int | None = None
+    axis: int = -1
+
+
+class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):
+    """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything."""
+
+    axis: Any = None
+
+
+class Tversky(
+    FormulaLoss, formula=loss_formulas.tversky, first=("alpha", "beta", "reduction", "name")
+):
+    """Dice with weights for what is missed (`alpha`) and what is wrong (`beta`), both 0.5 by
+    default.
+    """
+
+    alpha: float = 0.5
+    beta: float = 0.5
+    axis: Any = None
+
+
+class CategoricalGeneralizedCrossEntropy(
+    FormulaLoss, formula=loss_formulas.categorical_generalized_cross_entropy
+):
+    """(1 - p[t]^q) / q for class numbers t: robust to wrong labels; q in (0, 1), by default 0.5."""
+
+    q: float = arg(0.5, check=positive)
+
+
+binary_crossentropy = loss_formulas.binary_crossentropy
+binary_focal_crossentropy = loss_formulas.binary_focal_crossentropy
+categorical_crossentropy = loss_formulas.categorical_crossentropy
+categorical_focal_crossentropy = loss_formulas.categorical_focal_crossentropy
+categorical_generalized_cross_entropy = loss_formulas.categorical_generalized_cross_entropy
+categorical_hinge = loss_formulas.categorical_hinge
+cosine_similarity = loss_formulas.cosine_similarity
+dice = loss_formulas.dice
+hinge = loss_formulas.hinge
+huber = loss_formulas.huber
+kl_divergence = loss_formulas.kl_divergence
+log_cosh = loss_formulas.log_cosh
+mean_absolute_error = loss_formulas.mean_absolute_error
+mean_absolute_percentage_error = loss_formulas.mean_absolute_percentage_error
+mean_squared_error = loss_formulas.mean_squared_error
+mean_squared_logarithmic_error = loss_formulas.mean_squared_logarithmic_error
+poisson = loss_formulas.poisson
+sparse_categorical_crossentropy = loss_formulas.sparse_categorical_crossentropy
+squared_hinge = loss_formulas.squared_hinge
+tversky = loss_formulas.tversky
+
+family.functions(
+    {
+        binary_crossentropy: ("bce", "BCE"),
+        binary_focal_crossentropy: (),
+        categorical_crossentropy: (),
+        categorical_focal_crossentropy: (),
+        categorical_generalized_cross_entropy: (),
+        categorical_hinge: (),
+        cosine_similarity: (),
+        dice: (),
+        hinge: (),
+        huber: (),
+        kl_divergence: ("kld", "KLD"),
+        log_cosh: ("logcosh",),
+        mean_absolute_error: ("mae", "MAE"),
+        mean_absolute_percentage_error: ("mape", "MAPE"),
+        mean_squared_error: ("mse", "MSE"),
+        mean_squared_logarithmic_error: ("msle", "MSLE"),
+        poisson: (),
+        sparse_categorical_crossentropy: (),
+        squared_hinge: (),
+        tversky: (),
+    }
+)
+
+
+def get(identifier: Any) -> Any:
+    """The loss that a name, class, configuration or callable means; None stays None.
+
+    Names of formulas ("mse", "mean_squared_error") give the function, names of classes an instance.
+    """
+    return family.get(identifier)
+
+
+def for_output(identifier: Any, y_true: Any, y_pred: Any) -> Loss | None:
+    """The loss object for one output of a model, as `compile` takes it; None stays None.
+
+    "crossentropy" (or "ce") is binary, sparse or categorical by the shapes of `y_true` and
+    `y_pred`. Functions are wrapped.
+    """
+    if str(identifier).lower() in ("crossentropy", "ce"):
+        identifier = {
+            "binary": BinaryCrossentropy,
+            "sparse": SparseCategoricalCrossentropy,
+            "categorical": CategoricalCrossentropy,
+        }[label_kind(y_true.shape, y_pred.shape)]
+    loss = get(identifier)
+    return loss if loss is None or isinstance(loss, Loss) else LossFunctionWrapper(loss)
+
+
+def label_kind(true_shape: tuple, predicted_shape: tuple) -> str:
+    """How labels are written: "binary" (one output), "sparse" (class numbers) or "categorical"
+    (one-hot).
+    """
+    if predicted_shape[-1] == 1:
+        return "binary"
+    if len(true_shape) < len(predicted_shape) or true_shape[-1] == 1:
+        return "sparse"
+    return "categorical"
+
+
+def deserialize(config: Mapping | str, custom_objects: Mapping | None = None) -> Any:
+    """The loss that `serialize` described."""
+    return family.get(config, custom_objects)
