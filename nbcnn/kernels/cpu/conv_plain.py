@@ -171,14 +171,10 @@ def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
 def bind_dw(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     x, dy = (a.reshape(-1) for a in inputs)
     parts, run = scratch["parts"], scratch["run"].reshape(-1)
-    count, stride = parts.shape
+    count = len(parts)
     tasks = count * (spec.kh * spec.kw + spec.bias)
-    calls = [Call(conv2d_dw_kernel, tasks, (spec, count, x, dy, run, parts.reshape(-1)))]
-    offset = 0
-    for out in outputs:
-        calls.append(slabs.reduction(count, stride, offset, parts, out))
-        offset += out.size
-    return calls
+    args = (spec, count, x, dy, run, parts.reshape(-1))
+    return [Call(conv2d_dw_kernel, tasks, args), *slabs.reductions(parts, outputs)]
 
 
 def scratch_dw(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:

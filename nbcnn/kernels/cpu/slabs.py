@@ -38,7 +38,11 @@ def sum_slabs(task, thread, slabs, stride, offset, parts, out):
             out[i] += parts[start + i]
 
 
-def reduction(slabs: int, stride: int, offset: int, parts, out) -> Call:
-    """The call that sums partials of `stride` elements; `out` is at `offset` in each."""
-    args = (slabs, stride, offset, parts.reshape(-1), out.reshape(-1))
-    return Call(sum_slabs, -(-out.size // BLOCK), args)
+def reductions(parts, outputs) -> list[Call]:
+    """Calls that sum partials, the rows of `parts`: each holds all outputs, one after the other."""
+    calls, offset = [], 0
+    for out in outputs:
+        args = (*parts.shape, offset, parts.reshape(-1), out.reshape(-1))
+        calls.append(Call(sum_slabs, -(-out.size // BLOCK), args))
+        offset += out.size
+    return calls
