@@ -1,10 +1,13 @@
 """The only place with `@intrinsic`s of the CPU: atomics, calls through pointers, vectors."""
 
+import inspect
+from functools import cache
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_I64 = ir.IntType(64)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 @intrinsic
@@ -71,3 +74,145 @@ def call_void(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(types.uintp), codegen
+
+
+def emit(result, arguments, build):
+    """A function for kernels whose body is written in LLVM IR: `build(builder, args)` returns its value.
+
+    `result` and `arguments` are Numba types; addresses travel as `intp`.
+    """
+
+    def emitted(typingctx, *given):
+        def codegen(context, builder, signature, args):
+            value = build(builder, args)
+            return context.get_dummy_value() if value is None else value
+
+        return result(*arguments), codegen
+
+    names = ["typingctx", *(f"x{i}" for i in range(len(arguments)))]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    emitted.__signature__ = inspect.Signature(parameters)  # Numba wants each argument named
+    return intrinsic(emitted)
+
+
+@intrinsic
+def address(typingctx, array):
+    """Address of an array's first element."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        return builder.ptrtoint(data, _I64)
+
+    return types.intp(array), codegen
+
+
+def _memory(builder, name, pointers, rest):
+    """Call llvm.memcpy or llvm.memset."""
+    byte = ir.IntType(8).as_pointer()
+    kinds = [byte] * len(pointers) + [_I64]
+    function = builder.module.declare_intrinsic(name, kinds)
+    builder.call(function, [*(builder.inttoptr(p, byte) for p in pointers), *rest, ir.Constant(ir.IntType(1), 0)])
+
+
+def _copy_bytes(builder, args):
+    _memory(builder, "llvm.memcpy", args[:2], args[2:])
+
+
+def _zero_bytes(builder, args):
+    _memory(builder, "llvm.memset", args[:1], (ir.Constant(ir.IntType(8), 0), args[1]))
+
+
+copy_bytes = emit(types.void, (types.intp,) * 3, _copy_bytes)
+"""copy_bytes(target, source, count): addresses that do not overlap."""
+
+zero_bytes = emit(types.void, (types.intp,) * 2, _zero_bytes)
+"""zero_bytes(target, count)."""
+
+
+# What follows builds IR inside `emit`ted functions: vectors of `lanes` numbers of `item` bytes.
+
+
+def scalar_type(item):
+    return ir.FloatType() if item == 4 else ir.DoubleType()
+
+
+def vector_type(lanes, item):
+    return ir.VectorType(scalar_type(item), lanes)
+
+
+def item_of(vector):
+    return 4 if isinstance(vector.element, ir.FloatType) else 8
+
+
+@cache
+def number_at(item):
+    """number(address): the number of `item` bytes there."""
+    kind = types.float32 if item == 4 else types.float64
+    pointer = scalar_type(item).as_pointer()
+    return emit(kind, (types.intp,), lambda builder, args: builder.load(builder.inttoptr(args[0], pointer), align=item))
+
+
+@cache
+def put_number(item):
+    """put(address, value)."""
+    kind = types.float32 if item == 4 else types.float64
+    pointer = scalar_type(item).as_pointer()
+
+    def build(builder, args):
+        builder.store(args[1], builder.inttoptr(args[0], pointer), align=item)
+
+    return emit(types.void, (types.intp, kind), build)
+
+
+def broadcast(builder, value, lanes):
+    """A vector with `value` in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+
+
+def first_lanes(builder, count, lanes):
+    """A mask of the lanes below `count`."""
+    numbers = ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, broadcast(builder, count, lanes))
+
+
+def load_vector(builder, address, vector):
+    return builder.load(builder.inttoptr(address, vector.as_pointer()), align=item_of(vector))
+
+
+def store_vector(builder, value, address):
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=item_of(value.type))
+
+
+def masked_load(builder, address, vector, mask):
+    """Lanes outside the mask are zeros, and their memory is not touched."""
+    pointer, zero = vector.as_pointer(), ir.Constant(vector, [0.0] * vector.count)
+    align = ir.Constant(_I32, item_of(vector))
+    function = _declare(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, [pointer, _I32, mask.type, vector])
+    return builder.call(function, (builder.inttoptr(address, pointer), align, mask, zero))
+
+
+def masked_store(builder, value, address, mask):
+    """Memory of lanes outside the mask is not touched."""
+    pointer, align = value.type.as_pointer(), ir.Constant(_I32, item_of(value.type))
+    kinds = [value.type, pointer, _I32, mask.type]
+    function = _declare(builder, f"llvm.masked.store.{suffix(value.type)}.p0", ir.VoidType(), kinds)
+    builder.call(function, (value, builder.inttoptr(address, pointer), align, mask))
+
+
+def multiply_add(builder, x, y, z):
+    """x * y + z, fused where the hardware can. (`llvm.fma` would be a library call per lane where it cannot.)"""
+    function = _declare(builder, f"llvm.fmuladd.{suffix(x.type)}", x.type, [x.type] * 3)
+    return builder.call(function, (x, y, z))
+
+
+def suffix(vector):
+    """How LLVM names a vector type in the names of its intrinsics."""
+    return f"v{vector.count}f{8 * item_of(vector)}"
+
+
+def _declare(builder, name, result, arguments):
+    found = builder.module.globals.get(name)
+    return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)

@@ -1,0 +1,185 @@
+"""The micro-kernel: a tile of rows x vectors accumulators that stays in registers.
+
+    C[i, :] = low-clamped( init[:] or C[i, :]  +  sum_t sum_l  A[i, t, l] * B[t, l, :] )
+
+with free strides: row i of A starts at a + a_rows[i] + segments[t] and advances by `a_step` bytes, the rows of B
+follow each other at `b_step` bytes through all segments, row i of C is at c + c_rows[i]. This one routine is matrix multiplication in
+all transpositions, and direct convolution: there the rows are output pixels and the segments kernel taps
+(forward and input gradient), or the rows are channels and the segments image rows (weight gradient).
+
+Each step loads `vectors` vectors of B, broadcasts one number of A per row, and does rows * vectors fused
+multiply-adds. `llvm.fmuladd` rather than `llvm.fma`: without FMA hardware the latter is a library call per lane.
+Row offsets come from tables, so that a tile may span image rows and images: no waste at odd widths.
+
+Fewer rows than the tile has: the missing ones repeat the last one and are not stored. Fewer columns: B is padded
+(its packing sees to that), init and C are accessed under a mask.
+"""
+
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+
+from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu.blocking import Tile
+
+_I64 = ir.IntType(64)
+
+
+def _int(value):
+    return ir.Constant(_I64, value)
+
+
+class _Emitter:
+    """Emission of one tile; the IR builder and the element type at hand."""
+
+    def __init__(self, builder, tile: Tile, vectors: int):
+        self.b = builder
+        self.rows, self.lanes, self.item, self.vectors = tile.rows, tile.lanes, tile.item, vectors
+        self.scalar = simd.scalar_type(tile.item)
+        self.vector = simd.vector_type(tile.lanes, tile.item)
+
+    def integer(self, address):
+        return self.b.load(self.b.inttoptr(address, _I64.as_pointer()), align=8)
+
+    def broadcast_at(self, address):
+        number = self.b.load(self.b.inttoptr(address, self.scalar.as_pointer()), align=self.item)
+        return simd.broadcast(self.b, number, self.lanes)
+
+    def load(self, address):
+        return simd.load_vector(self.b, address, self.vector)
+
+    def offsets(self, table, count):
+        """Entries 0..rows-1 of a table of 8-byte integers; past `count` the last valid one again."""
+        last = self.b.sub(count, _int(1))
+        found = []
+        for i in range(self.rows):
+            inside = self.b.icmp_signed("<", _int(i), count)
+            index = self.b.select(inside, _int(i), last)
+            found.append(self.integer(self.b.add(table, self.b.shl(index, _int(3)))))
+        return found
+
+    def opaque(self, value):
+        """The same integer, hidden from LLVM's loop strength reduction.
+
+        Otherwise it keeps one running pointer per row: `rows` additions a step instead of one.
+        """
+        return self.b.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", (value,), side_effect=False)
+
+    def column(self, v):
+        return _int(v * self.lanes * self.item)
+
+    def products(self, a_rows, a_step, segments, count, depth, b, b_step):
+        """The loops over segments and steps; returns the accumulators."""
+        builder, entry = self.b, self.b.block
+        outer, segment, inner, segment_end, done = (
+            builder.append_basic_block(n) for n in ("outer", "segment", "inner", "segment_end", "done")
+        )
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        cells = range(self.rows * self.vectors)
+        builder.branch(outer)
+
+        builder.position_at_end(outer)
+        t, b_start = builder.phi(_I64), builder.phi(_I64)
+        sums = [builder.phi(self.vector) for _ in cells]
+        builder.cbranch(builder.icmp_signed("<", t, count), segment, done)
+
+        builder.position_at_end(segment)
+        a_offset = self.integer(builder.add(segments, builder.shl(t, _int(3))))
+        rows = [builder.add(row, a_offset) for row in a_rows]
+        builder.branch(inner)
+
+        builder.position_at_end(inner)
+        left, a_at, b_at = (builder.phi(_I64) for _ in range(3))
+        running = [builder.phi(self.vector) for _ in cells]
+        b_row = [self.load(builder.add(b_at, self.column(v))) for v in range(self.vectors)]
+        totals = []
+        for i in range(self.rows):
+            x = self.broadcast_at(builder.add(rows[i], a_at))
+            for v in range(self.vectors):
+                totals.append(simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v]))
+        fewer, b_next = builder.sub(left, _int(1)), builder.add(b_at, b_step)
+        a_next = self.opaque(builder.add(a_at, a_step))
+        builder.cbranch(builder.icmp_signed(">", fewer, _int(0)), inner, segment_end)
+        for phi, start, following in (
+            (left, depth, fewer), (a_at, _int(0), a_next), (b_at, b_start, b_next), *zip(running, sums, totals),
+        ):
+            phi.add_incoming(start, segment)
+            phi.add_incoming(following, inner)
+
+        builder.position_at_end(segment_end)
+        following = builder.add(t, _int(1))
+        builder.branch(outer)
+        for phi, start, after in (
+            (t, _int(0), following), (b_start, b, b_next), *((s, zero, x) for s, x in zip(sums, totals)),
+        ):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(after, segment_end)
+        builder.position_at_end(done)
+        return sums
+
+    def finish(self, sums, c_rows, starts, count, columns, low):
+        """Add the starting values, clamp from below, store; under masks if the tile is not full."""
+        builder = self.b
+        full, partial, end = (builder.append_basic_block(n) for n in ("full", "partial", "end"))
+        whole = builder.and_(
+            builder.icmp_signed(">=", count, _int(self.rows)),
+            builder.icmp_signed(">=", columns, _int(self.vectors * self.lanes)),
+        )
+        low = simd.broadcast(builder, low, self.lanes)
+        builder.cbranch(whole, full, partial)
+
+        builder.position_at_end(full)
+        for i in range(self.rows):
+            for v in range(self.vectors):
+                start = self.load(builder.add(starts[i], self.column(v)))
+                value = self.clamp(builder.fadd(sums[i * self.vectors + v], start), low)
+                simd.store_vector(builder, value, builder.add(c_rows[i], self.column(v)))
+        builder.branch(end)
+
+        builder.position_at_end(partial)
+        for v in range(self.vectors):
+            inside = simd.first_lanes(builder, builder.sub(columns, _int(v * self.lanes)), self.lanes)
+            for i in range(self.rows):
+                exists = builder.icmp_signed("<", _int(i), count)
+                mask = builder.and_(inside, simd.broadcast(builder, exists, self.lanes))
+                start = simd.masked_load(builder, builder.add(starts[i], self.column(v)), self.vector, mask)
+                value = self.clamp(builder.fadd(sums[i * self.vectors + v], start), low)
+                simd.masked_store(builder, value, builder.add(c_rows[i], self.column(v)), mask)
+        builder.branch(end)
+        builder.position_at_end(end)
+
+    def clamp(self, value, low):
+        """max(value, low) that keeps NaN."""
+        return self.b.select(self.b.fcmp_ordered(">", low, value), low, value)
+
+
+@cache
+def micro_kernel(tile: Tile, vectors: int):
+    """A function for kernels:
+
+        micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low)
+
+    a, b, c: addresses; a_rows, c_rows: addresses of tables of `rows` byte offsets; segments: address of a table of
+    `count` byte offsets in a; each segment is `depth` >= 1 steps. `rows` 1..tile.rows and
+    `columns` >= 1 say how much of the tile exists. `start`: address of the row that the sums start from (a bias,
+    zeros); with `resume` they start from C itself. `low`: results are max(result, low).
+    """
+    number = types.float32 if tile.item == 4 else types.float64
+
+    def build(builder, args):
+        (a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns, start, resume, low) = args
+        emitter = _Emitter(builder, tile, vectors)
+        a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
+        sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step)
+        c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
+        again = builder.icmp_signed("!=", resume, _int(0))
+        starts = [builder.select(again, row, start) for row in c_rows]
+        emitter.finish(sums, c_rows, starts, rows, columns, low)
+
+    emitted = simd.emit(types.void, (types.intp,) * 14 + (number,), build)
+
+    def micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low):
+        emitted(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low)
+
+    return jit.helper(micro)

@@ -1,0 +1,129 @@
+"""Activations on vectors: pip's Numba has no vector math library, so `math.exp` in a loop runs one number at a time.
+
+    exp(x)  = 2^k * exp(r),  k = round(x / ln 2),  |r| <= ln 2 / 2,  exp(r) by its Taylor series in Horner's form
+    sigmoid = 1 / (1 + exp(-x))
+    tanh    = -e / (2 + e) * sign(x),  e = exp(-2|x|) - 1 computed without cancellation
+
+Terms up to r^7 (float32) or r^13 (float64) leave an error below half a unit in the last place. NaN stays NaN.
+"""
+
+import math
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+
+from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu.blocking import Tile
+from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+
+_I64 = ir.IntType(64)
+
+
+class _Numbers:
+    """Constants and bit tricks for vectors of one type."""
+
+    def __init__(self, builder, vector):
+        self.b, self.vector = builder, vector
+        self.single = simd.item_of(vector) == 4
+        self.integer = ir.VectorType(ir.IntType(32 if self.single else 64), vector.count)
+        self.mantissa, self.bias = (23, 127) if self.single else (52, 1023)
+        self.limit = 87.0 if self.single else 708.0  # exp stays a normal number within +-limit
+        # ln 2 in two parts, the first with few bits, so that k * first is exact
+        self.ln2 = (0.693359375, math.log(2) - 0.693359375) if self.single else (
+            0.6931471803691238, 1.9082149292705877e-10
+        )
+
+    def const(self, value):
+        return ir.Constant(self.vector, [float(value)] * self.vector.count)
+
+    def whole(self, value):
+        return ir.Constant(self.integer, [value] * self.vector.count)
+
+    def bits(self, x):
+        return self.b.bitcast(x, self.integer)
+
+    def number(self, bits):
+        return self.b.bitcast(bits, self.vector)
+
+    def clip(self, x, low, high):
+        """x between low and high; NaN stays."""
+        low, high = self.const(low), self.const(high)
+        x = self.b.select(self.b.fcmp_ordered("<", x, low), low, x)
+        return self.b.select(self.b.fcmp_ordered(">", x, high), high, x)
+
+    def split_exp(self, x):
+        """(2^k, exp(r) - 1) with exp(x) = 2^k * exp(r)."""
+        b = self.b
+        magic = self.const(1.5 * 2.0**self.mantissa)  # adding it rounds to an integer, kept in the low bits
+        shifted = simd.multiply_add(b, x, self.const(1 / math.log(2)), magic)
+        k = b.fsub(shifted, magic)
+        power = b.add(b.sub(self.bits(shifted), self.bits(magic)), self.whole(self.bias))
+        power = self.number(b.shl(power, self.whole(self.mantissa)))
+        r = simd.multiply_add(b, k, self.const(-self.ln2[0]), x)
+        r = simd.multiply_add(b, k, self.const(-self.ln2[1]), r)
+        terms = 7 if self.single else 13
+        total = self.const(1 / math.factorial(terms))
+        for n in range(terms - 1, 0, -1):
+            total = simd.multiply_add(b, total, r, self.const(1 / math.factorial(n)))
+        return power, b.fmul(total, r)
+
+    def exp(self, x):
+        power, rest = self.split_exp(self.clip(x, -self.limit, self.limit))
+        return simd.multiply_add(self.b, power, rest, power)
+
+    def sigmoid(self, x):
+        negative = self.exp(self.b.fsub(self.const(0), x))
+        return self.b.fdiv(self.const(1), self.b.fadd(self.const(1), negative))
+
+    def tanh(self, x):
+        b, sign = self.b, self.bits(self.const(-0.0))
+        minus_twice = self.number(b.or_(self.bits(b.fadd(x, x)), sign))
+        power, rest = self.split_exp(self.clip(minus_twice, -self.limit, 0.0))
+        e = simd.multiply_add(b, power, rest, b.fsub(power, self.const(1)))  # exp(-2|x|) - 1
+        size = b.fdiv(e, b.fadd(self.const(2), e))
+        size = b.and_(self.bits(size), self.whole(2 ** (8 * simd.item_of(self.vector) - 1) - 1))
+        return self.number(b.or_(size, b.and_(self.bits(x), sign)))
+
+    def relu(self, x):
+        zero = self.const(0)
+        return self.b.select(self.b.fcmp_ordered("<", x, zero), zero, x)
+
+
+@cache
+def _in_place(lanes: int, item: int, name: str):
+    """f(address, count): the first `count` <= lanes numbers there replaced by their `name`."""
+
+    def build(builder, args):
+        address, count = args
+        vector = simd.vector_type(lanes, item)
+        apply = getattr(_Numbers(builder, vector), name)
+        with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(_I64, lanes))) as (full, partial):
+            with full:
+                simd.store_vector(builder, apply(simd.load_vector(builder, address, vector)), address)
+            with partial:
+                mask = simd.first_lanes(builder, count, lanes)
+                value = apply(simd.masked_load(builder, address, vector, mask))
+                simd.masked_store(builder, value, address, mask)
+
+    return simd.emit(types.void, (types.intp, types.intp), build)
+
+
+@cache
+def activate(tile: Tile):
+    """activate(address, count, act): apply an activation of `TAIL_ACTIVATIONS` to `count` numbers, in place."""
+    relu, sigmoid, tanh = (_in_place(tile.lanes, tile.item, n) for n in ("relu", "sigmoid", "tanh"))
+    lanes, size = tile.lanes, tile.lanes * tile.item
+
+    def activate_numbers(address, count, act):
+        if act == RELU:
+            for start in range(0, count, lanes):
+                relu(address + start // lanes * size, count - start)
+        elif act == SIGMOID:
+            for start in range(0, count, lanes):
+                sigmoid(address + start // lanes * size, count - start)
+        elif act == TANH:
+            for start in range(0, count, lanes):
+                tanh(address + start // lanes * size, count - start)
+
+    return jit.helper(activate_numbers)
