@@ -47,8 +47,21 @@ def select(op: Op, inputs: Sequence[Tensor], device: Any) -> tuple[Any, Choice |
     """The op's spec on these inputs and the chosen implementation."""
     specs = [t.spec for t in inputs]
     spec = op.spec(*specs)
-    forced = config.forced(op.name) or getattr(op, "algorithm", None) or config.conv_algorithm_for(op.name)
-    return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, forced)
+    return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, preferred(op))
+
+
+# The families of convolution kernels that a user can pick between, as the implementations they stand for.
+CONV_FAMILIES = {"auto": (), "direct": ("direct", "plain"), "im2col": ("im2col",)}
+
+
+def preferred(op: Op) -> tuple[str, ...]:
+    """Implementations to try first: forced ones, then the layer's choice, then the program's."""
+    forced = config.forced(op.name)
+    if forced is not None:
+        return (forced,)
+    if not hasattr(op, "algorithm"):
+        return ()
+    return CONV_FAMILIES[op.algorithm or config.conv_algorithm()]
 
 
 def main_dtype(op: Op, inputs: Sequence[TensorSpec]) -> str:
@@ -91,10 +104,14 @@ class Plan:
         self._programs[WEIGHTS].run()
 
     def array(self, tensor: Tensor) -> Any:
-        """The device array of a leaf, an output, or (only valid within a run) a value in between."""
+        """The device array of a leaf, an output, or (only valid within a run) a value in between.
+
+        A leaf that the graph does not read gets memory when it is asked for.
+        """
         found = self._arrays.get(id(tensor))
         if found is None:
-            found = self._alias(tensor)
+            found = self._own_memory(tensor) if tensor.node is None else self._alias(tensor)
+            self._keep.append(tensor)
         return found
 
     def show(self) -> str:
@@ -142,12 +159,10 @@ class Plan:
 
     def _place(self, placements: Mapping[Tensor, Any]) -> None:
         """Give every tensor and scratch its memory."""
-        position = {id(step.node): i for i, step in enumerate(self.steps)}
-        end = len(self.steps)
         for tensor, array in placements.items():
             root = root_of(tensor)
             self._arrays[id(root)] = self._reshaped(array, root)
-        owner, last = self._owners(position, end)
+        owner, last = self._owners()
         requests: list[tuple[Any, TensorSpec, Lifetime]] = []
         lasting: list[tuple[Any, TensorSpec]] = []
         for index, step in enumerate(self.steps):
@@ -171,14 +186,14 @@ class Plan:
                     self._arrays[id(t)] = self._reshaped(self._arrays[id(owner[id(t)])], t)
         self._leaves()
 
-    def _owners(self, position: Mapping[int, int], end: int):
+    def _owners(self):
         """Which tensor owns the memory of each (in-place results share), and the last step that reads it."""
         last: dict[int, int] = {}
         for index, step in enumerate(self.steps):
             for t in step.node.inputs:
                 last[id(root_of(t))] = index
         for t in self.graph.outputs:
-            last[id(root_of(t))] = end
+            last[id(root_of(t))] = len(self.steps)
         owner: dict[int, Tensor] = {}
         for index, step in enumerate(self.steps):
             for out, into in step.choice.impl.inplace:
@@ -231,13 +246,17 @@ class Plan:
                 continue
             if isinstance(tensor, VariableTensor):
                 self._arrays[id(tensor)] = tensor.variable.array_on(self.device)
-                continue
-            spec = tensor.spec
-            array = self.device.view(self.device.empty(spec.nbytes), 0, spec.shape, spec.dtype)
-            self.input_bytes += spec.nbytes
-            if isinstance(tensor, Constant):
-                self.device.upload(array, tensor.value)
-            self._arrays[id(tensor)] = array
+            else:
+                self._own_memory(tensor)
+
+    def _own_memory(self, leaf: Tensor) -> Any:
+        spec = leaf.spec
+        array = self.device.view(self.device.empty(spec.nbytes), 0, spec.shape, spec.dtype)
+        self.input_bytes += spec.nbytes
+        if isinstance(leaf, Constant):
+            self.device.upload(array, leaf.value)
+        self._arrays[id(leaf)] = array
+        return array
 
     def _all_leaves(self):
         for node in self.graph.nodes:
@@ -245,8 +264,7 @@ class Plan:
         yield from (t for t in self.graph.outputs if t.node is None)
 
     def _alias(self, tensor: Tensor) -> Any:
-        found = self._arrays[id(tensor)] = self._reshaped(self._arrays[id(root_of(tensor))], tensor)
-        self._keep.append(tensor)
+        found = self._arrays[id(tensor)] = self._reshaped(self.array(root_of(tensor)), tensor)
         return found
 
     def _reshaped(self, array: Any, tensor: Tensor) -> Any:
@@ -279,7 +297,6 @@ def _explain(step: Step) -> str:
 
 def _no_implementation(node: Node, device: Any) -> str:
     specs = ", ".join(f"{t.spec.shape} {t.dtype}" for t in node.inputs)
-    _, choice = node.op.spec(*(t.spec for t in node.inputs)), None
     return f"no implementation of {node.op.name} on {device.name} takes inputs {specs}"
 
 

@@ -53,14 +53,12 @@ def always(spec: Any, dtype: str, caps: Any) -> None:
 
 
 def choose(
-    impls: Iterable[Impl], spec: Any, dtype: str, caps: Any, forced: str | None = None
+    impls: Iterable[Impl], spec: Any, dtype: str, caps: Any, preferred: Sequence[str] = ()
 ) -> Choice | None:
-    """The first accepting implementation, or None. `forced` restricts the list to one name where it accepts."""
+    """The first accepting implementation, or None. Names in `preferred` are asked before the others."""
     refused = []
-    candidates = tuple(impls)
-    if forced is not None:
-        preferred = [i for i in candidates if i.name == forced]
-        candidates = (*preferred, *(i for i in candidates if i.name != forced))
+    rank = {name: i for i, name in enumerate(preferred)}
+    candidates = sorted(impls, key=lambda impl: rank.get(impl.name, len(rank)))
     for impl in candidates:
         reason = impl.accepts(spec, dtype, caps)
         if reason is None:

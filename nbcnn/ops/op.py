@@ -6,6 +6,7 @@ of its inputs it derives the shapes of its outputs and the *spec*, the tuple of 
 
 import dataclasses
 import importlib
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -76,14 +77,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     return Constant(np.ascontiguousarray(array))
 
 
-def is_symbolic(*values: Any) -> bool:
-    return any(isinstance(v, Tensor) and not isinstance(v, (Constant, VariableTensor)) for v in values) or (
-        _tracing.depth > 0
-        and any(isinstance(v, Tensor) or isinstance(getattr(v, "symbol", None), Tensor) for v in values)
-    )
-
-
-class _Tracing:
+class _Tracing(threading.local):
     """While a graph is being traced, operations on variables and constants are nodes too, not eager calls."""
 
     depth = 0
@@ -102,12 +96,23 @@ def tracing() -> _Tracing:
     return _tracing
 
 
+def is_tracing() -> bool:
+    return _tracing.depth > 0
+
+
+def is_symbolic(*values: Any) -> bool:
+    """Whether an operation on these values is a node of a graph and not a computation now."""
+    if is_tracing():
+        return True
+    return any(isinstance(v, Tensor) and not isinstance(v, (Constant, VariableTensor)) for v in values)
+
+
 def apply(op: Op, *inputs: Any) -> Any:
     """Apply `op`: a new node if any input is symbolic, otherwise the result of computing it now on arrays."""
     first = next((x for x in inputs if isinstance(x, Tensor) or hasattr(x, "dtype")), None)
     like = as_tensor(first) if first is not None else None
     tensors = [as_tensor(x, like) for x in inputs]
-    if _tracing.depth == 0 and not is_symbolic(*inputs):
+    if not is_symbolic(*inputs):
         eager = importlib.import_module("nbcnn.graph.eager")
         return eager.run(op, tensors)
     return apply_symbolic(op, tensors)

@@ -1,10 +1,10 @@
 """The CPU: ordinary NumPy arrays as memory, and the compiled loop that runs lists of kernel calls."""
 
 import ctypes
-import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,10 +65,10 @@ class CpuDevice:
     def __init__(self, threads: int):
         self.caps: Caps = host_caps(threads)
 
-    def impls(self, op: str):
+    def impls(self, op: Any) -> tuple:
         from nbcnn.kernels.cpu import lists
 
-        return lists.IMPLS.get(op, ())
+        return lists.impls(op)
 
     def empty(self, nbytes: int) -> np.ndarray:
         """Uninitialised bytes, aligned to 64."""
@@ -91,13 +91,6 @@ class CpuDevice:
 
     def program(self, calls: Sequence[Call]) -> Program:
         return Program(calls, self.caps.threads)
-
-
-def default_threads() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def open_device(threads: int) -> CpuDevice:

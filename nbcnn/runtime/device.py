@@ -123,10 +123,9 @@ def _automatic(announce: bool) -> Device:
 
 def current_device() -> Device:
     """The device of the innermost `with device(...)`, else of `set_device`, else of NBCNN_DEVICE,
-    else the best.
+    else the CPU.
     """
-    name = _chosen.get() or config.settings().device
-    return _automatic(announce=False) if name is None else get_device(name)
+    return get_device(_chosen.get() or config.settings().device or "cpu")
 
 
 def set_device(name: str) -> None:

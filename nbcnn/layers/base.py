@@ -1,0 +1,320 @@
+"""The base of layers: building, calling, weights, configuration."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nbcnn import config, initializers, regularizers
+from nbcnn.declare import Declared, arg
+from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.variable import Variable
+from nbcnn.ops.op import is_symbolic
+from nbcnn.ops.elementwise import StopGradient
+from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.registry import Family
+
+family = Family("layer", "keras.layers")
+
+
+class LayerCall:
+    """One use of a layer in a functional model: what it was called with and what it returned."""
+
+    def __init__(self, layer: "Layer", args: tuple, kwargs: dict[str, Any], outputs: Any):
+        self.layer, self.args, self.kwargs, self.outputs = layer, args, kwargs, outputs
+        self.inputs = [t for t in flatten((args, kwargs)) if isinstance(t, Tensor)]
+        self.order = next(Node._count)
+        for tensor in flatten(outputs):
+            if isinstance(tensor, Tensor):
+                tensor.call = self
+
+
+class Layer(Declared, family=family):
+    """A computation with weights.
+
+    A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of `nbcnn.ops`, and
+    `build(self, input_shape)` where it needs weights, made by `self.add_weight(...)`. Layers assigned to
+    attributes are part of the layer.
+
+    Parameters
+    ----------
+    name : automatic by default (`conv2d`, `conv2d_1`, ...).
+    trainable : whether training changes the weights.
+    dtype : data type of weights and computation; `config.floatx()` by default.
+    """
+
+    name: str | None = arg(None, kw_only=True)
+    trainable: bool = arg(True, kw_only=True)
+    dtype: str | None = arg(None, kw_only=True)
+
+    rank: int | None = None  # axes of the input that the layer expects, batch included
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls, *args, **kwargs)
+        state = {"_variables": [], "_sublayers": [], "_losses": [], "built": False, "_building": False}
+        layer.__dict__.update(state, input_shape=None, calls=[])
+        return layer
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "trainable" and "_sublayers" in self.__dict__:
+            for layer in self._sublayers:
+                layer.trainable = value
+        else:
+            self._track(value)
+        object.__setattr__(self, name, value)
+
+    def _track(self, value: Any) -> None:
+        if isinstance(value, Variable):
+            if not any(v is value for v in self._variables):
+                self._variables.append(value)
+        elif isinstance(value, Layer):
+            if not any(layer is value for layer in self._sublayers):
+                self._sublayers.append(value)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                self._track(item)
+        elif isinstance(value, dict):
+            for item in value.values():
+                self._track(item)
+
+    # -- to be defined by layers ------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights. `input_shape` is a tuple with None for the batch, or a list of them."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The computation, by `nbcnn.ops`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define call()")
+
+    # -- calling ----------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        values = flatten((args, kwargs))
+        if not is_symbolic(*values):
+            return importlib.import_module("nbcnn.models.eager").call_layer(self, args, kwargs)
+        if is_active():
+            self.build_for(args)
+            return self.call(*args, **self._with_training(kwargs))
+        with Context():
+            self.build_for(args)
+            outputs = self.call(*args, **self._with_training(kwargs))
+        outputs = map_structure(lambda t: _own_output(t, values), outputs)
+        self.calls.append(LayerCall(self, args, kwargs, outputs))
+        return outputs
+
+    def _with_training(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The call's keywords, with `training` filled in from the tracing where the layer takes it."""
+        if not _takes(type(self).call, "training"):
+            return {k: v for k, v in kwargs.items() if k != "training"}
+        given = kwargs.get("training")
+        return {**kwargs, "training": current().training if given is None else bool(given)}
+
+    def build_for(self, args: tuple) -> None:
+        """Build on the shapes of the inputs, once; later inputs are checked against them."""
+        inputs = args[0] if args else None
+        shapes = map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, inputs)
+        if not self.built:
+            self._check_rank(shapes)
+            unbatched = map_structure_shapes(lambda s: (None, *s[1:]), shapes)
+            self._build_now(unbatched)
+        self.check_input(shapes)
+
+    def _build_now(self, input_shape: Any) -> None:
+        """`build` may be called by users too, and by subclasses through super(); all end here or set `built`."""
+        importable = Context() if not is_active() else None
+        if importable is not None:
+            with importable:
+                self.build(input_shape)
+        else:
+            self.build(input_shape)
+        object.__setattr__(self, "input_shape", input_shape)
+        self.built = True
+        for variable in self._variables:
+            variable.path = f"{self.name}/{variable.name}"
+
+    def _check_rank(self, shape: Any) -> None:
+        if self.rank is not None and is_shape(shape) and len(shape) != self.rank:
+            what = type(self).__name__
+            raise ValueError(f"{what} {self.name!r}: expected an input of {self.rank} axes, got shape {shape}")
+
+    def check_input(self, shapes: Any) -> None:
+        """Raise ValueError where an input does not fit the weights. By default only the number of axes counts."""
+        self._check_rank(shapes)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output for an input shape (None where a size is unknown)."""
+        inputs = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
+        outputs = self(inputs)
+        self.calls.pop()
+        return map_structure(lambda t: t.shape, outputs)
+
+    # -- weights ----------------------------------------------------------------------------------------------
+
+    @property
+    def compute_dtype(self) -> str:
+        return self.dtype or config.floatx()
+
+    variable_dtype = compute_dtype
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] | None = None,
+        initializer: Any = None,
+        dtype: str | None = None,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """A new variable of this layer. Kernels default to GlorotUniform, one-dimensional weights too."""
+        make = initializers.get(initializer if initializer is not None else "glorot_uniform")
+        sizes = tuple(shape) if shape is not None else ()
+        if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sizes):
+            raise ValueError(f"{type(self).__name__} {self.name!r}: weight {name!r} needs known sizes, got {sizes}")
+        variable = Variable(
+            make, sizes, dtype or self.compute_dtype, trainable, name or "variable",
+            regularizers.get(regularizer), constraint,
+        )  # fmt: skip
+        variable.path = f"{self.name}/{variable.name}"
+        self._track(variable)
+        return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar to the training loss; called within `call`."""
+        current().losses.append(loss)
+
+    def sublayers(self) -> Iterator["Layer"]:
+        """This layer and all layers inside it, each once, outer first."""
+        seen: set[int] = set()
+        pending: list[Layer] = [self]
+        while pending:
+            layer = pending.pop(0)
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                yield layer
+                pending = list(layer._sublayers) + pending
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All variables: this layer's own, then those of the layers inside, each once."""
+        found: dict[int, Variable] = {}
+        for layer in self.sublayers():
+            own = sorted(layer._variables, key=lambda v: not v.trainable)
+            found.update((id(v), v) for v in own)
+        return list(found.values())
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """Variables that training changes."""
+        if not self.trainable:
+            return []
+        found: dict[int, Variable] = {}
+        frozen: set[int] = set()
+        for layer in self.sublayers():
+            for variable in layer._variables:
+                if layer.trainable and variable.trainable:
+                    found[id(variable)] = variable
+                else:
+                    frozen.add(id(variable))
+        return [v for key, v in found.items() if key not in frozen]
+
+    trainable_variables = trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        return [v for v in self.weights if id(v) not in trained]
+
+    non_trainable_variables = non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all variables' values, in the order of `weights`."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Set all variables; checked as a whole before the first is changed."""
+        variables = self.weights
+        if len(weights) != len(variables):
+            raise ValueError(f"set_weights: {self.name!r} has {len(variables)} weights, got {len(weights)}")
+        arrays = [np.asarray(w) for w in weights]
+        for variable, array in zip(variables, arrays):
+            if array.shape != variable.shape:
+                raise ValueError(f"set_weights: {variable.path} has shape {variable.shape}, got {array.shape}")
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """Number of values in all variables."""
+        if not self.built:
+            raise ValueError(f"count_params: layer {self.name!r} is not built yet; call it on an input first")
+        return sum(v.size for v in self.weights)
+
+    # -- a layer's place in a functional model ------------------------------------------------------------------
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's only call."""
+        return self._only_call().args[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's only call."""
+        return self._only_call().outputs
+
+    def _only_call(self) -> LayerCall:
+        if len(self.calls) != 1:
+            raise AttributeError(f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, not once")
+        return self.calls[0]
+
+
+def _own_output(tensor: Any, inputs: list) -> Any:
+    """A layer that returns its input as it is still gets a tensor of its own, which remembers the layer."""
+    if isinstance(tensor, Tensor) and (any(tensor is t for t in inputs) or tensor.node is None):
+        twin = Tensor(tensor.shape, tensor.dtype, Node(StopGradient(), [tensor]))
+        twin.node.outputs = (twin,)  # type: ignore[union-attr]
+        return twin
+    return tensor
+
+
+@cache
+def _takes(function: Callable, name: str) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD and function is not Layer.call for p in parameters)
+
+
+def flatten(structure: Any) -> list[Any]:
+    """The leaves of nested lists, tuples and dicts (in order of insertion)."""
+    if isinstance(structure, (list, tuple)) and not hasattr(structure, "_fields"):
+        return [leaf for item in structure for leaf in flatten(item)]
+    if isinstance(structure, dict):
+        return [leaf for item in structure.values() for leaf in flatten(item)]
+    return [structure]
+
+
+def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
+    """The same nesting with `function` applied to every leaf."""
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(map_structure(function, item) for item in structure)
+    if isinstance(structure, dict):
+        return {key: map_structure(function, item) for key, item in structure.items()}
+    return function(structure)
+
+
+def is_shape(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(n is None or isinstance(n, (int, np.integer)) for n in value)
+
+
+def map_structure_shapes(function: Callable[[tuple], Any], structure: Any) -> Any:
+    """As `map_structure`, where the leaves are shapes."""
+    if is_shape(structure):
+        return function(tuple(structure))
+    if isinstance(structure, dict):
+        return {key: map_structure_shapes(function, item) for key, item in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [map_structure_shapes(function, item) for item in structure]
+    return function(structure)

@@ -1,0 +1,127 @@
+"""Variables: named arrays that layers own and that training changes."""
+
+from typing import Any
+
+import numpy as np
+
+from nbcnn.ops.op import is_tracing
+from nbcnn.ops.tensor import Tensor, VariableTensor
+
+
+class Clock:
+    """Counts changes of weights and of their places, so that plans know when to look again."""
+
+    values = 0  # some variable's values changed
+    places = 0  # some variable's memory moved
+
+
+class Variable:
+    """An array with a name.
+
+    `symbol` stands for its current value in graphs; operations take the variable itself. The memory may be moved
+    (into a model's flat buffer, to a GPU), so `array` is only valid until the next move; use `numpy()`.
+    """
+
+    def __init__(
+        self,
+        initializer: Any,
+        shape: tuple[int, ...] | None = None,
+        dtype: str = "float32",
+        trainable: bool = True,
+        name: str = "variable",
+        regularizer: Any = None,
+        constraint: Any = None,
+    ):
+        value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
+        array = np.array(value, dtype=dtype, order="C")
+        if shape is not None and array.shape != tuple(shape):
+            raise ValueError(f"Variable {name}: initial value has shape {array.shape}, expected {tuple(shape)}")
+        self.shape, self.dtype, self.name, self.path = array.shape, array.dtype.name, name, name
+        self.trainable, self.regularizer, self.constraint = trainable, regularizer, constraint
+        self.array: Any = array
+        self.device: Any = None  # None: ordinary host memory
+        self.symbol = VariableTensor(self)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def value(self) -> np.ndarray:
+        return self.numpy()
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the current values."""
+        return self.array.copy() if self.device is None else self.device.download(self.array)
+
+    def assign(self, value: Any) -> Any:
+        """Set the values. While a graph is traced, this becomes part of the graph."""
+        if is_tracing():
+            from nbcnn.layers.context import current
+
+            current().assign(self, value)
+            return value
+        array = np.asarray(value.numpy() if isinstance(value, Variable) else value)
+        if array.shape != self.shape:
+            raise ValueError(f"{self.path}: cannot assign values of shape {array.shape}, expected {self.shape}")
+        host = np.ascontiguousarray(array, dtype=self.dtype)
+        if self.device is None:
+            self.array[...] = host
+        else:
+            self.device.upload(self.array, host)
+        Clock.values += 1
+        return self
+
+    def assign_add(self, value: Any) -> Any:
+        """Add to the values."""
+        return self.assign(self._value_for_update() + value)
+
+    def assign_sub(self, value: Any) -> Any:
+        """Subtract from the values."""
+        return self.assign(self._value_for_update() - value)
+
+    def _value_for_update(self) -> Any:
+        return self.symbol if is_tracing() else self.numpy()
+
+    def move(self, array: Any, device: Any) -> None:
+        """Continue in other memory, which must already hold the values."""
+        self.array, self.device = array, device
+        Clock.places += 1
+
+    def array_on(self, device: Any) -> Any:
+        """The values as an array on `device`; moved there first where they are elsewhere."""
+        here = "cpu" if self.device is None else self.device.name
+        if here != device.name:
+            values = self.numpy()
+            target = device.view(device.empty(values.nbytes), 0, self.shape, self.dtype)
+            device.upload(target, values)
+            self.move(target, device)
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.numpy().astype(dtype or self.dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        return (self.symbol if is_tracing() else self.numpy())[key]
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path} shape={self.shape} dtype={self.dtype}>"
+
+
+def _operator(name: str):
+    def apply(self, other):
+        if is_tracing() or isinstance(other, Tensor):
+            return getattr(self.symbol, name)(other)
+        return getattr(self.numpy(), name)(other.numpy() if isinstance(other, Variable) else other)
+
+    return apply
+
+
+for _name in "add sub mul truediv pow matmul".split():
+    setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
+    setattr(Variable, f"__r{_name}__", _operator(f"__r{_name}__"))
+Variable.__neg__ = lambda self: -self.symbol if is_tracing() else -self.numpy()  # type: ignore[attr-defined]

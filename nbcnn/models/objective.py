@@ -1,0 +1,93 @@
+"""What a compiled model computes from its outputs: losses, regularization, metrics."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbcnn import ops
+from nbcnn.layers.context import Context
+from nbcnn.ops.tensor import Constant, Tensor
+
+
+class Watched(NamedTuple):
+    """A value whose weighted mean over batches is reported under a name."""
+
+    name: str
+    value: Tensor
+    weight: Tensor
+
+
+class Objective:
+    """Losses and metrics of one model, by output.
+
+    compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last two of lists),
+    and `output_names`. Metrics that offer `values(y_true, y_pred)` become running sums in the graph; others update
+    their own variables there, through `update_state`.
+    """
+
+    def __init__(self, model: Any, compiled: Any):
+        self.model, self.compiled = model, compiled
+
+    def trace(self, outputs: Sequence[Tensor], feeds: Any, context: Context) -> tuple[list[Watched], Tensor]:
+        """All watched values, the loss first, and the loss itself."""
+        batch = feeds.x[0].spec.shape[0]
+        parts, watched = [], []
+        for i, (loss, factor) in enumerate(zip(self.compiled.losses, self.compiled.loss_weights)):
+            if loss is None:
+                continue
+            value = self._reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
+            parts.append(value if factor == 1.0 else value * factor)
+            if len(outputs) > 1:
+                watched.append(_batch_mean(f"{self.compiled.output_names[i]}_loss", value, batch))
+        for variable in self.model.trainable_weights:
+            if variable.regularizer is not None:
+                parts.append(variable.regularizer(variable.symbol))
+        parts += context.losses
+        if not parts:
+            raise ValueError("compile: without a loss there is nothing to minimise")
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        watched.insert(0, _batch_mean("loss", total, batch))
+        for i, y_pred in enumerate(outputs):
+            watched += self._metrics(i, y_pred, feeds)
+        return watched, total
+
+    @staticmethod
+    def _reduced(loss: Any, y_true: Tensor, y_pred: Tensor, weight: Tensor | None) -> Tensor:
+        value = loss(y_true, y_pred, weight)
+        return ops.mean(value) if value.ndim else value
+
+    def _metrics(self, i: int, y_pred: Tensor, feeds: Any) -> list[Watched]:
+        found = []
+        plain, weighted = self.compiled.metrics[i], self.compiled.weighted_metrics[i]
+        for metric, weight in [(m, None) for m in plain] + [(m, feeds.w[i]) for m in weighted]:
+            name = self.compiled.metric_name(i, metric)
+            if not hasattr(metric, "values"):
+                metric.update_state(feeds.y[i], y_pred, weight)
+                continue
+            values = ops.cast(metric.values(feeds.y[i], y_pred), y_pred.dtype)
+            found.append(_weighted(name, values, weight))
+        return found
+
+    def host_metrics(self) -> list[tuple[str, Any]]:
+        """(name, metric) of metrics that keep their own variables."""
+        groups = [*enumerate(self.compiled.metrics), *enumerate(self.compiled.weighted_metrics)]
+        return [
+            (self.compiled.metric_name(i, m), m) for i, group in groups for m in group if not hasattr(m, "values")
+        ]
+
+
+def _batch_mean(name: str, value: Tensor, batch: int) -> Watched:
+    """A scalar that already is a mean over the batch counts as often as the batch has samples."""
+    return Watched(name, ops.reshape(value, (1,)), Constant(np.full(1, batch, value.dtype)))
+
+
+def _weighted(name: str, values: Tensor, weight: Tensor | None) -> Watched:
+    shape = values.spec.shape
+    ones = Constant(np.ones(shape, values.dtype))
+    if weight is None:
+        return Watched(name, values, ones)
+    expanded = ops.reshape(weight, (shape[0],) + (1,) * (len(shape) - 1)) if len(shape) > 1 else weight
+    return Watched(name, values, ops.multiply(ones, ops.cast(expanded, values.dtype)))

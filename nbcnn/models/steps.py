@@ -1,0 +1,252 @@
+"""One step of training, testing or prediction, as a plan over fixed arrays.
+
+The training graph is: the model's forward pass, losses and metrics; their rewrites; gradients; fusions; and last
+what is written: moving averages, running sums of loss and metrics, the clipped gradients and the optimizer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nbcnn import config
+from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.fuse import fuse
+from nbcnn.graph.graph import Graph, rewrite, root_of
+from nbcnn.graph.plan import Plan, select
+from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.layers.context import Context
+from nbcnn.layers.variable import Clock
+from nbcnn.models.objective import Objective, Watched
+from nbcnn.models.storage import Store
+from nbcnn.ops.op import REGISTRY, Op, tracing
+from nbcnn.ops.optimizer import HYPER_SIZE, LEARNING_RATE, STEP, Accumulate, Assign, ClipGradients
+from nbcnn.ops.tensor import Node, Tensor, TensorSpec, VariableTensor
+
+
+class StepState:
+    """What the runners of a model share on one device: per-step numbers and running sums.
+
+    `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a (weighted sum,
+    weight) pair for every watched value.
+    """
+
+    def __init__(self, device: Any, seed: int, totals: int):
+        self.device = device
+        self.hyper_host = np.zeros(HYPER_SIZE)
+        self.seed_host = np.array([seed, 0], dtype=np.int64)
+        self.hyper = _array(device, (HYPER_SIZE,), "float64")
+        self.seed = _array(device, (2,), "int64")
+        self.totals = _array(device, (max(totals, 1), 2), "float64")
+        self._zero_totals = np.zeros((max(totals, 1), 2))
+        device.upload(self.seed, self.seed_host)
+        self.reset()
+
+    def reset(self) -> None:
+        self.device.upload(self.totals, self._zero_totals)
+
+    def means(self) -> list[float]:
+        sums = self.device.download(self.totals)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return [float(v) for v in sums[:, 0] / sums[:, 1]]
+
+
+class Runner:
+    """A step on fixed shapes: fill `x`, `y` and `w`, call `run`, read `results` or `outputs`."""
+
+    def __init__(self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]):
+        self.plan, self.device, self._state, self._names = plan, plan.device, state, names
+        self.x = [plan.array(t) for t in feeds.x]
+        self.y = [plan.array(t) for t in feeds.y]
+        self.w = [plan.array(t) for t in feeds.w if t is not None]
+        self._outputs = outputs
+        self._bound = [(v, v.array) for v in _variables(plan.graph)]
+        self._places, self._values = Clock.places, -1
+
+    def valid(self) -> bool:
+        """Whether all variables are still in the memory that the plan was bound to."""
+        if self._places != Clock.places:
+            if any(v.array is not array for v, array in self._bound):
+                return False
+            self._places = Clock.places
+        return True
+
+    def run(self) -> None:
+        if self._values != Clock.values:
+            self.plan.prepare()
+            self._values = Clock.values
+        self.plan.run()
+
+    def outputs(self) -> list[np.ndarray]:
+        """Host copies of the model's flat outputs."""
+        return [self.device.download(self.plan.array(t)) for t in self._outputs]
+
+    def results(self) -> dict[str, float]:
+        """Loss and metrics averaged since the last `reset`."""
+        return dict(zip(self._names, self._state.means()))
+
+    def reset(self) -> None:
+        self._state.reset()
+
+
+class TrainRunner(Runner):
+    """A step that also updates weights; counts the optimizer's iterations."""
+
+    optimizer: Any
+
+    def run(self) -> None:
+        state, optimizer = self._state, self.optimizer
+        state.hyper_host[LEARNING_RATE] = float(optimizer.learning_rate)
+        state.hyper_host[STEP] = state.seed_host[1] = optimizer.iterations + 1
+        self.device.upload(state.hyper, state.hyper_host)
+        self.device.upload(state.seed, state.seed_host)
+        self.plan.run()
+        optimizer.iterations += 1
+        Clock.values += 1
+
+
+class Feeds:
+    """Leaves for inputs, targets and sample weights."""
+
+    def __init__(self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[bool] = ()):
+        self.x = [Tensor(shape, dtype, name=f"x{i}") for i, (shape, dtype) in enumerate(x)]
+        self.y = [Tensor(shape, dtype, name=f"y{i}") for i, (shape, dtype) in enumerate(y)]
+        self.w = [
+            Tensor(shape[:1], config.floatx(), name=f"w{i}") if has else None
+            for i, ((shape, _), has) in enumerate(zip(y, weighted))
+        ]
+
+
+def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: StepState) -> Runner:
+    """`forward(tensors, context)` -> flat list of output tensors."""
+    feeds = Feeds(x)
+    with Context(training=False) as context:
+        outputs = forward(feeds.x, context)
+    graph = _optimized(Graph(outputs, context.updates), INFERENCE, device)
+    plan = Plan(graph, device, {context.seed: state.seed})
+    return Runner(plan, state, feeds, [], graph.outputs)
+
+
+def test_runner(forward: Any, objective: Objective, feeds: Feeds, device: Any, state: StepState) -> Runner:
+    with Context(training=False) as context:
+        watched, _ = objective.trace(forward(feeds.x, context), feeds, context)
+    graph, totals = _watching(watched, Graph([], []), state, INFERENCE, device)
+    plan = Plan(graph, device, {context.seed: state.seed, **totals})
+    return Runner(plan, state, feeds, [w.name for w in watched], [])
+
+
+def train_runner(
+    forward: Any, objective: Objective, feeds: Feeds, store: Store, device: Any, state: StepState
+) -> TrainRunner:
+    with Context(training=True) as context:
+        watched, loss = objective.trace(forward(feeds.x, context), feeds, context)
+    values = [t for w in watched for t in (w.value, w.weight)]
+    graph = rewrite(rewrite(Graph([loss, *values], context.updates), TRAINING), INDICES)
+    loss, values = graph.outputs[0], graph.outputs[1:]
+    symbols = [v.symbol for v in store.variables]
+    slopes = gradients(loss, symbols)
+    found = [g for g in slopes if g is not None]
+    if not found:
+        raise ValueError("fit: the loss does not depend on any trainable weight")
+    graph = Graph([*found, *values], graph.effects)
+    if config.fuse():
+        graph = fuse(graph, accepted_by(device))
+    slopes_now = iter(graph.outputs[: len(found)])
+    renewed = [None if g is None else next(slopes_now) for g in slopes]
+    totals = _accumulate(graph, graph.outputs[len(found) :], state)
+    bindings, placements = _update(graph, renewed, store, state)
+    bindings = {context.seed: state.seed, **totals, **bindings}
+    with_outputs = Graph([t for t in renewed if t is not None], graph.effects)
+    plan = Plan(with_outputs, device, bindings, placements, weights_change=True)
+    runner = TrainRunner(plan, state, feeds, [w.name for w in watched], [])
+    runner.optimizer = store.optimizer
+    return runner
+
+
+def _optimized(graph: Graph, rules: Sequence, device: Any) -> Graph:
+    graph = rewrite(graph, rules)
+    return fuse(graph, accepted_by(device)) if config.fuse() else graph
+
+
+def accepted_by(device: Any):
+    """Whether the device has an implementation for an op on given inputs, as a function."""
+
+    def accepts(op: Op, inputs: Sequence[Tensor]) -> bool:
+        return select(op, inputs, device)[1] is not None
+
+    return accepts
+
+
+def _watching(watched: Sequence[Watched], graph: Graph, state: StepState, rules: Sequence, device: Any):
+    values = [t for w in watched for t in (w.value, w.weight)]
+    graph = _optimized(Graph(values, graph.effects), rules, device)
+    totals = _accumulate(graph, graph.outputs, state)
+    return Graph([], graph.effects), totals
+
+
+def _accumulate(graph: Graph, values: Sequence[Tensor], state: StepState) -> dict[Tensor, Any]:
+    """Add to each watched value's running sum; returns the bindings of the sums."""
+    bindings = {}
+    for index in range(len(values) // 2):
+        total = Tensor((2,), "float64", name=f"total{index}")
+        bindings[total] = state.totals[index]
+        graph.effects.append(Node(Accumulate(), [total, values[2 * index], values[2 * index + 1]]))
+    return bindings
+
+
+def _update(graph: Graph, slopes: Sequence[Tensor | None], store: Store, state: StepState):
+    """Append clipping, optimizer and constraints; returns bindings and where gradients must be written."""
+    bindings: dict[Tensor, Any] = {}
+    placements: dict[Tensor, Any] = {}
+    by_variable = {id(v): g for v, g in zip(store.variables, slopes)}
+    hyper = Tensor((HYPER_SIZE,), "float64", name="hyper")
+    bindings[hyper] = state.hyper
+    taken: set[int] = set()
+    for group in store.groups:
+        for variable, start in zip(group.variables, group.starts):
+            slope = by_variable[id(variable)]
+            if slope is None:
+                continue
+            place = group.view(group.gradients, start, variable.shape)
+            root = root_of(slope)
+            if root.node is None or id(root) in taken:
+                leaf = Tensor(variable.shape, variable.dtype, name=f"gradient of {variable.path}")
+                bindings[leaf] = place
+                graph.effects.append(Node(Assign(), [leaf, slope]))
+            else:
+                taken.add(id(root))
+                placements[slope] = place
+    for group in store.groups:
+        bindings.update(_group_update(graph, group, store.optimizer, hyper))
+    with tracing():
+        for variable in store.variables:
+            if variable.constraint is not None:
+                graph.effects.append(Node(Assign(), [variable.symbol, variable.constraint(variable.symbol)]))
+    return bindings, placements
+
+
+def _group_update(graph: Graph, group: Any, optimizer: Any, hyper: Tensor) -> dict[Tensor, Any]:
+    w, g, *slots = (Tensor((group.size,), group.dtype, name=n) for n in ("w", "g", *group.slots))
+    bindings = {w: group.values, g: group.gradients, **dict(zip(slots, group.slots.values()))}
+    if optimizer.clipping is not None:
+        mode, value = optimizer.clipping
+        bounds = Tensor((len(group.starts) + 1,), "int64", name="bounds")
+        array = _array(group.device, bounds.shape, "int64")
+        group.device.upload(array, group.bounds())
+        bindings[bounds] = array
+        graph.effects.append(Node(ClipGradients(mode, float(value)), [g, bounds]))
+    settings = optimizer.hyperparameters()
+    if not group.decays:
+        settings["weight_decay"] = 0.0
+    graph.effects.append(Node(REGISTRY[optimizer.op](**settings), [w, g, hyper, *slots]))
+    return bindings
+
+
+def _variables(graph: Graph) -> list[Any]:
+    leaves = [t for node in graph.nodes for t in node.inputs] + list(graph.outputs)
+    return list({id(t): t.variable for t in leaves if isinstance(t, VariableTensor)}.values())
+
+
+def _array(device: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return device.view(device.empty(nbytes), 0, shape, dtype)
