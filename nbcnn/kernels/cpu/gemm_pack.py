@@ -123,3 +123,39 @@ def _exchange(builder, rows, distance, lanes):
             result[i] = builder.shuffle_vector(*pair, ir.Constant(kind, low))
             result[i + distance] = builder.shuffle_vector(*pair, ir.Constant(kind, high))
     return result
+
+
+@cache
+def sum_panel(tile: Tile, vectors: int):
+    """sum_panel(sums, panel, depth, columns, resume): sums of a packed panel's columns; `resume`: added to `sums`."""
+    size = tile.lanes * tile.item
+
+    def build(builder, args):
+        sums, panel, depth, columns, resume = args
+        vector = simd.vector_type(tile.lanes, tile.item)
+        entry, loop, end = builder.block, *(builder.append_basic_block(n) for n in ("loop", "end"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        at, left = builder.phi(_I64), builder.phi(_I64)
+        totals = [builder.phi(vector) for _ in range(vectors)]
+        added = []
+        for v, total in enumerate(totals):
+            row = simd.load_vector(builder, builder.add(at, _int(v * size)), vector)
+            added.append(builder.fadd(total, row))
+        at_next, fewer = builder.add(at, _int(vectors * size)), builder.sub(left, _int(1))
+        builder.cbranch(builder.icmp_signed(">", fewer, _int(0)), loop, end)
+        zero = ir.Constant(vector, [0.0] * tile.lanes)
+        for phi, start, following in (
+            (at, panel, at_next), (left, depth, fewer), *((t, zero, a) for t, a in zip(totals, added)),
+        ):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(following, loop)
+        builder.position_at_end(end)
+        again = simd.broadcast(builder, builder.icmp_signed("!=", resume, _int(0)), tile.lanes)
+        for v, total in enumerate(added):
+            mask = simd.first_lanes(builder, builder.sub(columns, _int(v * tile.lanes)), tile.lanes)
+            target = builder.add(sums, _int(v * size))
+            before = simd.masked_load(builder, target, vector, builder.and_(mask, again))
+            simd.masked_store(builder, builder.fadd(total, before), target, mask)
+
+    return simd.emit(types.void, (types.intp,) * 5, build)

@@ -1,0 +1,216 @@
+"""Direct weight gradient of a convolution: no im2col buffer.
+
+    dw[u,v,c,f] = sum over n, i, j of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * dy[n,i,j,f]
+    db[f]       = sum over n, i, j of dy[n,i,j,f]
+
+The micro-kernel's rows are the weights' (u, v, c), consecutive in dw; for each the pixels of x lie at a fixed offset
+from the pixel of the output, so a table of offsets is all it needs and any geometry is the same code. Its columns
+are filters, the steps of its sum pixels: one segment per row of the output.
+
+Blocking. A block is as many pixels (some rows, or some small images) as fill half of L1 with one panel of dy. A task
+has a slab of blocks and some of the panels of filters. Per block it copies its part of x between zeros where the taps
+reach over the edge (as in `conv_sweep.py`), packs dy in panels, and then runs over panels and over tiles of rows; the
+tile of dw is read and written once per block.
+
+The sums of slabs are partial results; slabs follow from the shape alone and are added in order, so the same bits
+come out with any number of threads. More slabs cost memory traffic: large dw are split by panels instead.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from nbcnn.kernels.cpu import jit, simd, slabs
+from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
+from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS, fill_block
+from nbcnn.kernels.cpu.gemm_micro import micro_kernel
+from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
+from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.ops.conv_spec import Conv2DSpec
+
+
+class Reduction(NamedTuple):
+    """What the kernel needs to know."""
+
+    n: int
+    images: int  # per block
+    blocks: int  # of rows, per image
+    rows: int  # output rows of a block
+    slabs: int
+    parts: int  # tasks side by side in the panels
+    source_rows: int  # x: from one block to the next
+    h: int
+    w: int
+    c: int
+    top: int  # the buffer's first row and column, relative to the block's
+    left: int
+    buffer_h: int  # 0: no buffer, x is read where it is
+    buffer_w: int
+    oh: int
+    ow: int
+    f: int
+    groups: int
+    group_c: int
+    group_f: int
+    weights: int  # rows of dw: kh * kw * c / groups
+    step: int  # bytes of x from one output pixel to the next
+    bias: int
+
+
+def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    if dtype not in ITEM:
+        return f"no {dtype}"
+    columns, lanes = spec.f // spec.groups, register_tile(caps, dtype).lanes
+    if spec.groups > 1 and columns * 4 <= lanes:
+        return f"{columns} columns per group fill a quarter of a vector at most"
+    return None
+
+
+def plan(s: Conv2DSpec, dtype: str, caps: Caps):
+    """(reduction, byte offsets of the rows of dw, byte offsets of the segments) of a weight gradient."""
+    tile, item = register_tile(caps, dtype), ITEM[dtype]
+    group_c, group_f = s.c // s.groups, s.f // s.groups
+    bottom = (s.oh - 1) * s.sh + (s.kh - 1) * s.dilh - s.pt
+    right = (s.ow - 1) * s.sw + (s.kw - 1) * s.dilw - s.pl
+    inside = s.pt <= 0 and s.pl <= 0 and bottom < s.h and right < s.w
+    buffer_w = right + s.pl + 1
+    images, rows = _block(s, buffer_w, item, depth_in_l1(tile, caps), caps)
+    blocks = -(-s.oh // rows)
+    buffer_h = (rows - 1) * s.sh + (s.kh - 1) * s.dilh + 1
+    count, parts = _split(s, -(-s.n // images) * blocks, tile, caps)
+    made = Reduction(
+        s.n, images, blocks, rows, count, parts, rows * s.sh, s.h, s.w, s.c, -s.pt, -s.pl,
+        0 if inside else buffer_h, buffer_w, s.oh, s.ow, s.f, s.groups, group_c, group_f,
+        s.kh * s.kw * group_c, s.sw * s.c * item, s.bias,
+    )
+    width = s.w if inside else buffer_w
+    plane = (s.h if inside else buffer_h) * width
+    origin = -(s.pt * width + s.pl) if inside else 0
+    u, v, c = np.meshgrid(np.arange(s.kh), np.arange(s.kw), np.arange(group_c), indexing="ij")
+    offsets = ((u * s.dilh * width + v * s.dilw + origin) * s.c + c).ravel() * item
+    image, i = np.meshgrid(np.arange(images), np.arange(rows), indexing="ij")
+    segments = ((image * plane + i * s.sh * width) * s.c).ravel() * item
+    return made, offsets.astype(np.int64), segments.astype(np.int64)
+
+
+def _block(s, buffer_w, item, pixels, caps):
+    """(images, rows) of a block of about `pixels` pixels whose part of x fits a third of L2."""
+    row_bytes = buffer_w * s.c * item
+    room = max(1, (caps.l2 // 3 // max(row_bytes, 1) - s.kh * s.dilh) // s.sh)
+    rows = max(1, min(s.oh, pixels // s.ow, room))
+    if rows == s.oh:
+        return max(1, min(s.n, pixels // (s.oh * s.ow), room // s.oh)), rows
+    return 1, -(-s.oh // -(-s.oh // rows))
+
+
+def _split(s, blocks, tile, caps):
+    """(slabs, parts): tasks that are worth their cost, partial sums that fit in L2."""
+    rows = s.kh * s.kw * s.c // s.groups
+    size = rows * s.f
+    wide = s.groups * panels(s.f // s.groups, tile)
+    steps = s.n * s.oh * s.ow * rows * s.groups * padded_columns(s.f // s.groups, tile) // tile.lanes
+    worth = max(1, steps // TASK_STEPS)
+    count = max(1, min(TASKS, blocks, worth, slabs.MOST_ELEMENTS // size))
+    parts = max(-(-2 * size * tile.item // caps.l2), min(-(-2 * TASKS // count), worth // count))
+    return count, max(1, min(parts, wide))
+
+
+def _partials(spec: Conv2DSpec, made: Reduction) -> tuple[int, int]:
+    return made.slabs, made.weights * spec.f + spec.f * spec.bias
+
+
+def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+    made = plan(spec, dtype, caps)[0]
+    pixels = made.images * made.rows * made.ow
+    buffer = max(made.images * made.buffer_h * made.buffer_w * made.c, 1)
+    needed = {
+        "buffer": Scratch((caps.threads, buffer), dtype),
+        "panel": Scratch((caps.threads, pixels * register_tile(caps, dtype).width), dtype),
+    }
+    if made.slabs > 1:
+        needed["partials"] = Scratch(_partials(spec, made), dtype)
+    return needed
+
+
+def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
+    x, dy = inputs
+    dtype = x.dtype.name
+    tile = register_tile(caps, dtype)
+    made, offsets, segments = plan(spec, dtype, caps)
+    dw = outputs[0].reshape(1, -1)
+    db = outputs[1].reshape(1, -1) if spec.bias else np.zeros((1, 1), dtype)
+    apart, sums = 0, []
+    if made.slabs > 1:
+        partials = scratch["partials"]
+        dw, apart = partials, made.weights * spec.f  # db follows dw in a row of the partials
+        db = partials
+        sums = slabs.reductions(partials, outputs)
+    target_rows = np.arange(tile.rows, dtype=np.int64) * (spec.f * tile.item)
+    arrays = (x.reshape(-1), dy.reshape(-1), dw, db, np.zeros(tile.width, dtype), scratch["buffer"], scratch["panel"])
+    args = (made, apart, *arrays, offsets, segments, target_rows)
+    return [Call(dw_kernel(tile), made.slabs * made.parts, args), *sums]
+
+
+@cache
+def dw_kernel(tile: Tile):
+    two, one = micro_kernel(tile, 2), micro_kernel(tile, 1)
+    sum_two, sum_one = sum_panel(tile, 2), sum_panel(tile, 1)
+    pack, fill = pack_rows(tile), fill_block(tile)
+    rows, lanes, width, item = tile.rows, tile.lanes, tile.width, tile.item
+    lowest = (np.float32 if item == 4 else np.float64)(-np.inf)
+
+    def weight_gradient(
+        task, thread, s, apart, x, dy, dw, db, zeros, buffer, packed, offsets, segments, target_rows
+    ):
+        slab, side = task // s.parts, task % s.parts
+        blocks = (s.n + s.images - 1) // s.images * s.blocks
+        first, end = slab * blocks // s.slabs, (slab + 1) * blocks // s.slabs
+        dw_slab = simd.address(dw) + slab * dw.shape[1] * item
+        db_slab = simd.address(db) + (slab * db.shape[1] + apart) * item
+        own = simd.address(packed) + thread * packed.shape[1] * item
+        panels = (s.group_f + width - 1) // width
+        padded = (s.group_f + lanes - 1) // lanes * lanes
+        for block in range(first, end):
+            image, row = block // s.blocks * s.images, block % s.blocks * s.rows
+            images, height = min(s.images, s.n - image), min(s.rows, s.oh - row)
+            pixels = images * height * s.ow
+            if s.buffer_h > 0:
+                a = simd.address(buffer) + thread * buffer.shape[1] * item
+                fill(s, a, simd.address(x), image, images, block % s.blocks * s.source_rows + s.top)
+            else:
+                a = simd.address(x) + (image * s.h + block % s.blocks * s.source_rows) * s.w * s.c * item
+            pixel = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
+            resume = int(block > first)
+            for part in range(side, s.groups * panels, s.parts):
+                group, panel = part // panels, part % panels
+                left = s.group_f - panel * width
+                across = min(width, padded - panel * width)
+                f = group * s.group_f + panel * width
+                pack(own, pixel + f * item, s.f * item, pixels, left)
+                if s.bias:
+                    if across > lanes:
+                        sum_two(db_slab + f * item, own, pixels, left, resume)
+                    else:
+                        sum_one(db_slab + f * item, own, pixels, left, resume)
+                for r in range(0, s.weights, rows):
+                    if across > lanes:
+                        two(
+                            a + group * s.group_c * item, simd.address(offsets) + r * 8, s.step,
+                            simd.address(segments), images * height, s.ow, own, across * item,
+                            dw_slab + (r * s.f + f) * item, simd.address(target_rows),
+                            min(rows, s.weights - r), left, simd.address(zeros), resume, lowest,
+                        )
+                    else:
+                        one(
+                            a + group * s.group_c * item, simd.address(offsets) + r * 8, s.step,
+                            simd.address(segments), images * height, s.ow, own, across * item,
+                            dw_slab + (r * s.f + f) * item, simd.address(target_rows),
+                            min(rows, s.weights - r), left, simd.address(zeros), resume, lowest,
+                        )
+
+    return jit.kernel(weight_gradient, constants=(tile,))
+
+
+dw = Impl("direct", accepts, bind, scratch)
