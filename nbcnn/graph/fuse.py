@@ -14,7 +14,7 @@ from nbcnn.graph.rewrite import is_bias_add
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
 from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
-from nbcnn.ops.elementwise import Unary, UnaryGradient
+from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.op import Op, apply_symbolic
 from nbcnn.ops.reduce import Reduce
@@ -27,7 +27,9 @@ Accepts = Callable[[Op, Sequence[Tensor]], bool]
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
     """`accepts(op, inputs)`: whether the device has an implementation for this node."""
     rules = [row(accepts) for row in ROWS]
-    return rewrite(graph, [*rules, bias_gradient_into_kernel_gradient(graph, accepts)])
+    rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
+    rules.append(bias_gradient_into_activation_gradient(graph, accepts))
+    return rewrite(graph, rules)
 
 
 def bias_into_product(accepts: Accepts) -> Rule:
@@ -116,6 +118,38 @@ def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
         if outputs is None:
             return None
         return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [outputs[1]]),)
+
+    return rule
+
+
+def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Rule:
+    """act_dx and the sum of its result over all axes but the last  ->  one pass with two outputs.
+
+    For dense layers; a convolution's kernel gradient takes the sum along (above).
+    """
+    kernel_gradients = {id(n.inputs[1]) for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)}
+    sums = {
+        id(n.inputs[0])
+        for n in graph.nodes
+        if isinstance(n.op, Reduce) and n.op == Reduce("sum", 0, n.inputs[0].ndim - 2)
+    }
+    joint: dict[int, Tensor] = {}  # id of the old gradient -> its sum
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if type(node.op) is UnaryGradient and node.outputs:
+            dx = node.outputs[0]
+            if id(dx) not in sums or id(dx) in kernel_gradients:
+                return None
+            op = UnaryGradientSum(node.op.function, node.op.alpha, node.op.beta)
+            outputs = _if_accepted(accepts, op, inputs)
+            if outputs is None:
+                return None
+            joint[id(dx)] = outputs[1]
+            return outputs[:1]
+        if isinstance(node.op, Reduce) and id(node.inputs[0]) in joint and id(node.inputs[0]) in sums:
+            if node.op == Reduce("sum", 0, node.inputs[0].ndim - 2):
+                return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [joint[id(node.inputs[0])]]),)
+        return None
 
     return rule
 

@@ -101,6 +101,32 @@ class UnaryGradient(Op):
         return 2 * dy.size
 
 
+class RowSumSpec(NamedTuple):
+    """Arrays are (rows, c)."""
+
+    rows: int
+    c: int
+
+
+@dataclasses.dataclass(frozen=True)
+class UnaryGradientSum(UnaryGradient):
+    """`UnaryGradient`, and the sum of dx over all axes but the last: a layer's bias gradient in the same pass.
+
+    Inputs v, dy; outputs dx, db.
+    """
+
+    name = "unary_dx_sum"
+
+    def infer(self, v: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
+        return (dy, TensorSpec(dy.shape[-1:], dy.dtype))
+
+    def spec(self, v: TensorSpec, dy: TensorSpec) -> RowSumSpec:  # type: ignore[override]
+        return RowSumSpec(dy.size // max(dy.shape[-1], 1), dy.shape[-1])
+
+    def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
+        return 3 * dy.size
+
+
 def _through_output(x: Tensor, y: Tensor, dy: Tensor, op: Unary) -> Tensor:
     return apply(UnaryGradient(op.function, op.alpha, op.beta), y, dy)
 

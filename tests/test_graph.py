@@ -1,0 +1,184 @@
+"""Autodiff, rewrites, fusion and memory planning."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbcnn import config, ops
+from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.fuse import fuse
+from nbcnn.graph.graph import Graph, rewrite
+from nbcnn.graph.memory import Lifetime, pack
+from nbcnn.graph.plan import Plan, select
+from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.ops.op import tracing
+from nbcnn.ops.tensor import Tensor
+from nbcnn.runtime.device import get_device
+
+lifetimes = st.lists(
+    st.tuples(st.integers(0, 5000), st.integers(0, 20), st.integers(0, 20)).map(
+        lambda t: Lifetime(t[0], min(t[1:]), max(t[1:]))
+    ),
+    max_size=40,
+)
+
+
+@given(lifetimes)
+def test_buffers_that_live_together_never_overlap(lives):
+    offsets, total = pack(lives, 64)
+    for i, (a, x) in enumerate(zip(lives, offsets)):
+        assert x % 64 == 0
+        assert x + a.nbytes <= total
+        for b, y in list(zip(lives, offsets))[i + 1 :]:
+            together = a.first <= b.last and b.first <= a.last
+            assert not together or not a.nbytes or not b.nbytes or x + a.nbytes <= y or y + b.nbytes <= x
+
+
+def test_a_chain_takes_two_buffers():
+    lives = [Lifetime(1024, i, i + 1) for i in range(20)]
+    assert pack(lives, 64)[1] == 2048
+
+
+def accepted(op, inputs):
+    return select(op, inputs, get_device("cpu"))[1] is not None
+
+
+def run(outputs, feeds, rules=(), fused=False, training=False):
+    """Values of outputs, and the names of the ops that ran."""
+    graph = Graph(list(outputs))
+    for some in rules:
+        graph = rewrite(graph, some)
+    if fused:
+        graph = fuse(graph, accepted)
+    plan = Plan(graph, get_device("cpu"), weights_change=training)
+    for leaf, value in feeds.items():
+        plan.array(leaf)[...] = value
+    plan.prepare()
+    plan.run()
+    return [plan.array(t).copy() for t in graph.outputs], [(s.node.op.name, s.node.op) for s in plan.steps]
+
+
+def leaf(*shape, dtype="float64"):
+    return Tensor(shape, dtype)
+
+
+def conv_net(x, w, b):
+    return ops.relu(ops.add(ops.conv(x, w, padding="same"), b))
+
+
+def pooled_net(x, w, b):
+    return ops.max_pool(conv_net(x, w, b), 2)
+
+
+def dense_net(x, w, b):
+    return ops.tanh(ops.add(ops.matmul(ops.reshape(ops.mean(x, (1, 2)), (-1, 3)), w[0, 0]), b))
+
+
+def norm_net(x, w, b):
+    gamma = ops.add(b, 1.5)
+    return ops.relu(ops.batch_normalize(ops.conv(x, w), gamma, b)[0])
+
+
+NETS = {"conv": conv_net, "pooled": pooled_net, "dense": dense_net, "norm": norm_net}
+
+
+def differentiated(net, rules):
+    x, w, b = leaf(2, 6, 6, 3, dtype="float32"), leaf(3, 3, 3, 4, dtype="float32"), leaf(4, dtype="float32")
+    with tracing():
+        loss = ops.mean(ops.square(net(x, w, b)))
+    graph = Graph([loss])
+    for some in rules:
+        graph = rewrite(graph, some)
+    slopes = gradients(graph.outputs[0], [x, w, b])
+    rng = np.random.default_rng(0)
+    feeds = {t: rng.standard_normal(t.shape) for t in (x, w, b)}
+    return [graph.outputs[0], *slopes], feeds
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_fusions_and_rewrites_change_nothing_but_the_plan(name):
+    plain, feeds = differentiated(NETS[name], [INDICES])
+    expected, many = run(plain, feeds, training=True)
+    rewritten, feeds = differentiated(NETS[name], [TRAINING, INDICES])
+    found, few = run(rewritten, feeds, fused=True, training=True)
+    assert len(few) < len(many)
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-6)
+
+
+def test_conv_bias_and_relu_become_one_step():
+    x, w, b = leaf(2, 6, 6, 3, dtype="float32"), leaf(3, 3, 3, 4, dtype="float32"), leaf(4, dtype="float32")
+    with tracing():
+        y = conv_net(x, w, b)
+    feeds = {t: np.ones(t.shape) for t in (x, w, b)}
+    _, steps = run([y], feeds, fused=True)
+    assert [(op.name, op.bias, op.act) for _, op in steps] == [("conv2d", True, 1)]
+
+
+def test_softmax_and_crossentropy_become_one_step():
+    t, z = leaf(5, dtype="int32"), leaf(5, 4)
+    with tracing():
+        loss = ops.sparse_categorical_crossentropy(t, ops.softmax(z))
+    values = np.random.default_rng(0).standard_normal((5, 4))
+    (found,), steps = run([loss], {t: np.arange(5) % 4, z: values}, [TRAINING])
+    assert [name for name, _ in steps] == ["softmax_crossentropy"]
+    expected = np.log(np.exp(values).sum(1)) - values[np.arange(5), np.arange(5) % 4]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_batch_normalization_folds_into_the_convolution_in_inference():
+    x, w, s, t = leaf(1, 5, 5, 2), leaf(3, 3, 2, 4), leaf(4), leaf(4)
+    with tracing():
+        y = ops.scale_shift(ops.conv(x, w), s, t)
+    rng = np.random.default_rng(0)
+    feeds = {k: rng.standard_normal(k.shape) for k in (x, w, s, t)}
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, [INFERENCE])
+    assert "scale_shift" not in [name for name, _ in steps]
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_unread_tensors_are_never_made():
+    x, w, b = leaf(1, 5, 5, 2), leaf(3, 3, 2, 4), leaf(4)
+    with tracing():
+        loss = ops.sum(conv_net(x, w, b))
+    (dw,) = gradients(loss, [w])
+    assert "conv2d_dx" not in [n.op.name for n in Graph([dw]).nodes]
+
+
+def test_a_value_read_twice_gets_the_sum_of_both_gradients():
+    x = leaf(3)
+    with tracing():
+        loss = ops.sum(ops.add(ops.square(x), ops.multiply(x, 5.0)))
+    (dx,) = gradients(loss, [x])
+    (found,), _ = run([dx], {x: np.array([1.0, 2.0, 3.0])})
+    np.testing.assert_allclose(found, [7.0, 9.0, 11.0])
+
+
+def test_stop_gradient_stops():
+    x = leaf(3)
+    with tracing():
+        loss = ops.sum(ops.multiply(ops.stop_gradient(x), x))
+    (dx,) = gradients(loss, [x])
+    (found,), _ = run([dx], {x: np.array([1.0, 2.0, 3.0])})
+    np.testing.assert_allclose(found, [1.0, 2.0, 3.0])
+
+
+def test_a_forced_implementation_is_taken_where_it_accepts():
+    x, w = leaf(1, 8, 8, 4, dtype="float32"), leaf(3, 3, 4, 8, dtype="float32")
+    with tracing():
+        y = ops.conv(x, w)
+    with config.force("conv2d=plain"):
+        plan = Plan(Graph([y]), get_device("cpu"))
+    assert [s.choice.impl.name for s in plan.steps] == ["plain"]
+
+
+def test_show_names_steps_bytes_and_flops(capsys):
+    x, w = leaf(1, 8, 8, 4, dtype="float32"), leaf(3, 3, 4, 8, dtype="float32")
+    with tracing():
+        y = ops.conv(x, w)
+    text = Plan(Graph([y]), get_device("cpu")).show()
+    assert "conv2d" in text
+    assert "1x8x8x4" in text
+    assert text in capsys.readouterr().out

@@ -1,0 +1,84 @@
+"""House rules, checked by reading the sources."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nbcnn"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# package -> what of nbcnn it may import (prefixes). Packages that are not listed are free.
+MAY_IMPORT = {
+    "ops": ("ops",),
+    "kernels/cpu": ("kernels/cpu", "kernels/impl", "kernels/scalar", "ops"),
+    "kernels/cuda": ("kernels/cuda", "kernels/impl", "kernels/scalar", "ops"),
+    "runtime": ("runtime", "kernels", "config"),
+    "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
+    "layers": ("layers", "ops", "declare", "registry", "initializers", "regularizers", "activations", "config", "random_state"),
+}
+# (text that only some files may contain, those files)
+ONLY_IN = [
+    ("numba.njit", {"kernels/cpu/jit.py"}),
+    ("cuda.jit(", {"kernels/cuda/jit.py"}),
+]
+EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all imports in a file, at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def owner(path: Path) -> str | None:
+    return next((package for package in MAY_IMPORT if place(path).startswith(package + "/")), None)
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if owner(p)], ids=place)
+def test_who_imports_whom(path):
+    allowed = MAY_IMPORT[owner(path)]
+    for name in imports(path):
+        if name.startswith("nbcnn."):
+            inner = name.removeprefix("nbcnn.").replace(".", "/")
+            assert inner.startswith(allowed), f"{place(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if owner(p) in EXTERNAL], ids=place)
+def test_outside_packages(path):
+    import sys
+
+    for name in imports(path):
+        top = name.partition(".")[0]
+        assert top in sys.stdlib_module_names or top in {"nbcnn", *EXTERNAL[owner(path)]}, f"{place(path)} imports {name}"
+
+
+@pytest.mark.parametrize(("text", "files"), ONLY_IN, ids=[text for text, _ in ONLY_IN])
+def test_compilers_are_called_in_one_place(text, files):
+    assert {place(p) for p in SOURCES if text in p.read_text()} == files
+
+
+def test_every_operation_has_kernels_on_the_cpu():
+    from nbcnn.kernels.cpu import lists
+    from nbcnn.ops import op as ops
+    from nbcnn.ops.shape import ALIASES
+
+    listed = set(lists.IMPLS)
+    for name, cls in ops.REGISTRY.items():
+        if name not in ALIASES and "impl_op" not in vars(cls) and "impl_op" not in vars(cls.__bases__[0]):
+            assert name in listed, f"no kernels for {name}"
+
+
+def test_files_stay_readable():
+    long = {place(p): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 420}
+    assert not long, f"split these: {long}"
