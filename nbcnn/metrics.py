@@ -44,6 +44,8 @@ class Metric(Declared, family=family):
     dtype : float type of the variables; "float32" by default.
     """
 
+    direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
+
     name: str | None = arg(None, last=True)
     dtype: str | None = arg(None, last=True)
 
@@ -192,6 +194,9 @@ class MeanMetricWrapper(MeanOfFormula):
         super().__init__(name=name, dtype=dtype)
         self.fn = fn
         self.kwargs = kwargs
+        is_loss = isinstance(getattr(fn, "__self__", fn), Loss)
+        if is_loss or getattr(fn, "__module__", None) == loss_formulas.__name__:
+            self.direction = "down"  # type: ignore[misc]
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self.kwargs)
@@ -204,6 +209,7 @@ class FormulaMetric(MeanOfFormula):
 
     def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
         cls.formula = staticmethod(formula)
+        cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
         if "name" not in cls.__dict__:
             cls.name = formula.__name__
         super().__init_subclass__(**kwargs)
@@ -268,6 +274,7 @@ class RootMeanSquaredError(MeanOfFormula):
     """The square root of the mean of (t - p)²."""
 
     name = "root_mean_squared_error"
+    direction = "down"
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
         y_true, y_pred = loss_formulas.aligned(y_true, y_pred)
@@ -281,6 +288,7 @@ class CosineSimilarity(MeanOfFormula):
     """The cosine of the angle between t and p along `axis`: 1 for equal directions."""
 
     name = "cosine_similarity"
+    direction = "up"
     axis: int = arg(-1, last=True)
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
