@@ -1,19 +1,22 @@
 """Depthwise convolution: one filter per channel (groups == c == f).
 
-    y[n,i,j,c] = act(b[c] + sum over u,v of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * w[u,v,c])
+    y[n,i,j,c] = act(b[c] + sum over u,v of x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c])
 
 There is one multiply-add per number loaded, so the caches' bandwidth is what counts: channels are
 the vector lanes, sums stay in registers, and nothing is padded or copied.
 
 Forward: a task is a few output rows. Kernel rows outside the image are left out for the whole row;
 its pixels fall into borders, each with its own list of kernel columns, and an interior where all
-are valid, done in strips of PIXELS. Input gradient: the same routine over dy. Input column q*sw +
-r meets kernel column v where v*dilw = r + pl modulo sw, so each of the sw residues r is a
-convolution of its own with a subset of the kernel columns: no zeros are inserted, and strips step
-through x with stride sw. Rows likewise. Weight gradient: runs of output rows (columns) with the
-same valid kernel rows (columns) form blocks; in a block all valid taps see all pixels, so up to
-TAPS taps are summed in registers over a whole block. A task is a slab of images; the sum over a
-band of rows is formed separately before it joins the slab's, which keeps float32 sums short.
+are valid, done in strips of PIXELS.
+Input gradient: the same routine over dy. Input column q*sw + r meets kernel column v where v*dilw =
+r + pl modulo sw, so each of the sw residues r is a convolution of its own with a subset of the
+kernel columns: no zeros are inserted, and strips step through x with stride sw. Rows likewise.
+Weight gradient: runs of output rows (columns) with the same valid kernel rows (columns) form
+blocks; in a block all valid taps see all pixels, so up to TAPS taps are summed in registers over a
+whole block. A task is a slab of images; the sum over a band of rows is formed separately before it
+joins the slab's, which keeps float32 sums short.
+
+Counters that helpers receive start as `intp(0)`: for a literal 0 Numba would compile the helper twice.
 
 Chosen whenever the shape is depthwise without a depth multiplier.
 """
@@ -21,6 +24,7 @@ Chosen whenever the shape is depthwise without a depth multiplier.
 from functools import cache
 
 import numpy as np
+from numba import intp
 
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.axpy import activate
@@ -36,29 +40,9 @@ BAND_BYTES = 1 << 17  # of input that a band of rows covers: it stays in the L2 
 
 
 @cache
-def pixel_filler(item: int, lanes: int, pixels: int):
-    """A function that makes all channels of `pixels` neighbouring output pixels; see `window_sum`."""
-    whole, tail = (window_sum(item, lanes, pixels, masked) for masked in (False, True))
-
-    @jit.helper
-    def fill(channels, x, x_step, w, taps, count, y, y_step, start, started, low):
-        left = channels * item
-        at = 0
-        while left >= lanes * item:
-            whole(x + at, x_step, w + at, taps, count, y + at, y_step, start + at, started, low, 0)
-            at += lanes * item
-            left -= lanes * item
-        if left:
-            left //= item
-            tail(x + at, x_step, w + at, taps, count, y + at, y_step, start + at, started, low, left)
-
-    return fill
-
-
-@cache
 def row_filler(item: int, lanes: int):
     """A function that makes a row of pixels; forward pass and input gradient share it."""
-    fill_strip, fill_pixel = (pixel_filler(item, lanes, pixels) for pixels in (PIXELS, 1))
+    fill_strip, fill_pixel = (window_sum(item, lanes, pixels) for pixels in (PIXELS, 1))
 
     @jit.helper
     def list_taps(q, stride, limit, pixel, rows, n_rows, columns, n_columns, taps):
@@ -89,7 +73,7 @@ def row_filler(item: int, lanes: int):
             begins, ends = tap_range(columns[2 * k], stride, limit, size)
             first, end = max(first, begins), min(end, ends)
         table = simd.address(taps)
-        q = 0
+        q = intp(0)
         while q < size:
             count = list_taps(q, stride, limit, pixel, rows, n_rows, columns, n_columns, taps)
             if first <= q and end - q >= PIXELS:
@@ -123,7 +107,7 @@ def forward_kernel(item: int, lanes: int):
         for v in range(s.kw):
             columns[2 * v], columns[2 * v + 1] = v * s.dilw - s.pl, v * pixel
         for row in range(task * rows, min((task + 1) * rows, s.n * s.oh)):
-            count = 0
+            count = intp(0)
             for u in range(s.kh):
                 line = row % s.oh * s.sh + u * s.dilh - s.pt
                 if 0 <= line < s.h:
@@ -164,7 +148,7 @@ def input_gradient_kernel(item: int, lanes: int):
         lines, columns, taps = tables[thread, 0], tables[thread, 1], tables[thread, 2]
         pixel = s.c * item
         for row in range(task * rows, min((task + 1) * rows, s.n * s.h)):
-            count = 0
+            count = intp(0)
             for u in range(s.kh):
                 ahead = row % s.h + s.pt - u * s.dilh
                 if ahead >= 0 and ahead % s.sh == 0 and ahead // s.sh < s.oh:
@@ -206,28 +190,7 @@ def same_taps(i, end, stride, shift, dilation, limit, size):
 
 @cache
 def weight_gradient_kernel(item: int, lanes: int):
-    whole, tail = (tap_sum(item, lanes, TAPS, masked) for masked in (False, True))
-
-    @jit.helper
-    def add_block(s, x, dy, lines, columns, table, count, dw):
-        """Add a block of lines x columns pixels to the sums of the listed taps, all channels."""
-        pixel = s.c * item
-        x_line, x_step, dy_line = s.sh * s.w * pixel, s.sw * pixel, s.ow * pixel
-        for first in range(0, count, TAPS):
-            taps, some = table + 16 * first, min(count - first, TAPS)
-            at, left = 0, pixel
-            while left >= lanes * item:
-                whole(
-                    x + at, x_line, x_step, dy + at, dy_line, pixel, lines, columns,
-                    taps, some, dw + at, 0,
-                )  # fmt: skip
-                at += lanes * item
-                left -= lanes * item
-            if left:
-                tail(
-                    x + at, x_line, x_step, dy + at, dy_line, pixel, lines, columns,
-                    taps, some, dw + at, left // item,
-                )  # fmt: skip
+    add_block = tap_sum(item, lanes, TAPS)
 
     @jit.helper
     def add_band(s, image, i, end, x, dy, taps, dw):
@@ -235,10 +198,10 @@ def weight_gradient_kernel(item: int, lanes: int):
         pixel = s.c * item
         while i < end:
             below, u0, u1 = same_taps(i, end, s.sh, -s.pt, s.dilh, s.h, s.kh)
-            j = 0
+            j = intp(0)
             while j < s.ow:
                 right, v0, v1 = same_taps(j, s.ow, s.sw, -s.pl, s.dilw, s.w, s.kw)
-                count = 0
+                count = intp(0)
                 for u in range(u0, u1):
                     for v in range(v0, v1):
                         taps[2 * count] = (u * s.dilh * s.w + v * s.dilw) * pixel
@@ -246,10 +209,12 @@ def weight_gradient_kernel(item: int, lanes: int):
                         count += 1
                 source = (image * s.h + i * s.sh - s.pt) * s.w + j * s.sw - s.pl
                 made = (image * s.oh + i) * s.ow + j
-                add_block(
-                    s, x + source * pixel, dy + made * pixel, below - i, right - j,
-                    simd.address(taps), count, dw,
-                )  # fmt: skip
+                for k in range(0, count, TAPS):
+                    add_block(
+                        s.c, x + source * pixel, s.sh * s.w * pixel, s.sw * pixel,
+                        dy + made * pixel, s.ow * pixel, pixel, below - i, right - j,
+                        simd.address(taps) + 16 * k, min(count - k, TAPS), dw,
+                    )  # fmt: skip
                 j = right
             i = below
 
@@ -275,7 +240,7 @@ def weight_gradient_kernel(item: int, lanes: int):
                     parts[at + k] += mine[k]
         if s.bias:
             pixels = s.oh * s.ow
-            sum_pixels(s, first * pixels, end * pixels, dy, at + size, parts)
+            sum_pixels(s.f, first * pixels, end * pixels, dy, at + size, parts)
 
     return conv2d_dw_depthwise
 

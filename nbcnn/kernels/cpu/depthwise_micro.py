@@ -1,14 +1,14 @@
 """Vector inner loops of depthwise convolution: channels are the lanes.
 
-`window_sum`: one output pixel is a sum over kernel taps of input vector times weight vector. A
-strip of neighbouring pixels shares the weight's load, and its accumulators stay in registers.
-`tap_sum`: one weight is a sum over pixels of input vector times output gradient vector. Several
-taps share the load of the gradient.
+`window_sum`: an output pixel is a sum over kernel taps of input vector times weight vector. A strip
+of neighbouring pixels shares the weight's load, and its accumulators stay in registers.
+`tap_sum`: a weight is a sum over pixels of input vector times output gradient vector. Several taps
+share the load of the gradient.
 
 Taps come from a table of pairs of byte offsets, so that borders, strides and dilation are the
 caller's affair and a tap outside the input is simply not in the table. Plain loops do not do here:
-nine streams beside the one that is written are more than LLVM checks for overlap, so it would
-leave them scalar.
+nine streams beside the one that is written are more than LLVM checks for overlap, so it would leave
+them scalar.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ from functools import cache
 from llvmlite import ir
 from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import simd
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
@@ -26,7 +26,7 @@ def _int(value):
 
 
 class _Vectors:
-    """Loads, stores and arithmetic of one vector type; `left`, if given, masks lanes from that number on."""
+    """Loads, stores and arithmetic of a vector type; `left`: the lanes that exist, if not all."""
 
     def __init__(self, builder, item: int, lanes: int, left=None):
         self.b, self.item = builder, item
@@ -104,86 +104,105 @@ def _pair(builder, table, index):
     return tuple(builder.load(builder.inttoptr(a, _I64.as_pointer())) for a in (first, second))
 
 
+def _over_channels(builder, item, lanes, channels, body):
+    """body(vectors, byte offset) for all channels: whole vectors, then the rest under a mask."""
+    whole = builder.udiv(channels, _int(lanes))
+    left = builder.sub(channels, builder.mul(whole, _int(lanes)))
+
+    def step(k, values):
+        body(_Vectors(builder, item, lanes), builder.mul(k, _int(lanes * item)))
+        return ()
+
+    _loop(builder, whole, (), step)
+    with builder.if_then(builder.icmp_signed(">", left, _int(0))):
+        body(_Vectors(builder, item, lanes, left), builder.mul(whole, _int(lanes * item)))
+
+
 @cache
-def window_sum(item: int, lanes: int, pixels: int, masked: bool):
-    """A function for kernels:
+def window_sum(item: int, lanes: int, pixels: int):
+    """A function for kernels, for numbers of `item` bytes in vectors of `lanes`:
 
-        sums(x, x_step, w, taps, count, y, y_step, start, started, low, left)
+        sums(channels, x, x_step, w, taps, count, y, y_step, start, started, low)
 
-    stores y[p, :] = max(low, start[:] + sum over t of x[p, taps[t].x, :] * w[taps[t].w, :]) for all p < pixels.
-    x, w, y, start: addresses; pixel p of x is at p * x_step bytes, of y at p * y_step; `taps`: address of `count`
-    pairs of byte offsets in x and w. Without `started` sums start from zero (`start` must be readable all the same).
-    `left`: lanes that exist, if `masked`.
+    stores y[p, :] = max(low, start[:] + sum over t of x[p, taps[t].x, :] * w[taps[t].w, :]) for all
+    p < pixels. x, w, y, start: addresses; pixel p of x is at p * x_step bytes, of y at p * y_step;
+    `taps`: address of `count` pairs of byte offsets in x and w. Without `started` sums start from
+    zero (`start` must be readable all the same).
     """
 
     def build(builder, args):
-        x, x_step, w, taps, count, y, y_step, start, started, low, left = args
-        vectors = _Vectors(builder, item, lanes, left if masked else None)
+        channels, x, x_step, w, taps, count, y, y_step, start, started, low = args
         flag = builder.icmp_signed("!=", started, _int(0))
-        initial = builder.select(flag, vectors.load(start), vectors.zero)
-        sources = [builder.add(x, builder.mul(x_step, _int(p))) for p in range(pixels)]
 
-        def add_tap(t, sums):
-            at, weight_at = _pair(builder, taps, t)
-            weight = vectors.load(builder.add(w, weight_at))
-            seen = [vectors.load(builder.add(source, at)) for source in sources]
-            return [vectors.multiply_add(s, weight, total) for s, total in zip(seen, sums)]
+        def fill(vectors, at):
+            initial = builder.select(flag, vectors.load(builder.add(start, at)), vectors.zero)
+            first, weights = builder.add(x, at), builder.add(w, at)
+            sources = [builder.add(first, builder.mul(x_step, _int(p))) for p in range(pixels)]
 
-        sums = _loop(builder, count, [initial] * pixels, add_tap)
-        for p, total in enumerate(sums):
-            target = builder.add(y, builder.mul(y_step, _int(p)))
-            vectors.store(vectors.clamp(total, low), target)
+            def add_tap(t, sums):
+                source_at, weight_at = _pair(builder, taps, t)
+                weight = vectors.load(builder.add(weights, weight_at))
+                seen = [vectors.load(builder.add(source, source_at)) for source in sources]
+                return [
+                    vectors.multiply_add(s, weight, total)
+                    for s, total in zip(seen, sums, strict=True)
+                ]
+
+            sums = _loop(builder, count, [initial] * pixels, add_tap)
+            for p, total in enumerate(sums):
+                target = builder.add(builder.add(y, at), builder.mul(y_step, _int(p)))
+                vectors.store(vectors.clamp(total, low), target)
+
+        _over_channels(builder, item, lanes, channels, fill)
 
     number = types.float32 if item == 4 else types.float64
-    emitted = simd.emit(types.void, (types.intp,) * 9 + (number, types.intp), build)
-
-    def sums(x, x_step, w, taps, count, y, y_step, start, started, low, left):
-        emitted(x, x_step, w, taps, count, y, y_step, start, started, low, left)
-
-    return jit.helper(sums)
+    return simd.emit(types.void, (types.intp,) * 10 + (number,), build)
 
 
 @cache
-def tap_sum(item: int, lanes: int, most: int, masked: bool):
-    """A function for kernels:
+def tap_sum(item: int, lanes: int, most: int):
+    """A function for kernels, for numbers of `item` bytes in vectors of `lanes`:
 
-        sums(x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw, left)
+        sums(channels, x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw)
 
-    adds to dw[taps[t].w, :], for t < count, the sum over the lines and columns of a block of pixels of
-    x[line, column, taps[t].x, :] * dy[line, column, :]. Byte steps from line to line and from column to column;
-    `count` is 1..most. `left`: lanes that exist, if `masked`.
+    adds to dw[taps[t].w, :], for t < count, the sum over the lines and columns of a block of pixels
+    of x[line, column, taps[t].x, :] * dy[line, column, :]. Byte steps from line to line and from
+    column to column; `count` is 1..most.
     """
 
     def build(builder, args):
-        x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw, left = args
-        vectors = _Vectors(builder, item, lanes, left if masked else None)
+        channels, x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw = args
         last = builder.sub(count, _int(1))
-        sources, targets = [], []
-        for t in range(most):
-            # Taps that do not exist do the last one's work again, and store the same result there.
-            inside = builder.icmp_signed("<", _int(t), count)
-            at, weight_at = _pair(builder, taps, builder.select(inside, _int(t), last))
-            sources.append(builder.add(x, at))
-            targets.append(builder.add(dw, weight_at))
 
-        def add_line(line, sums):
-            x_offset, dy_at = builder.mul(line, x_line), builder.add(dy, builder.mul(line, dy_line))
+        def add_block(vectors, at):
+            first, gradients, sums_at = (builder.add(base, at) for base in (x, dy, dw))
+            sources, targets = [], []
+            for t in range(most):
+                # Taps that do not exist do the last one's work again, and store the same there.
+                inside = builder.icmp_signed("<", _int(t), count)
+                pair = _pair(builder, taps, builder.select(inside, _int(t), last))
+                sources.append(builder.add(first, pair[0]))
+                targets.append(builder.add(sums_at, pair[1]))
 
-            def add_pixel(column, sums):
-                gradient = vectors.load(builder.add(dy_at, builder.mul(column, dy_step)))
-                offset = builder.add(x_offset, builder.mul(column, x_step))
-                seen = [vectors.load(builder.add(source, offset)) for source in sources]
-                return [vectors.multiply_add(s, gradient, total) for s, total in zip(seen, sums)]
+            def add_line(line, sums):
+                x_at = builder.mul(line, x_line)
+                dy_at = builder.add(gradients, builder.mul(line, dy_line))
 
-            return _loop(builder, columns, sums, add_pixel)
+                def add_pixel(column, sums):
+                    gradient = vectors.load(builder.add(dy_at, builder.mul(column, dy_step)))
+                    offset = builder.add(x_at, builder.mul(column, x_step))
+                    seen = [vectors.load(builder.add(source, offset)) for source in sources]
+                    return [
+                        vectors.multiply_add(s, gradient, total)
+                        for s, total in zip(seen, sums, strict=True)
+                    ]
 
-        sums = _loop(builder, lines, [vectors.load(target) for target in targets], add_line)
-        for total, target in zip(sums, targets):
-            vectors.store(total, target)
+                return _loop(builder, columns, sums, add_pixel)
 
-    emitted = simd.emit(types.void, (types.intp,) * 12, build)
+            sums = _loop(builder, lines, [vectors.load(target) for target in targets], add_line)
+            for total, target in zip(sums, targets, strict=True):
+                vectors.store(total, target)
 
-    def sums(x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw, left):
-        emitted(x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw, left)
+        _over_channels(builder, item, lanes, channels, add_block)
 
-    return jit.helper(sums)
+    return simd.emit(types.void, (types.intp,) * 12, build)
