@@ -1,0 +1,121 @@
+"""Moving elements: transpose, slice, pad, broadcast, concatenate.
+
+    y[yo + sum i_k y_k] = x[xo + sum i_k x_k]
+
+The spec has merged the axes as far as possible. Rows (all axes but the last) are dealt out to tasks, and so are parts
+of long rows; the inner loop copies along the last axis, with a loop of its own for contiguous rows and for
+repeated elements. A transposition of the last two axes goes in tiles of 16 x 16, which keeps the lines that
+both sides touch in the cache. Types of equal size are one type here: elements are moved as unsigned integers.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu.shares import BLOCK, blocks, grid, grid_columns, grid_rows, place
+from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.impl import Impl, always
+from nbcnn.ops.shape import ConcatSpec, CopySpec
+
+TILE = 16
+
+
+@jit.kernel
+def fill(task, thread, value, y):
+    for i in range(task * BLOCK, min((task + 1) * BLOCK, y.size)):
+        put(y, i, value[0], 0)
+
+
+@jit.kernel
+def copy(task, thread, spec, g, x, y):
+    s = spec
+    first, stop = grid_rows(g, task)
+    begin, end = grid_columns(g, task)
+    for row in range(first, stop):
+        at_x = s.xo + place(row, s.d1, s.d2, s.d3, s.d4, s.x0, s.x1, s.x2, s.x3, s.x4)
+        at_y = s.yo + place(row, s.d1, s.d2, s.d3, s.d4, s.y0, s.y1, s.y2, s.y3, s.y4)
+        if s.x5 == 1 and s.y5 == 1:
+            for i in range(begin, end):
+                put(y, at_y + i, fetch(x, at_x + i), 0)
+        elif s.x5 == 0 and s.y5 == 1:
+            value = fetch(x, at_x)
+            for i in range(begin, end):
+                put(y, at_y + i, value, 0)
+        else:
+            for i in range(begin, end):
+                put(y, at_y + i * s.y5, fetch(x, at_x + i * s.x5), 0)
+
+
+@jit.kernel
+def copy_tiled(task, thread, spec, down, x, y):
+    """The last two axes in tiles; a task is `TILE` positions of the second to last axis. `down`: tasks along it."""
+    s = spec
+    outer = task // down
+    i0 = task % down * TILE
+    i1 = min(i0 + TILE, s.d4)
+    from_x = s.xo + place(outer, 1, s.d1, s.d2, s.d3, 0, s.x0, s.x1, s.x2, s.x3)
+    from_y = s.yo + place(outer, 1, s.d1, s.d2, s.d3, 0, s.y0, s.y1, s.y2, s.y3)
+    for j0 in range(0, s.d5, TILE):
+        j1 = min(j0 + TILE, s.d5)
+        for i in range(i0, i1):
+            at_x, at_y = from_x + i * s.x4, from_y + i * s.y4
+            for j in range(j0, j1):
+                put(y, at_y + j * s.y5, fetch(x, at_x + j * s.x5), 0)
+
+
+def words(array: np.ndarray) -> np.ndarray:
+    """One axis of unsigned integers."""
+    return array.reshape(-1).view(f"u{array.dtype.itemsize}")
+
+
+def bind_copy(spec: CopySpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    calls = []
+    if spec.fill and spec.n < spec.total:
+        value = words(np.array([spec.value], dtype=outputs[0].dtype))
+        calls.append(Call(fill, blocks(spec.total), (value, words(outputs[0]))))
+    x, y = words(inputs[0]), words(outputs[0])
+    plain = spec._replace(fill=0, value=0.0)
+    if spec.y5 == 1 and spec.x4 == 1 and min(spec.d4, spec.d5) >= TILE:
+        down = blocks(spec.d4, TILE)
+        outer = spec.n // (spec.d4 * spec.d5)
+        calls.append(Call(copy_tiled, outer * down, (plain, down, x, y)))
+    else:
+        g = grid(spec.n // max(spec.d5, 1), spec.d5)
+        calls.append(Call(copy, g.tasks, (plain, g, x, y)))
+    return calls
+
+
+def bind_concat(
+    specs: Sequence[ConcatSpec], caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
+    calls = []
+    for spec, x in zip(specs, inputs):
+        if x.dtype != outputs[0].dtype:
+            calls.append(_converting_piece(spec, x, outputs[0]))
+            continue
+        row = spec.length * spec.inner
+        piece = CopySpec(
+            spec.outer * row, outputs[0].size, 1, 1, 1, 1, spec.outer, row,
+            0, 0, 0, 0, 0, row, 1, spec.start * spec.inner, 0, 0, 0, 0, spec.total * spec.inner, 1,
+        )  # fmt: skip
+        calls += bind_copy(piece, caps, [x], outputs, {})
+    return calls
+
+
+@jit.kernel
+def concat_cast(task, thread, spec, x, y):
+    """A piece of another type than the result: one task per outer block."""
+    row = spec.length * spec.inner
+    to = (task * spec.total + spec.start) * spec.inner
+    for i in range(row):
+        put(y, to + i, fetch(x, task * row + i), 0)
+
+
+def _converting_piece(spec: ConcatSpec, x: np.ndarray, y: np.ndarray) -> Call:
+    return Call(concat_cast, spec.outer, (spec, x.reshape(-1), y.reshape(-1)))
+
+
+copy_impl = Impl("strided", always, bind_copy)
+concat_impl = Impl("strided", always, bind_concat)

@@ -1,0 +1,198 @@
+"""Elementwise functions, their derivatives, arithmetic with broadcasting, selection and conversion.
+
+    y[i] = f(x[i])    dx[i] = f'(v[i]) dy[i]    y = f(a, b)    y = a where c else b
+
+Formulas come from `kernels.scalar`; each function and type is a kernel of its own, made on demand. Arrays are flat
+and a task is a block of elements. With broadcasting, neighbouring axes are merged as far as possible (the spec does
+that); what remains is a table of rows whose last axis steps through each operand by 1 or stays at one
+element, so a handful of inner loops, all of which LLVM vectorizes, serve every rank. All work in place.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from nbcnn.kernels import scalar
+from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat, grid, grid_columns, grid_rows, place
+from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.cpu.vecmath import formula
+from nbcnn.kernels.impl import Impl, always
+from nbcnn.ops.elementwise import COMPARISONS, Binary, BroadcastSpec, FlatSpec, Unary, UnaryGradient, WhereSpec
+from nbcnn.ops.op import result_dtype
+
+
+@cache
+def unary_kernel(function: str, dtype: str) -> jit.Kernel:
+    """`dtype`: type in which the function is computed."""
+    f, number = formula(scalar.UNARY[function], dtype), np.dtype(dtype).type
+
+    @jit.kernel(constants=(function, dtype))
+    def unary(task, thread, spec, alpha, beta, x, y):
+        a, b = number(alpha), number(beta)
+        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
+            put(y, i, f(number(fetch(x, i)), a, b), 0)
+
+    return unary
+
+
+@cache
+def unary_dx_kernel(function: str, dtype: str) -> jit.Kernel:
+    f, number = formula(scalar.UNARY_GRADIENT[function], dtype), np.dtype(dtype).type
+
+    @jit.kernel(constants=(function, dtype))
+    def unary_dx(task, thread, spec, alpha, beta, v, dy, dx):
+        a, b = number(alpha), number(beta)
+        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
+            put(dx, i, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
+
+    return unary_dx
+
+
+@cache
+def binary_kernel(function: str, dtype: str) -> jit.Kernel:
+    f, number = formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+
+    @jit.kernel(constants=(function, dtype))
+    def binary(task, thread, spec, a, b, y):
+        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
+            put(y, i, f(number(fetch(a, i)), number(fetch(b, i))), 0)
+
+    return binary
+
+
+@cache
+def broadcast_kernel(function: str, dtype: str) -> jit.Kernel:
+    f, number = formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+
+    @jit.kernel(constants=(function, dtype))
+    def broadcast(task, thread, spec, g, a, b, y):
+        s = spec
+        first, stop = grid_rows(g, task)
+        begin, end = grid_columns(g, task)
+        for row in range(first, stop):
+            at_a = place(row, s.d1, s.d2, s.d3, s.d4, s.a0, s.a1, s.a2, s.a3, s.a4)
+            at_b = place(row, s.d1, s.d2, s.d3, s.d4, s.b0, s.b1, s.b2, s.b3, s.b4)
+            at_y = row * s.d5
+            if s.a5 == 1 and s.b5 == 1:
+                for i in range(begin, end):
+                    put(y, at_y + i, f(number(fetch(a, at_a + i)), number(fetch(b, at_b + i))), 0)
+            elif s.a5 == 1:
+                right = number(fetch(b, at_b))
+                for i in range(begin, end):
+                    put(y, at_y + i, f(number(fetch(a, at_a + i)), right), 0)
+            else:
+                left = number(fetch(a, at_a))
+                for i in range(begin, end):
+                    put(y, at_y + i, f(left, number(fetch(b, at_b + i * s.b5))), 0)
+
+    return broadcast
+
+
+@jit.kernel
+def where(task, thread, spec, g, condition, a, b, y):
+    s = spec
+    first, stop = grid_rows(g, task)
+    begin, end = grid_columns(g, task)
+    number = y.dtype.type
+    for row in range(first, stop):
+        at_c = place(row, s.d1, s.d2, s.d3, s.d4, s.c0, s.c1, s.c2, s.c3, s.c4)
+        at_a = place(row, s.d1, s.d2, s.d3, s.d4, s.a0, s.a1, s.a2, s.a3, s.a4)
+        at_b = place(row, s.d1, s.d2, s.d3, s.d4, s.b0, s.b1, s.b2, s.b3, s.b4)
+        at_y = row * s.d5
+        if s.c5 == 1 and s.a5 == 1 and s.b5 == 1:
+            for i in range(begin, end):
+                yes, no = number(fetch(a, at_a + i)), number(fetch(b, at_b + i))
+                put(y, at_y + i, yes if fetch(condition, at_c + i) else no, 0)
+        elif s.c5 == 1 and s.a5 == 1:
+            other = number(fetch(b, at_b))
+            for i in range(begin, end):
+                yes = number(fetch(a, at_a + i))
+                put(y, at_y + i, yes if fetch(condition, at_c + i) else other, 0)
+        else:
+            for i in range(begin, end):
+                yes, no = number(fetch(a, at_a + i * s.a5)), number(fetch(b, at_b + i * s.b5))
+                put(y, at_y + i, yes if fetch(condition, at_c + i * s.c5) else no, 0)
+
+
+@jit.kernel
+def cast(task, thread, spec, to_bool, x, y):
+    number = y.dtype.type
+    if to_bool:
+        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
+            put(y, i, fetch(x, i) != 0, 0)
+    else:
+        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
+            put(y, i, number(fetch(x, i)), 0)
+
+
+def merged(spec: WhereSpec) -> WhereSpec:
+    """The same selection with neighbouring axes merged where all three operands allow."""
+    axes: list[list[int]] = []
+    for size, *steps in zip(spec[1:7], spec[7:13], spec[13:19], spec[19:25]):
+        if size == 1:
+            continue
+        if axes and axes[-1][1:] == [size * step for step in steps]:
+            axes[-1] = [axes[-1][0] * size, *steps]
+        else:
+            axes.append([size, *steps])
+    axes = [[1, 0, 0, 0]] * (6 - len(axes)) + axes
+    return WhereSpec(spec.n, *(axis[k] for k in range(4) for axis in axes))
+
+
+def bytes_of(dtype: str) -> str:
+    """The type in which kernels see values of this type: booleans are bytes."""
+    return "uint8" if dtype == "bool" else dtype
+
+
+@cache
+def unary_impls(op: Unary) -> tuple[Impl, ...]:
+    def bind(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+        x, y = flat(inputs[0]), flat(outputs[0])
+        kind = x.dtype.name if outputs[0].dtype == np.bool_ else y.dtype.name
+        return [Call(unary_kernel(op.function, kind), blocks(spec.n), (spec, op.alpha, op.beta, x, y))]
+
+    return (Impl("loop", always, bind, inplace=((0, 0),)),)
+
+
+@cache
+def unary_dx_impls(op: UnaryGradient) -> tuple[Impl, ...]:
+    def bind(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+        v, dy, dx = flat(inputs[0]), flat(inputs[1]), flat(outputs[0])
+        kernel = unary_dx_kernel(op.function, dx.dtype.name)
+        return [Call(kernel, blocks(spec.n), (spec, op.alpha, op.beta, v, dy, dx))]
+
+    return (Impl("loop", always, bind, inplace=((0, 0), (0, 1))),)
+
+
+@cache
+def binary_impls(op: Binary) -> tuple[Impl, ...]:
+    def bind(spec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+        (a, b), y = map(flat, inputs), flat(outputs[0])
+        dtype = bytes_of(result_dtype(*(x.dtype.name for x in inputs)))
+        kind = dtype if op.function in COMPARISONS else y.dtype.name
+        if isinstance(spec, BroadcastSpec):
+            g = grid(spec.n // max(spec.d5, 1), spec.d5)
+            return [Call(broadcast_kernel(op.function, kind), g.tasks, (spec, g, a, b, y))]
+        return [Call(binary_kernel(op.function, kind), blocks(spec.n), (spec, a, b, y))]
+
+    # A result as large in bytes as an operand has as many elements, unless the result is a comparison's.
+    inplace = () if op.function in COMPARISONS else ((0, 0), (0, 1))
+    return (Impl("loop", always, bind, inplace=inplace),)
+
+
+def bind_where(spec: WhereSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    spec = merged(spec)
+    g = grid(spec.n // max(spec.d5, 1), spec.d5)
+    return [Call(where, g.tasks, (spec, g, *map(flat, inputs), flat(outputs[0])))]
+
+
+def bind_cast(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    to_bool = int(outputs[0].dtype == np.bool_)
+    return [Call(cast, blocks(spec.n), (spec, to_bool, flat(inputs[0]), flat(outputs[0])))]
+
+
+where_impl = Impl("loop", always, bind_where, inplace=((0, 1), (0, 2)))
+cast_impl = Impl("loop", always, bind_cast)

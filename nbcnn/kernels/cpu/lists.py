@@ -1,0 +1,62 @@
+"""Which implementations serve which operation: the whole policy, read top to bottom.
+
+The first that accepts a spec is taken, so special ones come before general ones and the last accepts everything.
+Where kernels depend on more than the spec (which function, say), the entry is a function of the op.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from nbcnn.kernels.cpu import (
+    conv_depthwise, conv_direct, conv_direct_dw, conv_plain, copy, elementwise, loss, matmul_plain, optimizer, pool, reduce,
+)  # fmt: skip
+from nbcnn.kernels.impl import Impl
+
+_dense_loss, _dense_loss_dx, _dense_probability, _dense_probability_dx = loss.loss_impls(False)
+_sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = loss.loss_impls(True)
+
+IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
+    "conv2d": (conv_depthwise.conv2d, conv_direct.conv2d, conv_plain.conv2d),
+    "conv2d_dx": (conv_depthwise.conv2d_dx, conv_direct.dx, conv_plain.conv2d_dx),
+    "conv2d_dw": (conv_depthwise.conv2d_dw, conv_direct_dw.dw, conv_plain.conv2d_dw),
+    "matmul": (matmul_plain.matmul,),
+    "unary": elementwise.unary_impls,
+    "unary_dx": elementwise.unary_dx_impls,
+    "binary": elementwise.binary_impls,
+    "where": (elementwise.where_impl,),
+    "cast": (elementwise.cast_impl,),
+    "reduce": reduce.reduce_impls,
+    "reduce_extreme_dx": (reduce.extreme_dx_impl,),
+    "copy": (copy.copy_impl,),
+    "concat": (copy.concat_impl,),
+    "maxpool2d": (pool.maxpool2d_impl,),
+    "maxpool2d_dx": (pool.maxpool2d_dx_impl,),
+    "avgpool2d": (pool.avgpool2d_impl,),
+    "avgpool2d_dx": (pool.avgpool2d_dx_impl,),
+    "softmax": (loss.softmax_impl,),
+    "softmax_dx": (loss.softmax_dx_impl,),
+    "log_softmax": (loss.log_softmax_impl,),
+    "log_softmax_dx": (loss.log_softmax_dx_impl,),
+    "softmax_crossentropy": (_dense_loss,),
+    "softmax_crossentropy_dx": (_dense_loss_dx,),
+    "softmax_crossentropy_sparse": (_sparse_loss,),
+    "softmax_crossentropy_sparse_dx": (_sparse_loss_dx,),
+    "crossentropy": (_dense_probability,),
+    "crossentropy_dx": (_dense_probability_dx,),
+    "crossentropy_sparse": (_sparse_probability,),
+    "crossentropy_sparse_dx": (_sparse_probability_dx,),
+    "sgd": (optimizer.sgd_impl,),
+    "rmsprop": (optimizer.rmsprop_impl,),
+    "adam": (optimizer.adam_impl,),
+    "clip_gradients_value": (optimizer.clip_value_impl,),
+    "clip_gradients_norm": (optimizer.clip_norm_impl,),
+    "clip_gradients_global_norm": (optimizer.clip_global_norm_impl,),
+    "assign": (optimizer.assign_impl,),
+    "accumulate": (optimizer.accumulate_impl,),
+}
+
+
+def impls(op: Any) -> tuple[Impl, ...]:
+    """The implementations of an op, in order of preference; none where the device has no kernel for it."""
+    entry = IMPLS.get(op.impl_op, ())
+    return entry if isinstance(entry, tuple) else entry(op)

@@ -1,0 +1,82 @@
+"""Elements of arrays for loops that the compiler shall turn into vector code.
+
+LLVM vectorizes a loop only if it can tell that what one iteration stores is not what another loads. It compares
+addresses at run time for that, gives up when there are many arrays, and always takes the slow loop where a
+kernel works in place. `fetch` and `put` carry that knowledge instead, as `noalias` metadata. Their contract:
+
+  - What an iteration stores at an element depends only on elements at the *same* place in whatever arrays share
+    memory: true of elementwise work, in place or not.
+  - An element that the kernel has written before (an accumulator, a first pass's result) is read by plain indexing.
+  - Every array that one loop writes has its own `stream`, 0 to 3.
+
+Indices are not negative.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+STREAMS = 4
+
+
+def _scopes(module, streams):
+    """Metadata: the alias scopes of these streams. Names that are strings are shared by all functions."""
+    domain = module.add_metadata(["nbcnn streams"])
+    return module.add_metadata([module.add_metadata([f"nbcnn stream {s}", domain]) for s in streams])
+
+
+def _element(context, builder, kind, array, index):
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [index], inbounds=True)
+
+
+@intrinsic
+def fetch(typingctx, array, index):
+    """array[index] of a one-dimensional array, for a loop whose `put`s go elsewhere or to this very element."""
+
+    def codegen(context, builder, signature, args):
+        raw = builder.load(_element(context, builder, array, *args))
+        raw.set_metadata("noalias", _scopes(builder.module, range(STREAMS)))
+        return context.data_model_manager[array.dtype].from_data(builder, raw)
+
+    return array.dtype(array, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, array, index, value, stream):
+    """array[index] = value, converted to the array's type. `stream`: a literal 0 to 3."""
+    if not isinstance(stream, types.IntegerLiteral):
+        return None
+    number = stream.literal_value
+
+    def codegen(context, builder, signature, args):
+        target, at, given, _ = args
+        given = context.cast(builder, given, value, array.dtype)
+        raw = context.data_model_manager[array.dtype].as_data(builder, given)
+        store = builder.store(raw, _element(context, builder, array, target, at))
+        others = [s for s in range(STREAMS) if s != number]
+        store.set_metadata("alias.scope", _scopes(builder.module, [number]))
+        store.set_metadata("noalias", _scopes(builder.module, others))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value, stream), codegen
+
+
+@intrinsic
+def float_bits(typingctx, value):
+    """The bits of a float32 as an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def float_of_bits(typingctx, bits):
+    """The float32 with these 32 bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(builder.trunc(args[0], ir.IntType(32)), ir.FloatType())
+
+    return types.float32(types.int64), codegen
