@@ -3,8 +3,8 @@
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from nbcnn import config, initializers, regularizers
 from nbcnn.declare import Declared, arg
 from nbcnn.layers.context import Context, current, is_active
 from nbcnn.layers.variable import Variable
-from nbcnn.ops.op import is_symbolic
-from nbcnn.ops.elementwise import StopGradient
+from nbcnn.ops.elementwise import Cast, StopGradient
+from nbcnn.ops.op import apply, is_symbolic
 from nbcnn.ops.tensor import Node, Tensor
 from nbcnn.registry import Family
 
@@ -32,12 +32,26 @@ class LayerCall:
                 tensor.call = self
 
 
+def _marking_built(build: Callable) -> Callable:
+    """`build`, after which the layer knows what it was built for, whoever called it."""
+
+    @wraps(build)
+    def marked(self: Any, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        self.__dict__["input_shape"] = next(iter((*args, *kwargs.values())), None)
+        self.built = True
+        for variable in self._variables:
+            variable.path = f"{self.name}/{variable.name}"
+
+    return marked
+
+
 class Layer(Declared, family=family):
     """A computation with weights.
 
-    A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of `nbcnn.ops`, and
-    `build(self, input_shape)` where it needs weights, made by `self.add_weight(...)`. Layers assigned to
-    attributes are part of the layer.
+    A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of
+    `nbcnn.ops`, and `build(self, input_shape)` where it needs weights, made by
+    `self.add_weight(...)`. Layers assigned to attributes are part of the layer.
 
     Parameters
     ----------
@@ -50,11 +64,26 @@ class Layer(Declared, family=family):
     trainable: bool = arg(True, kw_only=True)
     dtype: str | None = arg(None, kw_only=True)
 
-    rank: int | None = None  # axes of the input that the layer expects, batch included
+    rank: ClassVar[int | None] = None  # axes of the input that the layer expects, batch included
+    min_rank: ClassVar[int] = 0
+    if TYPE_CHECKING:  # state, made in `__new__`; an annotation here would make it a field
+        _variables: list[Variable]
+        _sublayers: list["Layer"]
+        built: bool
+        input_shape: Any
+        calls: list[LayerCall]
+
+    autocast = True  # whether float inputs are converted to the layer's dtype
+    activity_regularizer = None  # of the outputs; a field of the layers that take it
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _marking_built(cls.build)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
-        state = {"_variables": [], "_sublayers": [], "_losses": [], "built": False, "_building": False}
+        state = {"_variables": [], "_sublayers": [], "built": False}
         layer.__dict__.update(state, input_shape=None, calls=[])
         return layer
 
@@ -80,8 +109,9 @@ class Layer(Declared, family=family):
             for item in value.values():
                 self._track(item)
 
-    # -- to be defined by layers ------------------------------------------------------------------------------
+    # -- to be defined by layers ------------------------------------------------------------
 
+    @_marking_built
     def build(self, input_shape: Any) -> None:
         """Make the weights. `input_shape` is a tuple with None for the batch, or a list of them."""
 
@@ -89,24 +119,44 @@ class Layer(Declared, family=family):
         """The computation, by `nbcnn.ops`."""
         raise NotImplementedError(f"{type(self).__name__} does not define call()")
 
-    # -- calling ----------------------------------------------------------------------------------------------
+    # -- calling ----------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         values = flatten((args, kwargs))
         if not is_symbolic(*values):
             return importlib.import_module("nbcnn.models.eager").call_layer(self, args, kwargs)
         if is_active():
-            self.build_for(args)
-            return self.call(*args, **self._with_training(kwargs))
+            return self._traced(args, kwargs)
         with Context():
-            self.build_for(args)
-            outputs = self.call(*args, **self._with_training(kwargs))
+            outputs = self._traced(args, kwargs)
         outputs = map_structure(lambda t: _own_output(t, values), outputs)
         self.calls.append(LayerCall(self, args, kwargs, outputs))
         return outputs
 
+    def _traced(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Outputs within the current tracing."""
+        self.build_for(args or tuple(kwargs.values())[:1])
+        if self.autocast:
+            args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
+        outputs = self.call(*args, **self._with_training(kwargs))
+        if self.activity_regularizer is not None:
+            for tensor in flatten(outputs):
+                self.add_loss(self.activity_regularizer(tensor))
+        return outputs
+
+    def _in_own_dtype(self, value: Any) -> Any:
+        if (
+            isinstance(value, Tensor)
+            and np.dtype(value.dtype).kind == "f"
+            and value.dtype != self.compute_dtype
+        ):
+            return apply(Cast(self.compute_dtype), value)
+        return value
+
     def _with_training(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The call's keywords, with `training` filled in from the tracing where the layer takes it."""
+        """The call's keywords; `training` is the tracing's where the layer takes it and none is
+        given.
+        """
         if not _takes(type(self).call, "training"):
             return {k: v for k, v in kwargs.items() if k != "training"}
         given = kwargs.get("training")
@@ -119,39 +169,49 @@ class Layer(Declared, family=family):
         if not self.built:
             self._check_rank(shapes)
             unbatched = map_structure_shapes(lambda s: (None, *s[1:]), shapes)
-            self._build_now(unbatched)
+            self.build(unbatched)
         self.check_input(shapes)
 
-    def _build_now(self, input_shape: Any) -> None:
-        """`build` may be called by users too, and by subclasses through super(); all end here or set `built`."""
-        importable = Context() if not is_active() else None
-        if importable is not None:
-            with importable:
-                self.build(input_shape)
-        else:
-            self.build(input_shape)
-        object.__setattr__(self, "input_shape", input_shape)
-        self.built = True
-        for variable in self._variables:
-            variable.path = f"{self.name}/{variable.name}"
-
-    def _check_rank(self, shape: Any) -> None:
-        if self.rank is not None and is_shape(shape) and len(shape) != self.rank:
-            what = type(self).__name__
-            raise ValueError(f"{what} {self.name!r}: expected an input of {self.rank} axes, got shape {shape}")
+    def fixed_axes(self) -> tuple[int, ...]:
+        """Axes of the input whose sizes the weights are made for."""
+        return ()
 
     def check_input(self, shapes: Any) -> None:
-        """Raise ValueError where an input does not fit the weights. By default only the number of axes counts."""
+        """Raise ValueError where an input does not fit the weights.
+
+        By default `rank`, `min_rank` and `fixed_axes` count.
+        """
         self._check_rank(shapes)
+        if not is_shape(shapes) or not is_shape(self.input_shape):
+            return
+        if any(shapes[a] not in (None, self.input_shape[a]) for a in self.fixed_axes()):
+            raise ValueError(self._unexpected(shapes))
+
+    def _check_rank(self, shape: Any) -> None:
+        if is_shape(shape) and (len(shape) < self.min_rank or self.rank not in (None, len(shape))):
+            raise ValueError(self._unexpected(shape))
+
+    def _unexpected(self, shape: Any) -> str:
+        who = f"{type(self).__name__} {self.name!r}"
+        rank = self.rank or max(self.min_rank, len(shape))
+        if not is_shape(self.input_shape):
+            least = "" if self.rank else "at least "
+            return f"{who}: expected an input of {least}{rank} axes, got shape {shape}"
+        sizes: list[int | None] = [None] * rank
+        for axis in self.fixed_axes():
+            sizes[axis] = self.input_shape[axis]
+        return f"{who}: expected input of shape {tuple(sizes)}, got {shape}"
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the output for an input shape (None where a size is unknown)."""
+        """The output's shape for an input shape (None where a size is unknown); makes the
+        weights.
+        """
         inputs = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
-        outputs = self(inputs)
-        self.calls.pop()
+        with Context():
+            outputs = self._traced((inputs,), {})
         return map_structure(lambda t: t.shape, outputs)
 
-    # -- weights ----------------------------------------------------------------------------------------------
+    # -- weights ----------------------------------------------------------------------------
 
     @property
     def compute_dtype(self) -> str:
@@ -169,11 +229,13 @@ class Layer(Declared, family=family):
         constraint: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """A new variable of this layer. Kernels default to GlorotUniform, one-dimensional weights too."""
+        """A new variable of this layer; the default initializer is GlorotUniform."""
         make = initializers.get(initializer if initializer is not None else "glorot_uniform")
         sizes = tuple(shape) if shape is not None else ()
         if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sizes):
-            raise ValueError(f"{type(self).__name__} {self.name!r}: weight {name!r} needs known sizes, got {sizes}")
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: weight {name!r} needs known sizes, got {sizes}"
+            )
         variable = Variable(
             make, sizes, dtype or self.compute_dtype, trainable, name or "variable",
             regularizers.get(regularizer), constraint,
@@ -240,21 +302,27 @@ class Layer(Declared, family=family):
         """Set all variables; checked as a whole before the first is changed."""
         variables = self.weights
         if len(weights) != len(variables):
-            raise ValueError(f"set_weights: {self.name!r} has {len(variables)} weights, got {len(weights)}")
+            raise ValueError(
+                f"set_weights: {self.name!r} has {len(variables)} weights, got {len(weights)}"
+            )
         arrays = [np.asarray(w) for w in weights]
         for variable, array in zip(variables, arrays):
             if array.shape != variable.shape:
-                raise ValueError(f"set_weights: {variable.path} has shape {variable.shape}, got {array.shape}")
+                raise ValueError(
+                    f"set_weights: {variable.path} has shape {variable.shape}, got {array.shape}"
+                )
         for variable, array in zip(variables, arrays):
             variable.assign(array)
 
     def count_params(self) -> int:
         """Number of values in all variables."""
         if not self.built:
-            raise ValueError(f"count_params: layer {self.name!r} is not built yet; call it on an input first")
+            raise ValueError(
+                f"count_params: layer {self.name!r} is not built yet; call it on an input first"
+            )
         return sum(v.size for v in self.weights)
 
-    # -- a layer's place in a functional model ------------------------------------------------------------------
+    # -- a layer's place in a functional model ------------------------------------------------
 
     @property
     def input(self) -> Any:
@@ -268,12 +336,16 @@ class Layer(Declared, family=family):
 
     def _only_call(self) -> LayerCall:
         if len(self.calls) != 1:
-            raise AttributeError(f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, not once")
+            raise AttributeError(
+                f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, not once"
+            )
         return self.calls[0]
 
 
 def _own_output(tensor: Any, inputs: list) -> Any:
-    """A layer that returns its input as it is still gets a tensor of its own, which remembers the layer."""
+    """A layer that returns its input as it is gets a tensor of its own, which remembers the
+    layer.
+    """
     if isinstance(tensor, Tensor) and (any(tensor is t for t in inputs) or tensor.node is None):
         twin = Tensor(tensor.shape, tensor.dtype, Node(StopGradient(), [tensor]))
         twin.node.outputs = (twin,)  # type: ignore[union-attr]
@@ -284,7 +356,10 @@ def _own_output(tensor: Any, inputs: list) -> Any:
 @cache
 def _takes(function: Callable, name: str) -> bool:
     parameters = inspect.signature(function).parameters.values()
-    return any(p.name == name or p.kind is p.VAR_KEYWORD and function is not Layer.call for p in parameters)
+    return any(
+        p.name == name or (p.kind is p.VAR_KEYWORD and function is not Layer.call)
+        for p in parameters
+    )
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -306,7 +381,9 @@ def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def is_shape(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(n is None or isinstance(n, (int, np.integer)) for n in value)
+    return isinstance(value, (list, tuple)) and all(
+        n is None or isinstance(n, (int, np.integer)) for n in value
+    )
 
 
 def map_structure_shapes(function: Callable[[tuple], Any], structure: Any) -> Any:

@@ -121,7 +121,7 @@ def _operator(name: str):
     return apply
 
 
-for _name in "add sub mul truediv pow matmul".split():
+for _name in ["add", "sub", "mul", "truediv", "pow", "matmul"]:
     setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(Variable, f"__r{_name}__", _operator(f"__r{_name}__"))
 Variable.__neg__ = lambda self: -self.symbol if is_tracing() else -self.numpy()  # type: ignore[attr-defined]

@@ -1,0 +1,180 @@
+"""Convolutions of images and sequences."""
+
+from typing import Any
+
+from nbcnn import config, ops
+from nbcnn.declare import arg, positive
+from nbcnn.layers import fields
+from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
+from nbcnn.ops.conv import conv2d
+
+
+def algorithm() -> Any:
+    """The field `conv_algorithm`."""
+    return arg(None, choices=(None, *config.CONV_ALGORITHMS), kw_only=True)
+
+
+class WithKernel(Spatial):
+    """What layers with a convolution kernel, a bias and an activation share."""
+
+    kernel_size = (1,)
+    use_bias = True
+    activation = None
+    bias_initializer = bias_regularizer = bias_constraint = None
+
+    def fixed_axes(self) -> tuple[int, ...]:
+        return (self.channel_axis,)
+
+    def check_input(self, shapes: Any) -> None:
+        super().check_input(shapes)
+        self.check_window(shapes, self.kernel_size, "kernel_size")
+
+    def add_bias(self, size: int) -> None:
+        """The weight `bias`, where the layer has one."""
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                (size,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+                name="bias",
+            )
+
+    def finished(self, y: Any) -> Any:
+        """Bias and activation of a result with channels last, in the layer's own format."""
+        y = self.restored(y if self.bias is None else ops.add(y, self.bias))
+        return y if self.activation is None else self.activation(y)
+
+
+class Convolution(WithKernel):
+    """Base of `Conv1D` and `Conv2D`."""
+
+    filters: int = arg(check=positive)
+    kernel_size: tuple = fields.sizes(2)
+    strides: tuple = fields.sizes(2, 1)
+    padding: Any = fields.padding(2)
+    data_format: str = fields.data_format()
+    dilation_rate: tuple = fields.sizes(2, 1)
+    groups: int = arg(1, check=positive)
+    activation: Any = fields.activation()
+    use_bias: bool = True
+    kernel_initializer: Any = fields.initializer("glorot_uniform")
+    bias_initializer: Any = fields.initializer("zeros")
+    kernel_regularizer: Any = fields.regularizer()
+    bias_regularizer: Any = fields.regularizer()
+    activity_regularizer: Any = fields.regularizer()
+    kernel_constraint: Any = fields.constraint()
+    bias_constraint: Any = fields.constraint()
+    conv_algorithm: str | None = algorithm()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{type(self).__name__}: groups must divide filters, "
+                f"got groups={self.groups}, filters={self.filters}"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        self.check_window(input_shape, self.kernel_size, "kernel_size")
+        channels = self.channels_of(input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f"{self.label}: groups must divide the input's channels, "
+                f"got groups={self.groups}, input shape {input_shape}"
+            )
+        self.kernel = self.add_weight(
+            (*self.kernel_size, channels // self.groups, self.filters),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+            name="kernel",
+        )
+        self.add_bias(self.filters)
+
+
+class Conv2D(Convolution):
+    """Slides `filters` kernels over an image and sums the products.
+
+    Parameters
+    ----------
+    filters : number of kernels, and of channels of the output.
+    kernel_size : (height, width) of a kernel, or one number for both.
+    strides : steps (down, right), default 1.
+    padding : "valid" (default; none), "same" (output size = input size / strides, rounded up), or
+        zeros around the image: a number, (rows, columns), or ((top, bottom), (left, right)).
+    data_format : "channels_last" (default) or "channels_first".
+    dilation_rate : distance between the pixels that neighbouring kernel entries see, default 1.
+    groups : channels and filters fall into this many groups that do not mix, default 1.
+    activation : name or function, default none.
+    use_bias : whether a number per filter is added, default True.
+    conv_algorithm : "direct", "im2col" or "auto"; None (default) leaves it to
+        `config.set_conv_algorithm`.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `kernel` (kh, kw, c / groups, filters),
+    `bias` (filters,).
+
+    Raises
+    ------
+    ValueError
+        Where the kernel is larger than the padded input, `groups` does not divide channels and
+        filters, or the input has another number of channels than before.
+
+    Examples
+    --------
+    >>> layers.Conv2D(8, 3, padding="same", activation="relu")(Input((28, 28, 1))).shape
+    (None, 28, 28, 8)
+    """
+
+    rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        y = conv2d(
+            self.channels_last(inputs),
+            self.kernel,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+            self.conv_algorithm,
+        )
+        return self.finished(y)
+
+
+class Conv1D(Convolution):
+    """Slides kernels over a sequence. Arguments as `Conv2D`, with one size each.
+
+    padding : also "causal": zeros before the sequence only, so that outputs see no later inputs;
+        or (before, after).
+
+    Shapes: (n, length, c) -> (n, steps, filters). Weights: `kernel` (k, c / groups, filters),
+    `bias` (filters,).
+    """
+
+    kernel_size: tuple = fields.sizes(1)
+    strides: tuple = fields.sizes(1, 1)
+    padding: Any = fields.padding(1, "causal")
+    dilation_rate: tuple = fields.sizes(1, 1)
+    rank = 3
+
+    def call(self, inputs: Any) -> Any:
+        y = conv2d(
+            as_image(self.channels_last(inputs)),
+            ops.expand_dims(self.kernel, 0),
+            (1, *self.strides),
+            self.image_padding(),
+            (1, *self.dilation_rate),
+            self.groups,
+            self.conv_algorithm,
+        )
+        return self.finished(as_sequence(y))
+
+    def image_padding(self) -> Any:
+        if self.padding != "causal":
+            return flat_padding(self.padding)
+        return ((0, 0), ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
+
+
+Convolution1D = Conv1D
+Convolution2D = Conv2D

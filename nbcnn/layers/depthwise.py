@@ -1,0 +1,120 @@
+"""Convolutions that treat every channel by itself."""
+
+from typing import Any
+
+from nbcnn import ops
+from nbcnn.declare import arg, positive
+from nbcnn.layers import fields
+from nbcnn.layers.conv import WithKernel, algorithm
+from nbcnn.ops.conv import conv2d
+
+
+def depthwise(layer: Any, x: Any, kernel: Any) -> Any:
+    """x (n, h, w, c) by kernel (kh, kw, c, m): a convolution with c groups of m filters."""
+    kh, kw, c, m = kernel.shape
+    filters = ops.reshape(kernel, (kh, kw, 1, c * m))
+    geometry = layer.strides, layer.padding, layer.dilation_rate
+    return conv2d(x, filters, *geometry, c, layer.conv_algorithm)
+
+
+class DepthwiseConv2D(WithKernel):
+    """Slides over each channel its own kernels: `depth_multiplier` of them.
+
+    The other arguments are those of `Conv2D`.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c * depth_multiplier). Weights: `kernel` (kh, kw, c,
+    depth_multiplier), `bias`.
+    """
+
+    kernel_size: tuple = fields.sizes(2)
+    strides: tuple = fields.sizes(2, 1)
+    padding: Any = fields.padding(2)
+    depth_multiplier: int = arg(1, check=positive)
+    data_format: str = fields.data_format()
+    dilation_rate: tuple = fields.sizes(2, 1)
+    activation: Any = fields.activation()
+    use_bias: bool = True
+    depthwise_initializer: Any = fields.initializer("glorot_uniform")
+    bias_initializer: Any = fields.initializer("zeros")
+    depthwise_regularizer: Any = fields.regularizer()
+    bias_regularizer: Any = fields.regularizer()
+    activity_regularizer: Any = fields.regularizer()
+    depthwise_constraint: Any = fields.constraint()
+    bias_constraint: Any = fields.constraint()
+    conv_algorithm: str | None = algorithm()
+    rank = 4
+
+    def build(self, input_shape: Any) -> None:
+        self.check_window(input_shape, self.kernel_size, "kernel_size")
+        channels = self.channels_of(input_shape)
+        self.kernel = self.add_weight(
+            (*self.kernel_size, channels, self.depth_multiplier),
+            self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer,
+            constraint=self.depthwise_constraint,
+            name="kernel",
+        )
+        self.add_bias(channels * self.depth_multiplier)
+
+    def call(self, inputs: Any) -> Any:
+        return self.finished(depthwise(self, self.channels_last(inputs), self.kernel))
+
+
+class SeparableConv2D(WithKernel):
+    """A depthwise convolution, then a 1×1 convolution that mixes the channels.
+
+    The arguments are those of `Conv2D` and `DepthwiseConv2D`; strides, padding and dilation belong
+    to the first of the two.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `depthwise_kernel` (kh, kw, c,
+    depth_multiplier), `pointwise_kernel` (1, 1, c * depth_multiplier, filters), `bias`.
+    """
+
+    filters: int = arg(check=positive)
+    kernel_size: tuple = fields.sizes(2)
+    strides: tuple = fields.sizes(2, 1)
+    padding: Any = fields.padding(2)
+    data_format: str = fields.data_format()
+    dilation_rate: tuple = fields.sizes(2, 1)
+    depth_multiplier: int = arg(1, check=positive)
+    activation: Any = fields.activation()
+    use_bias: bool = True
+    depthwise_initializer: Any = fields.initializer("glorot_uniform")
+    pointwise_initializer: Any = fields.initializer("glorot_uniform")
+    bias_initializer: Any = fields.initializer("zeros")
+    depthwise_regularizer: Any = fields.regularizer()
+    pointwise_regularizer: Any = fields.regularizer()
+    bias_regularizer: Any = fields.regularizer()
+    activity_regularizer: Any = fields.regularizer()
+    depthwise_constraint: Any = fields.constraint()
+    pointwise_constraint: Any = fields.constraint()
+    bias_constraint: Any = fields.constraint()
+    conv_algorithm: str | None = algorithm()
+    rank = 4
+
+    def build(self, input_shape: Any) -> None:
+        self.check_window(input_shape, self.kernel_size, "kernel_size")
+        channels = self.channels_of(input_shape)
+        self.depthwise_kernel = self.add_weight(
+            (*self.kernel_size, channels, self.depth_multiplier),
+            self.depthwise_initializer,
+            regularizer=self.depthwise_regularizer,
+            constraint=self.depthwise_constraint,
+            name="depthwise_kernel",
+        )
+        self.pointwise_kernel = self.add_weight(
+            (1, 1, channels * self.depth_multiplier, self.filters),
+            self.pointwise_initializer,
+            regularizer=self.pointwise_regularizer,
+            constraint=self.pointwise_constraint,
+            name="pointwise_kernel",
+        )
+        self.add_bias(self.filters)
+
+    def call(self, inputs: Any) -> Any:
+        y = depthwise(self, self.channels_last(inputs), self.depthwise_kernel)
+        y = conv2d(y, self.pointwise_kernel, algorithm=self.conv_algorithm)
+        return self.finished(y)
+
+
+SeparableConvolution2D = SeparableConv2D

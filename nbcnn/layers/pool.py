@@ -1,0 +1,137 @@
+"""Pooling: the largest or the mean value of each window, or of the whole image."""
+
+from typing import Any
+
+from nbcnn import ops
+from nbcnn.declare import arg
+from nbcnn.layers import fields
+from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
+from nbcnn.ops.pool import avg_pool2d, max_pool2d
+
+
+class Pooling(Spatial):
+    """Base of layers that take one value from each window."""
+
+    pool_size: tuple = fields.sizes(2, 2)
+    strides: tuple | None = fields.optional_sizes(2)
+    padding: Any = fields.padding(2)
+    data_format: str = fields.data_format()
+    name: str | None = arg(None, last=True)
+    reduce = staticmethod(max_pool2d)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strides is None:
+            self.strides = self.pool_size
+
+    def check_input(self, shapes: Any) -> None:
+        super().check_input(shapes)
+        self.check_window(shapes, self.pool_size, "pool_size")
+
+    def call(self, inputs: Any) -> Any:
+        x = self.channels_last(inputs)
+        strides = self.strides or self.pool_size
+        return self.restored(self.reduce(x, self.pool_size, strides, self.padding))
+
+
+class Pooling1D(Pooling):
+    """Base of pooling layers over sequences."""
+
+    pool_size: tuple = fields.sizes(1, 2)
+    strides: tuple | None = fields.optional_sizes(1)
+    padding: Any = fields.padding(1)
+    rank = 3
+
+    def call(self, inputs: Any) -> Any:
+        x = as_image(self.channels_last(inputs))
+        window, strides = (1, *self.pool_size), (1, *(self.strides or self.pool_size))
+        y = self.reduce(x, window, strides, flat_padding(self.padding))
+        return self.restored(as_sequence(y))
+
+
+class MaxPooling2D(Pooling):
+    """The largest value of each window of every channel.
+
+    Parameters
+    ----------
+    pool_size : (height, width) of the window, or one number for both; default 2.
+    strides : steps (down, right); default the window's size.
+    padding : "valid" (default), "same", or pixels around as for `Conv2D`; they never win.
+    data_format : "channels_last" (default) or "channels_first".
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c).
+
+    Raises
+    ------
+    ValueError
+        Where the window is larger than the padded input.
+    """
+
+    rank = 4
+
+
+class AveragePooling2D(Pooling):
+    """The mean of each window, over its pixels inside the image. Arguments as `MaxPooling2D`."""
+
+    pool_size: tuple = fields.sizes(2)
+    reduce = staticmethod(avg_pool2d)
+    rank = 4
+
+
+class MaxPooling1D(Pooling1D):
+    """The largest value of each window: (n, length, c) -> (n, steps, c). See `MaxPooling2D`."""
+
+
+class AveragePooling1D(Pooling1D):
+    """The mean of each window: (n, length, c) -> (n, steps, c). See `MaxPooling2D`."""
+
+    pool_size: tuple = fields.sizes(1)
+    reduce = staticmethod(avg_pool2d)
+
+
+class GlobalPooling(Spatial):
+    """Base of layers that take one value of every channel."""
+
+    data_format: str = fields.data_format()
+    keepdims: bool = False
+    reduce = staticmethod(ops.mean)
+
+    def call(self, inputs: Any) -> Any:
+        first = 2 if self.data_format == "channels_first" else 1
+        axes = tuple(range(first, first + inputs.ndim - 2))
+        return self.reduce(inputs, axes, self.keepdims)
+
+
+class GlobalAveragePooling2D(GlobalPooling):
+    """The mean of every channel: (n, h, w, c) -> (n, c).
+
+    keepdims : whether the output is (n, 1, 1, c) instead, default False.
+    """
+
+    rank = 4
+
+
+class GlobalMaxPooling2D(GlobalPooling):
+    """The largest value of every channel: (n, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
+
+    reduce = staticmethod(ops.max)
+    rank = 4
+
+
+class GlobalAveragePooling1D(GlobalPooling):
+    """The mean of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`."""
+
+    rank = 3
+
+
+class GlobalMaxPooling1D(GlobalPooling):
+    """The largest value of every channel: (n, length, c) -> (n, c)."""
+
+    reduce = staticmethod(ops.max)
+    rank = 3
+
+
+MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
+AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
+GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D

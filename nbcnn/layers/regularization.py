@@ -1,0 +1,96 @@
+"""Layers that act in training only."""
+
+from typing import Any
+
+import numpy as np
+
+from nbcnn import ops, regularizers
+from nbcnn.declare import arg, fraction, non_negative
+from nbcnn.layers import context, fields
+from nbcnn.layers.base import Layer
+from nbcnn.ops.op import apply
+from nbcnn.ops.random import Dropout as DropoutOp
+
+
+class Dropout(Layer):
+    """In training, sets values to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
+
+    Parameters
+    ----------
+    rate : 0 to 1.
+    noise_shape : shape of the draw, broadcast to the input's; None stands for the input's size.
+        (None, 1, 1, None) drops whole channels of images. Default: every value by itself.
+    seed : a number makes the layer draw the same values in every run; by default the draws follow
+        `utils.set_random_seed`.
+    """
+
+    rate: float = arg(check=fraction)
+    noise_shape: Any = None
+    seed: int | None = arg(None, check=non_negative)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if not training or self.rate == 0:
+            return inputs
+        if self.rate == 1:
+            return ops.zeros_like(inputs)
+        shape = self.draw_shape(inputs.shape)
+        if shape is None:
+            return self._drop(inputs)
+        ones = np.ones([n or 1 for n in shape], inputs.dtype)  # an unknown batch broadcasts
+        return inputs * self._drop(ops.convert_to_tensor(ones))
+
+    def draw_shape(self, shape: tuple) -> tuple | None:
+        """Shape of the draw for an input's shape; None for one draw per value."""
+        if self.noise_shape is None:
+            return None
+        if len(self.noise_shape) != len(shape):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: noise_shape must have {len(shape)} sizes "
+                f"for input shape {shape}, got {self.noise_shape}"
+            )
+        return tuple(n if wanted is None else wanted for wanted, n in zip(self.noise_shape, shape))
+
+    def _drop(self, x: Any) -> Any:
+        tracing = context.current()
+        if self.seed is None:
+            return apply(DropoutOp(float(self.rate), tracing.next_stream()), x, tracing.seed)
+        step = ops.slice_axis(tracing.seed, 0, 1, 2)
+        own = ops.concatenate([np.array([self.seed], dtype=np.int64), step], 0)
+        return apply(DropoutOp(float(self.rate)), x, own)
+
+
+class SpatialDropout2D(Dropout):
+    """Dropout of whole channels of images; arguments `rate`, `data_format` and `seed`."""
+
+    rate: float = arg(check=fraction)
+    data_format: str = fields.data_format()
+    noise_shape: Any = arg(None, kw_only=True)
+    rank = 4
+
+    def draw_shape(self, shape: tuple) -> tuple | None:
+        first = self.data_format == "channels_first"
+        return (*shape[:2], 1, 1) if first else (shape[0], 1, 1, shape[3])
+
+
+class SpatialDropout1D(Dropout):
+    """Dropout of whole channels of sequences (n, length, c)."""
+
+    noise_shape: Any = arg(None, kw_only=True)
+    rank = 3
+
+    def draw_shape(self, shape: tuple) -> tuple | None:
+        return (shape[0], 1, shape[2])
+
+
+class ActivityRegularization(Layer):
+    """x, adding l1 * sum(|x|) + l2 * sum(x²) to the training loss."""
+
+    l1: float = arg(0.0, check=non_negative)
+    l2: float = arg(0.0, check=non_negative)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.activity_regularizer: Any = regularizers.L1L2(l1=self.l1, l2=self.l2)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs

@@ -1,0 +1,216 @@
+"""Layers that move values without computing."""
+
+from typing import Any
+
+import numpy as np
+
+from nbcnn import ops
+from nbcnn.declare import Expected, arg, integers, positive
+from nbcnn.layers import fields
+from nbcnn.layers.base import Layer
+from nbcnn.layers.spatial import Spatial
+from nbcnn.ops.op import apply
+from nbcnn.ops.shape import BatchReshape
+from nbcnn.ops.shape import Flatten as FlattenOp
+
+
+class Flatten(Spatial):
+    """All values of a sample in one axis: (n, ...) -> (n, product of the rest)."""
+
+    data_format: str = fields.data_format()
+    min_rank = 1
+
+    def call(self, inputs: Any) -> Any:
+        x = self.channels_last(inputs) if inputs.ndim > 1 else inputs
+        return apply(FlattenOp(), x)
+
+
+def _target(value: Any) -> tuple[int, ...]:
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    if any(not isinstance(n, (int, np.integer)) or n < -1 for n in sizes) or sizes.count(-1) > 1:
+        raise Expected("must be a tuple of sizes, at most one of them -1")
+    return tuple(int(n) for n in sizes)
+
+
+class Reshape(Layer):
+    """The values of a sample under another shape: (n, ...) -> (n, *target_shape).
+
+    target_shape : sizes without the batch; one may be -1, to be worked out.
+    """
+
+    target_shape: tuple = arg(convert=_target)
+
+    def check_input(self, shapes: Any) -> None:
+        if None in shapes[1:]:
+            return
+        have, want = (int(np.prod(s, dtype=np.int64)) for s in (shapes[1:], self.target_shape))
+        if have % -want if want < 0 else have != want:
+            raise ValueError(
+                f"Reshape {self.name!r}: input shape {shapes} has {have} values a sample, "
+                f"which do not fit target_shape {self.target_shape}"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        return apply(BatchReshape(self.target_shape), inputs)
+
+
+class Permute(Layer):
+    """The axes of a sample in another order.
+
+    dims : the axes, counted from 1; (2, 1) swaps the two axes after the batch.
+    """
+
+    dims: tuple = arg(convert=tuple)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(
+                f"Permute: dims must hold 1..{len(self.dims)} once each, got {self.dims}"
+            )
+
+    def check_input(self, shapes: Any) -> None:
+        if len(shapes) != len(self.dims) + 1:
+            raise ValueError(
+                f"Permute {self.name!r}: dims {self.dims} need an input of {len(self.dims) + 1} "
+                f"axes, got shape {shapes}"
+            )
+
+    def call(self, inputs: Any) -> Any:
+        return ops.transpose(inputs, (0, *self.dims))
+
+
+class RepeatVector(Layer):
+    """Every sample n times: (batch, features) -> (batch, n, features)."""
+
+    n: int = arg(check=positive)
+    rank = 2
+
+    def call(self, inputs: Any) -> Any:
+        return repeated(ops.expand_dims(inputs, 1), {1: self.n})
+
+
+def repeated(x: Any, times: dict[int, int]) -> Any:
+    """x repeated along axes of size 1. Adding zeros does it for any batch size."""
+    sizes = [times.get(axis, 1) for axis in range(x.ndim)]
+    return ops.add(x, np.zeros(sizes, x.dtype))
+
+
+class ZeroPadding2D(Spatial):
+    """Zeros around images.
+
+    padding : rows and columns on each side: a number, (rows, columns), or ((top, bottom),
+    (left, right)); default 1.
+    """
+
+    padding: Any = arg(1, convert=fields.sides(2))
+    data_format: str = fields.data_format()
+    rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
+
+
+class ZeroPadding1D(Spatial):
+    """Zeros before and after sequences (n, length, c).
+
+    padding : a number, or (before, after); default 1.
+    """
+
+    padding: Any = arg(1, convert=lambda v: fields.sides(1)(v)[0])
+    data_format: str = fields.data_format()
+    rank = 3
+
+    def call(self, inputs: Any) -> Any:
+        return ops.pad(inputs, _all_axes(self, (0, 0), (self.padding,)))
+
+
+class Cropping2D(Spatial):
+    """Images without their borders.
+
+    cropping : rows and columns to leave out: a number, (rows, columns), or ((top, bottom),
+    (left, right)); default 0.
+    """
+
+    cropping: Any = arg(0, convert=fields.sides(2))
+    data_format: str = fields.data_format()
+    rank = 4
+
+    def check_input(self, shapes: Any) -> None:
+        super().check_input(shapes)
+        _check_cropping(self, self.cropping, shapes)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs[tuple(_inner(*c) for c in _all_axes(self, (0, 0), self.cropping))]
+
+
+class Cropping1D(Layer):
+    """Sequences (n, length, c) without their ends.
+
+    cropping : a number of steps, or (before, after); default 1.
+    """
+
+    cropping: Any = arg(1, convert=lambda v: fields.sides(1)(v)[0])
+    rank = 3
+
+    def check_input(self, shapes: Any) -> None:
+        super().check_input(shapes)
+        _check_cropping(self, (self.cropping,), shapes)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs[:, _inner(*self.cropping)]
+
+
+def _check_cropping(layer: Any, cropping: Any, shape: Any) -> None:
+    first = 2 if getattr(layer, "data_format", "") == "channels_first" else 1
+    for size, (before, after) in zip(shape[first:], cropping):
+        if size is not None and before + after >= size:
+            raise ValueError(
+                f"{type(layer).__name__} {layer.name!r}: cropping {layer.cropping} leaves nothing "
+                f"of input shape {shape}"
+            )
+
+
+def _inner(before: int, after: int) -> slice:
+    return slice(before, -after if after else None)
+
+
+def _all_axes(layer: Spatial, rest: Any, spatial: Any) -> list:
+    """One entry per axis of the input: `spatial` for the spatial ones, `rest` for the others."""
+    if layer.data_format == "channels_first":
+        return [rest, rest, *spatial]
+    return [rest, *spatial, rest]
+
+
+class UpSampling2D(Spatial):
+    """Every pixel repeated `size` times down and right.
+
+    Parameters
+    ----------
+    size : (rows, columns), or one number for both; default 2.
+    interpolation : "nearest", the only one.
+    """
+
+    size: tuple = fields.sizes(2, 2)
+    data_format: str = fields.data_format()
+    interpolation: str = arg("nearest", choices=("nearest",))
+    rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        x = self.channels_last(inputs)
+        _, h, w, c = x.shape
+        sh, sw = self.size
+        spread = repeated(ops.expand_dims(ops.expand_dims(x, 3), 2), {2: sh, 4: sw})
+        return self.restored(apply(BatchReshape((h * sh, w * sw, c)), spread))
+
+
+class UpSampling1D(Layer):
+    """Every step of a sequence (n, length, c) repeated `size` (2) times."""
+
+    size: Any = arg(2, convert=lambda v: integers(1)(v)[0], check=positive)
+    rank = 3
+
+    def call(self, inputs: Any) -> Any:
+        _, length, c = inputs.shape
+        spread = repeated(ops.expand_dims(inputs, 2), {2: self.size})
+        return apply(BatchReshape((length * self.size, c)), spread)
