@@ -13,7 +13,7 @@ from nbcnn.runtime import cuda, device
 def restored(monkeypatch):
     """No device chosen, none announced, and no simulator, whatever the environment says."""
     before = config.settings()
-    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(cuda, "simulated", lambda: False)
     monkeypatch.setattr(device, "_announced", set())
     config.choose_device(None)
     yield
@@ -159,7 +159,7 @@ def test_nothing_missing(monkeypatch):
     monkeypatch.setattr(cuda, "driver_library", lambda: Driver(2))
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: object())
     assert cuda.missing() is None
-    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    monkeypatch.setattr(cuda, "simulated", lambda: True)
     assert "simulated" in cuda.missing()
 
 

@@ -22,7 +22,9 @@ EXTRA = "pip install 'nbcnn[cuda13]' (or 'nbcnn[cuda12]' for a driver older than
 
 def simulated() -> bool:
     """Whether Numba simulates CUDA in this process, which it decides when it is first imported."""
-    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+    from numba import config
+
+    return bool(config.ENABLE_CUDASIM)
 
 
 def driver_library() -> Any | None:
@@ -99,7 +101,7 @@ class CudaDevice:
         reason = None if simulated() else missing()
         if reason is not None:
             raise DeviceError(f"device 'cuda:{number}' cannot be used: {reason}")
-        from numba import cuda
+        from numba import cuda  # numba-cuda takes the place of Numba's own module of this name
 
         self.name = f"cuda:{number}"
         self._cuda = cuda
@@ -148,7 +150,7 @@ class CudaDevice:
 
     def download(self, source: Any) -> np.ndarray:
         with self._gpu:
-            return source.copy_to_host()
+            return np.asarray(source.copy_to_host())
 
     def synchronize(self) -> None:
         with self._gpu:

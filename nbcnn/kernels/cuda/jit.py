@@ -1,0 +1,83 @@
+"""Compiling CUDA kernels: the only place that calls `cuda.jit`.
+
+Kernels are written for any grid: each thread strides over the elements by the size of the grid,
+computes whole elements, and adds in an order that depends on shapes only. So results are the same
+from run to run and on every GPU generation; there are no atomic operations. Sums are taken in
+float64. All kernels type-check for float32 and float64 and run in Numba's simulator; none has run
+on a GPU yet.
+
+Modules with kernels hold the name `cuda`, which the simulator replaces while a kernel runs.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from math import erf
+from typing import Any
+
+import numpy as np
+from numba import config, cuda
+
+from nbcnn.kernels import scalar
+from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+
+def kernel(function: Callable) -> Any:
+    """Decorator of functions that are launched on a grid."""
+    return cuda.jit(function)
+
+
+def device(function: Callable) -> Any:
+    """Decorator of functions that kernels call. The simulator takes them as they are."""
+    return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+def _numpy_erf(x):
+    return type(x)(erf(x))
+
+
+def _elementary() -> dict[str, Callable]:
+    """What stands for the functions of `math`: those of CUDA, or NumPy's, which do not raise, in
+    the simulator.
+    """
+    if not SIMULATED:
+        return {}
+    numpy = {name: getattr(np, name) for name in scalar.ELEMENTARY if hasattr(np, name)}
+    return {**numpy, "erf": _numpy_erf}
+
+
+@cache
+def formula(function: Callable, dtype: str) -> Any:
+    """A function of `kernels.scalar` for arguments of this type."""
+    return scalar.compiled(function, dtype, _elementary(), device)
+
+
+_relu, _sigmoid, _tanh = (formula(f, "float64") for f in scalar.TAIL[1:])
+_relu_gradient, _sigmoid_gradient, _tanh_gradient = (
+    formula(f, "float64") for f in scalar.TAIL_GRADIENT[1:]
+)
+
+
+@device
+def activate(act, v):
+    """The activation with this id (`ops.conv_spec`), in float64."""
+    if act == RELU:
+        v = _relu(v, 0.0, 0.0)
+    elif act == SIGMOID:
+        v = _sigmoid(v, 0.0, 0.0)
+    elif act == TANH:
+        v = _tanh(v, 0.0, 0.0)
+    return v
+
+
+@device
+def activate_gradient(act, y, dy):
+    """dy times the derivative of the activation with this id, from its output y."""
+    if act == RELU:
+        dy = _relu_gradient(y, dy, 0.0, 0.0)
+    elif act == SIGMOID:
+        dy = _sigmoid_gradient(y, dy, 0.0, 0.0)
+    elif act == TANH:
+        dy = _tanh_gradient(y, dy, 0.0, 0.0)
+    return dy

@@ -1,0 +1,80 @@
+"""Which implementation computes each operation on CUDA: special before general, the last accepts
+everything.
+
+An entry is a tuple of implementations, or a function from the operation to one, where kernels
+depend on what is no part of the spec (the name of a function, the kind of targets).
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from nbcnn.kernels.cuda import (
+    conv_plain,
+    copy,
+    elementwise,
+    loss,
+    matmul_plain,
+    norm,
+    optimizer,
+    pool,
+    random,
+    reduce,
+)
+from nbcnn.kernels.impl import Impl
+
+IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
+    "conv2d": (conv_plain.conv2d,),
+    "conv2d_dx": (conv_plain.conv2d_dx,),
+    "conv2d_dw": (conv_plain.conv2d_dw,),
+    "matmul": (matmul_plain.matmul,),
+    "unary": elementwise.unary,
+    "unary_dx": elementwise.unary_gradient,
+    "unary_dx_sum": elementwise.unary_gradient_sum,
+    "binary": elementwise.binary,
+    "where": (elementwise.where,),
+    "cast": (elementwise.cast,),
+    "reduce": reduce.reduce,
+    "reduce_extreme_dx": (reduce.extreme_gradient,),
+    "copy": (copy.copy,),
+    "concat": (copy.concat,),
+    "maxpool2d": (pool.maxpool2d,),
+    "maxpool2d_dx": (pool.maxpool2d_dx,),
+    "avgpool2d": (pool.avgpool2d,),
+    "avgpool2d_dx": (pool.avgpool2d_dx,),
+    "batchnorm": (norm.batchnorm,),
+    "batchnorm_dx": (norm.batchnorm_dx,),
+    "scale_shift": (norm.scale_shift,),
+    "softmax": (loss.softmax,),
+    "softmax_dx": (loss.softmax_dx,),
+    "log_softmax": (loss.log_softmax,),
+    "log_softmax_dx": (loss.log_softmax_dx,),
+    "softmax_crossentropy": loss.softmax_crossentropy,
+    "softmax_crossentropy_sparse": loss.softmax_crossentropy,
+    "softmax_crossentropy_dx": loss.softmax_crossentropy_dx,
+    "softmax_crossentropy_sparse_dx": loss.softmax_crossentropy_dx,
+    "crossentropy": loss.crossentropy,
+    "crossentropy_sparse": loss.crossentropy,
+    "crossentropy_dx": loss.crossentropy_dx,
+    "crossentropy_sparse_dx": loss.crossentropy_dx,
+    "dropout": (random.dropout,),
+    "sgd": (optimizer.sgd,),
+    "rmsprop": (optimizer.rmsprop,),
+    "adam": (optimizer.adam,),
+    "clip_gradients_value": (optimizer.clip_gradients_value,),
+    "clip_gradients_norm": (optimizer.clip_gradients_norm,),
+    "clip_gradients_global_norm": (optimizer.clip_gradients_global_norm,),
+    "assign": (optimizer.assign,),
+    "accumulate": (optimizer.accumulate,),
+}
+
+
+@cache
+def _made(name: str, op: Any) -> tuple[Impl, ...]:
+    return IMPLS[name](op)  # type: ignore[operator]
+
+
+def impls(op: Any) -> tuple[Impl, ...]:
+    """Implementations of an operation, in order; none for an unknown one."""
+    entry = IMPLS.get(op.impl_op, ())
+    return entry if isinstance(entry, tuple) else _made(op.impl_op, op)

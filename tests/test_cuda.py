@@ -1,0 +1,93 @@
+"""CUDA kernels in Numba's simulator, in a process of its own: it cannot live beside the real CUDA
+target.
+
+The simulator is part of Numba, so this runs everywhere. The cases are in `cuda_cases`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cuda_cases.run import CASES, DTYPES
+
+from nbcnn.ops.op import REGISTRY
+from nbcnn.ops.shape import ALIASES
+
+TESTS = Path(__file__).parent
+SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    """Results of all cases on a simulated GPU: what is wrong with each, and the operations it
+    has.
+    """
+    paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
+    done = subprocess.run(
+        [sys.executable, "-m", "cuda_cases.run"],
+        env={**os.environ, **SIMULATED, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [case.name for case in CASES])
+def test_simulated(simulated, name, dtype):
+    assert simulated["results"][f"{name}-{dtype}"] == ""
+
+
+def test_every_kernel_has_a_case(simulated):
+    assert {case.op.impl_op for case in CASES} == set(simulated["operations"])
+
+
+def test_every_operation_has_a_case():
+    assert set(REGISTRY) - ALIASES == {case.op.name for case in CASES}
+
+
+def test_case_names_are_unique():
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+DEVICE = """
+import numpy as np
+from nbcnn.runtime.device import DeviceError, current_device, device, get_device, set_device
+
+gpu = get_device("cuda")
+assert gpu is get_device("cuda:0") and (gpu.kind, gpu.name) == ("cuda", "cuda:0")
+assert gpu.caps.simulated
+assert get_device("auto").kind == "cpu" or not get_device("auto").caps.simulated
+with device("cuda"):
+    assert current_device() is gpu
+set_device("cuda")
+assert current_device() is gpu
+
+buffer = gpu.empty(256)
+for shape, dtype in (((2, 3), "float32"), ((), "float64"), ((0, 2), "int32"), ((3,), "bool")):
+    values = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    array = gpu.view(buffer, 64, shape, dtype)
+    gpu.upload(array, values)
+    gpu.synchronize()
+    copy = gpu.download(array)
+    assert (copy.shape, copy.dtype) == (shape, dtype)
+    assert np.array_equal(copy, values.astype(dtype))
+
+try:
+    get_device("cuda:1")
+except DeviceError as error:
+    assert str(error) == "device 'cuda:1' does not exist: the last one here is 'cuda:0'"
+else:
+    raise AssertionError("a second GPU was simulated")
+"""
+
+
+def test_simulated_device(python, tmp_path):
+    script = tmp_path / "device.py"
+    script.write_text(DEVICE)
+    python(script, **SIMULATED)
