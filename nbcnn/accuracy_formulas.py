@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import ops
-from nbcnn.loss_formulas import like, same_rank
+from nbcnn.loss_formulas import class_numbers, like, same_rank
 
 
 def _tensor(x: Any) -> Any:
@@ -44,15 +44,9 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Where the largest prediction is that of the class number, (batch, ...) or (batch, ..., 1)."""
-    y_true, y_pred = _class_numbers(y_true, y_pred)
+    y_pred = _tensor(y_pred)
+    y_true = class_numbers(y_true, y_pred)
     return _ones_where(ops.equal(y_true, like(ops.argmax(y_pred, axis=-1), y_true)), y_pred)
-
-
-def _class_numbers(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    y_true, y_pred = _tensor(y_true), _tensor(y_pred)
-    if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
-        y_true = ops.squeeze(y_true, -1)
-    return y_true, y_pred
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
@@ -67,7 +61,8 @@ def sparse_top_k_categorical_accuracy(
 
     With `from_sorted_ids`, y_pred holds class numbers in falling order of score instead.
     """
-    y_true, y_pred = _class_numbers(y_true, y_pred)
+    y_pred = _tensor(y_pred)
+    y_true = class_numbers(y_true, y_pred)
     if from_sorted_ids:
         hits = ops.equal(like(ops.expand_dims(y_true, -1), y_pred), y_pred[..., :k])
         return _ones_where(ops.max(ops.cast(hits, "int32"), axis=-1), y_pred)

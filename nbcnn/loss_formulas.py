@@ -147,8 +147,8 @@ def binary_crossentropy(
 
     `label_smoothing` s moves labels to t * (1 - s) + s / 2.
     """
-    p = floating(y_pred)
-    t = _smoothed(like(y_true, p), label_smoothing, 2)
+    t, p = aligned(y_true, y_pred)
+    t = _smoothed(t, label_smoothing, 2)
     return ops.mean(ops.binary_crossentropy(t, p, from_logits=from_logits), axis=axis)
 
 
@@ -241,9 +241,7 @@ def sparse_categorical_crossentropy(
     Samples whose label is `ignore_class` get 0.
     """
     p = floating(y_pred)
-    t = y_true if hasattr(y_true, "dtype") else np.asarray(y_true)
-    if len(t.shape) == len(p.shape) and t.shape[axis] == 1:
-        t = ops.squeeze(t, axis)
+    t = class_numbers(y_true, p, axis)
     if ignore_class is None:
         return ops.sparse_categorical_crossentropy(t, p, from_logits=from_logits, axis=axis)
     valid = ops.not_equal(t, ignore_class)
@@ -251,6 +249,12 @@ def sparse_categorical_crossentropy(
     p = ops.where(ops.expand_dims(valid, axis), p, 0.0)
     loss = ops.sparse_categorical_crossentropy(t, p, from_logits=from_logits, axis=axis)
     return ops.where(valid, loss, 0.0)
+
+
+def class_numbers(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """Labels without the axis of size 1 that they may have in place of the axis of classes."""
+    t = y_true if hasattr(y_true, "dtype") else np.asarray(y_true)
+    return ops.squeeze(t, axis) if len(t.shape) == len(y_pred.shape) and t.shape[axis] == 1 else t
 
 
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Any:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
 from nbcnn.declare import Declared, arg, fraction, positive
-from nbcnn.loss_formulas import floating, like, same_rank
+from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
+from nbcnn.ops.loss import EPSILON
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
@@ -52,7 +53,24 @@ class Loss(Declared, family=family):
             y_pred = ops.cast(y_pred, self.dtype)
         y_true = y_true if hasattr(y_true, "shape") else like(y_true, y_pred)
         values = self.call(y_true, y_pred)
+        valid = self.valid(y_true, y_pred)
+        if valid is not None:
+            sample_weight = _masked(sample_weight, like(valid, values), self.reduction)
         return reduce_weighted_values(values, sample_weight, self.reduction)
+
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        """None, or which values count; means are taken over these alone."""
+        return None
+
+
+def _masked(sample_weight: Any, mask: Any, reduction: str | None) -> Any:
+    """Weights that are 0 outside the mask and, where a mean follows, make it one over the mask."""
+    if reduction in ("sum_over_batch_size", "mean"):
+        mask = mask / ops.maximum(ops.mean(mask), EPSILON)
+    if sample_weight is None:
+        return mask
+    mask, sample_weight = same_rank(mask, like(sample_weight, mask))
+    return mask * sample_weight
 
 
 def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | None) -> Any:
@@ -238,13 +256,18 @@ class SparseCategoricalCrossentropy(
     Parameters
     ----------
     from_logits : y_pred holds values before the softmax; default False.
-    ignore_class : samples with this label get the loss 0; default None.
+    ignore_class : samples with this label do not count; default None.
     axis : the axis of classes; default the last.
     """
 
     from_logits: bool = False
     ignore_class: int | None = None
     axis: int = -1
+
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        if self.ignore_class is None:
+            return None
+        return ops.not_equal(class_numbers(y_true, y_pred, self.axis), self.ignore_class)
 
 
 class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):

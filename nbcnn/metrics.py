@@ -139,7 +139,11 @@ class Mean(Metric):
         self.count += count
 
     def result(self) -> Result:
-        return Result(self.total / self.count if self.count else 0.0)
+        return Result(self.finish(self.total / self.count if self.count else 0.0))
+
+    def finish(self, mean: float) -> float:
+        """The result from the mean of all values."""
+        return mean
 
     def reset_state(self) -> None:
         self.total = self.count = 0.0
@@ -280,8 +284,8 @@ class RootMeanSquaredError(MeanOfFormula):
         y_true, y_pred = loss_formulas.aligned(y_true, y_pred)
         return ops.square(y_pred - y_true)
 
-    def result(self) -> Result:
-        return Result(np.sqrt(super().result()))
+    def finish(self, mean: float) -> float:
+        return mean**0.5
 
 
 class CosineSimilarity(MeanOfFormula):
