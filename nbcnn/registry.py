@@ -215,7 +215,7 @@ def _serialize_instance(obj: Any) -> dict:
 
 def _serialize_function(function: Any) -> Any:
     name = function.__name__
-    if any(family.members.get(name) is function for family in FAMILIES.values()):
+    if is_own(function) and any(name in family.members for family in FAMILIES.values()):
         return name
     return _described("builtins", "function", name, get_registered_name(function))
 
