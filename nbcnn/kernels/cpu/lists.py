@@ -8,20 +8,50 @@ from collections.abc import Callable
 from typing import Any
 
 from nbcnn.kernels.cpu import (
-    conv_depthwise, conv_direct, conv_direct_dw, conv_plain, copy, elementwise, loss, matmul_plain, optimizer, pool, reduce,
-)  # fmt: skip
+    activation_sum,
+    conv_depthwise,
+    conv_direct,
+    conv_direct_dw,
+    conv_im2col,
+    conv_plain,
+    copy,
+    elementwise,
+    loss,
+    matmul_plain,
+    norm,
+    optimizer,
+    pool,
+    random,
+    reduce,
+)
 from nbcnn.kernels.impl import Impl
 
 _dense_loss, _dense_loss_dx, _dense_probability, _dense_probability_dx = loss.loss_impls(False)
 _sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = loss.loss_impls(True)
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
-    "conv2d": (conv_depthwise.conv2d, conv_direct.conv2d, conv_plain.conv2d),
-    "conv2d_dx": (conv_depthwise.conv2d_dx, conv_direct.dx, conv_plain.conv2d_dx),
-    "conv2d_dw": (conv_depthwise.conv2d_dw, conv_direct_dw.dw, conv_plain.conv2d_dw),
+    "conv2d": (
+        conv_depthwise.conv2d,
+        conv_direct.conv2d,
+        conv_im2col.conv2d,
+        conv_plain.conv2d,
+    ),
+    "conv2d_dx": (
+        conv_depthwise.conv2d_dx,
+        conv_direct.dx,
+        conv_im2col.conv2d_dx,
+        conv_plain.conv2d_dx,
+    ),
+    "conv2d_dw": (
+        conv_depthwise.conv2d_dw,
+        conv_direct_dw.dw,
+        conv_im2col.conv2d_dw,
+        conv_plain.conv2d_dw,
+    ),
     "matmul": (matmul_plain.matmul,),
     "unary": elementwise.unary_impls,
     "unary_dx": elementwise.unary_dx_impls,
+    "unary_dx_sum": activation_sum.impls,
     "binary": elementwise.binary_impls,
     "where": (elementwise.where_impl,),
     "cast": (elementwise.cast_impl,),
@@ -45,6 +75,10 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "crossentropy_dx": (_dense_probability_dx,),
     "crossentropy_sparse": (_sparse_probability,),
     "crossentropy_sparse_dx": (_sparse_probability_dx,),
+    "batchnorm": (norm.batchnorm_impl,),
+    "batchnorm_dx": (norm.batchnorm_dx_impl,),
+    "scale_shift": (norm.scale_shift_impl,),
+    "dropout": (random.dropout_impl,),
     "sgd": (optimizer.sgd_impl,),
     "rmsprop": (optimizer.rmsprop_impl,),
     "adam": (optimizer.adam_impl,),

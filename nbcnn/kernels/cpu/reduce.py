@@ -135,28 +135,37 @@ def levels(spec: ReduceSpec) -> list[ReduceSpec]:
     return found
 
 
+def partial_scratch(spec: ReduceSpec, dtype: str, caps) -> dict[str, Scratch]:
+    """What `fold_calls` needs, for running results of this type."""
+    parts = {
+        f"parts{i}": Scratch((spec.outer * level.length * spec.inner,), dtype)
+        for i, level in enumerate(levels(spec)[1:])
+    }
+    return {"wide": Scratch((caps.threads, WIDE), dtype), **parts}
+
+
+def fold_calls(function: str, spec: ReduceSpec, x, y, scratch: dict) -> list[Call]:
+    """The calls that reduce flat x to flat y."""
+    calls, source, steps = [], x, levels(spec)
+    dtype = scratch["wide"].dtype.name
+    for i, level in enumerate(steps):
+        last = i == len(steps) - 1
+        target = y if last else scratch[f"parts{i}"]
+        kernel = fold_kernel(function if last or function != "mean" else "sum", dtype)
+        g = cut(level)
+        tasks = blocks(level.outer, g.per) * g.slabs * g.tiles if level.inner else 0
+        calls.append(Call(kernel, tasks, (level, g, spec.length, source, scratch["wide"], target)))
+        source = target
+    return calls
+
+
 @cache
 def fold_impl(function: str) -> Impl:
     def scratch(spec: ReduceSpec, dtype: str, caps) -> dict[str, Scratch]:
-        dtype = running_type(function, dtype)
-        parts = {
-            f"parts{i}": Scratch((spec.outer * level.length * spec.inner,), dtype)
-            for i, level in enumerate(levels(spec)[1:])
-        }
-        return {"wide": Scratch((caps.threads, WIDE), dtype), **parts}
+        return partial_scratch(spec, running_type(function, dtype), caps)
 
-    def bind(spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
-        calls, source, steps = [], flat(inputs[0]), levels(spec)
-        dtype = scratch["wide"].dtype.name
-        for i, level in enumerate(steps):
-            last = i == len(steps) - 1
-            target = flat(outputs[0]) if last else scratch[f"parts{i}"]
-            kernel = fold_kernel(function if last or function != "mean" else "sum", dtype)
-            g = cut(level)
-            tasks = blocks(level.outer, g.per) * g.slabs * g.tiles if level.inner else 0
-            calls.append(Call(kernel, tasks, (level, g, spec.length, source, scratch["wide"], target)))
-            source = target
-        return calls
+    def bind(spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list:
+        return fold_calls(function, spec, flat(inputs[0]), flat(outputs[0]), scratch)
 
     return Impl("slabs", always, bind, scratch)
 

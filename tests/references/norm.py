@@ -1,0 +1,32 @@
+"""Batch normalization over rows in float64."""
+
+import numpy as np
+
+from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+
+ACT = {0: lambda v: v, RELU: lambda v: np.maximum(v, 0), SIGMOID: lambda v: 1 / (1 + np.exp(-v)), TANH: np.tanh}
+SLOPE = {0: lambda y: 1.0, RELU: lambda y: y > 0, SIGMOID: lambda y: y * (1 - y), TANH: lambda y: 1 - y**2}
+
+
+def _rows(spec, x):
+    return np.asarray(x, np.float64).reshape(spec.rows, spec.c)
+
+
+def batchnorm(spec, x, gamma, beta):
+    x, gamma, beta = _rows(spec, x), np.asarray(gamma, np.float64), np.asarray(beta, np.float64)
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    return ACT[spec.act]((x - mean) / np.sqrt(var + spec.epsilon) * gamma + beta), mean, var
+
+
+def batchnorm_dx(spec, x, dy, gamma, mean, var, y):
+    x, dy, y = _rows(spec, x), _rows(spec, dy), _rows(spec, y)
+    gamma, mean, var = (np.asarray(v, np.float64) for v in (gamma, mean, var))
+    g = dy * SLOPE[spec.act](y)
+    s = 1 / np.sqrt(var + spec.epsilon)
+    h = (x - mean) * s
+    dgamma, dbeta = (g * h).sum(axis=0), g.sum(axis=0)
+    return gamma * s * (g - dbeta / spec.rows - h * dgamma / spec.rows), dgamma, dbeta
+
+
+def scale_shift(spec, x, scale, shift):
+    return ACT[spec.act](_rows(spec, x) * np.asarray(scale, np.float64) + np.asarray(shift, np.float64))
