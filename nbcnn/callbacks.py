@@ -83,13 +83,18 @@ class LearningRateScheduler(Callback):
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
     def _call(self, epoch: int, rate: float) -> Any:
-        try:
-            inspect.signature(self.schedule).bind(epoch, rate)
-        except TypeError:
-            return self.schedule(epoch)
-        except ValueError:  # no signature to ask: a builtin
-            pass
-        return self.schedule(epoch, rate)
+        return self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with two arguments; builtins that do not say count as taking
+    one.
+    """
+    try:
+        inspect.signature(function).bind(0, 0.0)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class TerminateOnNaN(Callback):
