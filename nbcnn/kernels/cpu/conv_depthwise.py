@@ -16,7 +16,8 @@ blocks; in a block all valid taps see all pixels, so up to TAPS taps are summed 
 whole block. A task is a slab of images; the sum over a band of rows is formed separately before it
 joins the slab's, which keeps float32 sums short.
 
-Counters that helpers receive start as `intp(0)`: for a literal 0 Numba would compile the helper twice.
+Counters that helpers receive start as `intp(0)`: for a literal 0 Numba would compile the helper
+twice.
 
 Chosen whenever the shape is depthwise without a depth multiplier.
 """
@@ -27,22 +28,24 @@ import numpy as np
 from numba import intp
 
 from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.axpy import activate
+from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.conv_plain import image_work, rows_per_task, sum_pixels, tap_range
 from nbcnn.kernels.cpu.depthwise_micro import tap_sum, window_sum
+from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
-PIXELS = 4  # of a strip in the forward pass: five loads for four multiply-adds
-TAPS = 9  # summed together in the weight gradient: as many addresses as fit the general registers
-BAND_BYTES = 1 << 17  # of input that a band of rows covers: it stays in the L2 cache while taps are summed
+PIXELS = 4  # of a strip: five loads for four multiply-adds
+TAPS = 9  # summed together in dw: as many addresses as fit the general registers
+BAND_BYTES = 1 << 17  # of input under a band of rows: stays in L2 while its taps are summed
 
 
 @cache
-def row_filler(item: int, lanes: int):
+def row_filler(tile: Tile):
     """A function that makes a row of pixels; forward pass and input gradient share it."""
-    fill_strip, fill_pixel = (window_sum(item, lanes, pixels) for pixels in (PIXELS, 1))
+    item = tile.item
+    fill_strip, fill_pixel = (window_sum(tile, pixels) for pixels in (PIXELS, 1))
 
     @jit.helper
     def list_taps(q, stride, limit, pixel, rows, n_rows, columns, n_columns, taps):
@@ -58,9 +61,10 @@ def row_filler(item: int, lanes: int):
 
     @jit.helper
     def fill_row(
-        channels, size, stride, limit, tables, n_rows, n_columns, x, w, y, y_step, start, started, low
-    ):
-        """Pixel q of 0..size-1, at y + q * y_step, sums over the rows and columns listed in `tables`.
+        channels, size, stride, limit, tables, n_rows, n_columns,
+        x, w, y, y_step, start, started, low,
+    ):  # fmt: skip
+        """Pixel q of 0..size-1, at y + q * y_step, sums over the rows and columns in `tables`.
 
         A row is a pair (byte offset of its line in x, byte offset in w), a column a pair (shift,
         byte offset in w): pixel q sees input pixel q * stride + shift if that is in 0..limit-1.
@@ -86,18 +90,19 @@ def row_filler(item: int, lanes: int):
                     q += PIXELS
             else:
                 fill_pixel(
-                    channels, x + q * step, 0, w, table, count, y + q * y_step, 0, start, started, low
-                )
+                    channels, x + q * step, 0, w, table, count,
+                    y + q * y_step, 0, start, started, low,
+                )  # fmt: skip
                 q += 1
 
     return fill_row
 
 
 @cache
-def forward_kernel(item: int, lanes: int):
-    fill_row = row_filler(item, lanes)
+def forward_kernel(tile: Tile):
+    item, fill_row, act_numbers = tile.item, row_filler(tile), activate(tile)
 
-    @jit.kernel(constants=(item, lanes))
+    @jit.kernel(constants=(tile,))
     def conv2d_depthwise(task, thread, spec, rows, x, w, b, tables, y):
         """Output rows task * rows ... of all n * oh."""
         s = spec
@@ -120,14 +125,14 @@ def forward_kernel(item: int, lanes: int):
                 simd.address(w), simd.address(y) + at, pixel, simd.address(b), s.bias, low,
             )  # fmt: skip
             if s.act > RELU:
-                activate(y, row * s.ow * s.c, s.ow * s.c, s.act)
+                act_numbers(simd.address(y) + at, s.ow * s.c, s.act)
 
     return conv2d_depthwise
 
 
 @cache
-def input_gradient_kernel(item: int, lanes: int):
-    fill_row = row_filler(item, lanes)
+def input_gradient_kernel(tile: Tile):
+    item, fill_row = tile.item, row_filler(tile)
 
     @jit.helper
     def residue_columns(s, r, columns):
@@ -140,7 +145,7 @@ def input_gradient_kernel(item: int, lanes: int):
                 count += 1
         return count
 
-    @jit.kernel(constants=(item, lanes))
+    @jit.kernel(constants=(tile,))
     def conv2d_dx_depthwise(task, thread, spec, rows, dy, w, tables, dx):
         """Input rows task * rows ... of all n * h."""
         s = spec
@@ -189,8 +194,9 @@ def same_taps(i, end, stride, shift, dilation, limit, size):
 
 
 @cache
-def weight_gradient_kernel(item: int, lanes: int):
-    add_block = tap_sum(item, lanes, TAPS)
+def weight_gradient_kernel(tile: Tile):
+    item = tile.item
+    add_block = tap_sum(tile, TAPS)
 
     @jit.helper
     def add_band(s, image, i, end, x, dy, taps, dw):
@@ -218,7 +224,7 @@ def weight_gradient_kernel(item: int, lanes: int):
                 j = right
             i = below
 
-    @jit.kernel(constants=(item, lanes))
+    @jit.kernel(constants=(tile,))
     def conv2d_dw_depthwise(task, thread, spec, count, band, x, dy, tables, run, parts):
         """Slab task of the images."""
         s = spec
@@ -250,7 +256,7 @@ def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
         return "not depthwise"
     if spec.f != spec.c:
         return "depth multiplier"
-    return None if dtype in ("float32", "float64") else f"no vectors of {dtype}"
+    return None if dtype in ITEM else f"no {dtype}"
 
 
 def scratch(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
@@ -269,16 +275,11 @@ def scratch_dw(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
     }
 
 
-def vector_of(array, caps) -> tuple[int, int]:
-    """(bytes a number, numbers a vector)."""
-    return array.itemsize, caps.vector // array.itemsize
-
-
 def bind(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     x, w, y = inputs[0].reshape(-1), inputs[1].reshape(-1), outputs[0].reshape(-1)
     b = inputs[2].reshape(-1) if spec.bias else w  # w: read, but not used
     rows = rows_per_task(spec.n * spec.oh, image_work(spec) // spec.oh)
-    kernel = forward_kernel(*vector_of(y, caps))
+    kernel = forward_kernel(register_tile(caps, y.dtype.name))
     args = (spec, rows, x, w, b, scratch["tables"], y)
     return [Call(kernel, -(-spec.n * spec.oh // rows), args)]
 
@@ -286,7 +287,7 @@ def bind(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
 def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     dy, w, dx = inputs[0].reshape(-1), inputs[1].reshape(-1), outputs[0].reshape(-1)
     rows = rows_per_task(spec.n * spec.h, image_work(spec) // spec.h)
-    kernel = input_gradient_kernel(*vector_of(dx, caps))
+    kernel = input_gradient_kernel(register_tile(caps, dx.dtype.name))
     args = (spec, rows, dy, w, scratch["tables"], dx)
     return [Call(kernel, -(-spec.n * spec.h // rows), args)]
 
@@ -295,7 +296,7 @@ def bind_dw(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     x, dy, parts = inputs[0].reshape(-1), inputs[1].reshape(-1), scratch["parts"]
     count = len(parts)
     band = max(1, BAND_BYTES // (spec.sh * spec.w * spec.c * x.itemsize))
-    kernel = weight_gradient_kernel(*vector_of(x, caps))
+    kernel = weight_gradient_kernel(register_tile(caps, x.dtype.name))
     args = (spec, count, band, x, dy, scratch["tables"], scratch["run"], parts.reshape(-1))
     return [Call(kernel, count, args), *slabs.reductions(parts, outputs)]
 

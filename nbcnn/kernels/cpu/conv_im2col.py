@@ -38,7 +38,7 @@ SLAB_PIXELS = 4 * PIXELS  # at least: adding one more slab should cost little be
 
 
 class Product(NamedTuple):
-    """How the products of one call write: target pixel (row0 + i * step_h, column0 + j * step_w)."""
+    """What one call makes: the target's pixels (row0 + i * step_h, column0 + j * step_w)."""
 
     target_h: int
     target_w: int
@@ -121,14 +121,14 @@ def product_kernel(tile: Tile):
                     f = group * group_f + panel
                     b_row = s.packed_row + column
                     b = (group * padded + panel) * s.depth + b_row * across
-                    for l in range(0, length, s.chunk):
-                        last = k + 1 == len(blocks) and l + s.chunk >= length
+                    for step in range(0, length, s.chunk):
+                        last = k + 1 == len(blocks) and step + s.chunk >= length
                         sweep(
-                            simd.address(buffer[thread]) + l * item, simd.address(a_rows), item,
-                            pixels, min(s.chunk, length - l),
-                            simd.address(packed) + (b + l * across) * item, across,
+                            simd.address(buffer[thread]) + step * item, simd.address(a_rows), item,
+                            pixels, min(s.chunk, length - step),
+                            simd.address(packed) + (b + step * across) * item, across,
                             simd.address(target) + f * item, simd.address(places), group_f - panel,
-                            simd.address(bias) + f * bias_step * item, int(k > 0 or l > 0),
+                            simd.address(bias) + f * bias_step * item, int(k > 0 or step > 0),
                             zero if s.act == RELU and last else lowest,
                         )  # fmt: skip
         if s.act > RELU:
@@ -146,8 +146,9 @@ def weight_gradient_kernel(tile: Tile):
 
     @jit.helper
     def add_pixels(
-        image, f, group, length, first, pixels, pitch, dy, rows, packed, parts, zeros, resume, tables
-    ):
+        image, f, group, length, first, pixels, pitch, dy, rows, packed,
+        parts, zeros, resume, tables,
+    ):  # fmt: skip
         """Add a block of pixels to `length` rows of dw, at `parts`."""
         group_f = f // image.groups
         padded = (group_f + lanes - 1) // lanes * lanes
@@ -274,12 +275,14 @@ def product_calls(spec, phases, target: Target, arrays, scratch, caps: Caps) -> 
     most = columns_of_buffer(caps, tile)
     a_rows = np.arange(places.shape[1]) * most * tile.item
     for phase in phases:
+        (row0, column0), (step_h, step_w) = phase.origin, phase.step
         product = Product(
-            target.h, target.w, target.f, *phase.origin, *phase.step, row, len(order) * channels,
-            depth_in_l1(tile, caps), 0 if target.transposed else spec.act,
+            target.h, target.w, target.f, row0, column0, step_h, step_w, row,
+            len(order) * channels, depth_in_l1(tile, caps), 0 if target.transposed else spec.act,
         )  # fmt: skip
         arrays = (source.reshape(-1), packed, bias, result.reshape(-1), buffer, places)
-        args = (product, phase.image, bias_step, *arrays, *cut(phase.taps, phase.image, most), a_rows)
+        columns = cut(phase.taps, phase.image, most)
+        args = (product, phase.image, bias_step, *arrays, *columns, a_rows)
         calls.append(Call(product_kernel(tile), -(-phase.image.pixels // a_rows.size), args))
         row += len(phase.taps) * channels
     return calls
@@ -328,7 +331,7 @@ def bind_dw(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call
     (phase,) = forward_phases(spec)
     most = columns_of_buffer(caps, tile)
     columns = cut(phase.taps, phase.image, most)
-    tables = np.outer((1, spec.f), np.arange(most)) * tile.item  # rows of the buffer's columns, of dw
+    tables = np.outer((1, spec.f), np.arange(most)) * tile.item  # columns of the buffer, rows of dw
     args = (
         phase.image, spec.f, spec.bias, *parts.shape, x, dy, parts.reshape(-1), scratch["buffer"],
         scratch["panels"], np.zeros(tile.width, x.dtype), *columns, tables,

@@ -11,73 +11,32 @@ nine streams beside the one that is written are more than LLVM checks for overla
 them scalar.
 """
 
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 
 from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu.blocking import Tile
 
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_I64 = ir.IntType(64)
 
 
 def _int(value):
     return ir.Constant(_I64, value)
 
 
-class _Vectors:
-    """Loads, stores and arithmetic of a vector type; `left`: the lanes that exist, if not all."""
+class _Lanes(NamedTuple):
+    """Loads and stores of some channels: a whole vector, or the lanes of a mask."""
 
-    def __init__(self, builder, item: int, lanes: int, left=None):
-        self.b, self.item = builder, item
-        self.scalar = ir.FloatType() if item == 4 else ir.DoubleType()
-        self.kind = ir.VectorType(self.scalar, lanes)
-        self.pointer = self.kind.as_pointer()
-        self.suffix = f"v{lanes}f{8 * item}"
-        self.zero = ir.Constant(self.kind, [0.0] * lanes)
-        self.mask = None
-        if left is not None:
-            lane = ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
-            self.mask = builder.icmp_signed("<", lane, self.broadcast(left))
-
-    def broadcast(self, value):
-        kind = ir.VectorType(value.type, self.kind.count)
-        undefined, lanes = ir.Constant(kind, ir.Undefined), ir.VectorType(_I32, kind.count)
-        first = self.b.insert_element(undefined, value, ir.Constant(_I32, 0))
-        return self.b.shuffle_vector(first, undefined, ir.Constant(lanes, [0] * kind.count))
-
-    def call(self, name, result, *args):
-        name = f"llvm.{name}.{self.suffix}"
-        kind = ir.FunctionType(result, [a.type for a in args])
-        function = self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
-        return self.b.call(function, args)
-
-    def load(self, address):
-        pointer = self.b.inttoptr(address, self.pointer)
-        if self.mask is None:
-            return self.b.load(pointer, align=self.item)
-        align = ir.Constant(_I32, self.item)
-        return self.call("masked.load", self.kind, pointer, align, self.mask, self.zero)
-
-    def store(self, value, address):
-        pointer = self.b.inttoptr(address, self.pointer)
-        if self.mask is None:
-            self.b.store(value, pointer, align=self.item)
-        else:
-            align = ir.Constant(_I32, self.item)
-            self.call("masked.store", ir.VoidType(), value, pointer, align, self.mask)
-
-    def multiply_add(self, x, y, z):
-        return self.call("fmuladd", self.kind, x, y, z)
-
-    def clamp(self, value, low):
-        """max(value, low) that keeps NaN."""
-        low = self.broadcast(low)
-        return self.b.select(self.b.fcmp_ordered(">", low, value), low, value)
+    load: Callable
+    store: Callable
 
 
 def _loop(builder, count, starts, step):
-    """for k in range(count): values = step(k, values); returns the values, `starts` if count is 0."""
+    """for k in range(count): values = step(k, values), from `starts`; returns the values."""
     entry, head = builder.block, builder.append_basic_block("head")
     body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
     builder.branch(head)
@@ -90,7 +49,8 @@ def _loop(builder, count, starts, step):
     after = builder.add(k, _int(1))
     back = builder.block
     builder.branch(head)
-    for phi, start, value in zip((k, *values), (_int(0), *starts), (after, *following), strict=True):
+    phis, first, later = (k, *values), (_int(0), *starts), (after, *following)
+    for phi, start, value in zip(phis, first, later, strict=True):
         phi.add_incoming(start, entry)
         phi.add_incoming(value, back)
     builder.position_at_end(end)
@@ -104,23 +64,33 @@ def _pair(builder, table, index):
     return tuple(builder.load(builder.inttoptr(a, _I64.as_pointer())) for a in (first, second))
 
 
-def _over_channels(builder, item, lanes, channels, body):
-    """body(vectors, byte offset) for all channels: whole vectors, then the rest under a mask."""
-    whole = builder.udiv(channels, _int(lanes))
-    left = builder.sub(channels, builder.mul(whole, _int(lanes)))
+def _over_channels(builder, tile: Tile, channels, body):
+    """body(lanes, byte offset) for all channels: whole vectors, then the rest under a mask."""
+    vector, size = simd.vector_type(tile.lanes, tile.item), tile.lanes * tile.item
+    whole = builder.udiv(channels, _int(tile.lanes))
+    left = builder.sub(channels, builder.mul(whole, _int(tile.lanes)))
+    full = _Lanes(
+        lambda address: simd.load_vector(builder, address, vector),
+        lambda value, address: simd.store_vector(builder, value, address),
+    )
 
     def step(k, values):
-        body(_Vectors(builder, item, lanes), builder.mul(k, _int(lanes * item)))
+        body(full, builder.mul(k, _int(size)))
         return ()
 
     _loop(builder, whole, (), step)
     with builder.if_then(builder.icmp_signed(">", left, _int(0))):
-        body(_Vectors(builder, item, lanes, left), builder.mul(whole, _int(lanes * item)))
+        mask = simd.first_lanes(builder, left, tile.lanes)
+        rest = _Lanes(
+            lambda address: simd.masked_load(builder, address, vector, mask),
+            lambda value, address: simd.masked_store(builder, value, address, mask),
+        )
+        body(rest, builder.mul(whole, _int(size)))
 
 
 @cache
-def window_sum(item: int, lanes: int, pixels: int):
-    """A function for kernels, for numbers of `item` bytes in vectors of `lanes`:
+def window_sum(tile: Tile, pixels: int):
+    """A function for kernels:
 
         sums(channels, x, x_step, w, taps, count, y, y_step, start, started, low)
 
@@ -132,36 +102,40 @@ def window_sum(item: int, lanes: int, pixels: int):
 
     def build(builder, args):
         channels, x, x_step, w, taps, count, y, y_step, start, started, low = args
+        zero = ir.Constant(simd.vector_type(tile.lanes, tile.item), [0.0] * tile.lanes)
+        lowest = simd.broadcast(builder, low, tile.lanes)
         flag = builder.icmp_signed("!=", started, _int(0))
 
-        def fill(vectors, at):
-            initial = builder.select(flag, vectors.load(builder.add(start, at)), vectors.zero)
+        def fill(lanes, at):
+            initial = builder.select(flag, lanes.load(builder.add(start, at)), zero)
             first, weights = builder.add(x, at), builder.add(w, at)
             sources = [builder.add(first, builder.mul(x_step, _int(p))) for p in range(pixels)]
 
             def add_tap(t, sums):
                 source_at, weight_at = _pair(builder, taps, t)
-                weight = vectors.load(builder.add(weights, weight_at))
-                seen = [vectors.load(builder.add(source, source_at)) for source in sources]
+                weight = lanes.load(builder.add(weights, weight_at))
+                seen = [lanes.load(builder.add(source, source_at)) for source in sources]
                 return [
-                    vectors.multiply_add(s, weight, total)
+                    simd.multiply_add(builder, s, weight, total)
                     for s, total in zip(seen, sums, strict=True)
                 ]
 
             sums = _loop(builder, count, [initial] * pixels, add_tap)
             for p, total in enumerate(sums):
                 target = builder.add(builder.add(y, at), builder.mul(y_step, _int(p)))
-                vectors.store(vectors.clamp(total, low), target)
+                # not `max`: NaN is kept
+                below = builder.fcmp_ordered("<", total, lowest)
+                lanes.store(builder.select(below, lowest, total), target)
 
-        _over_channels(builder, item, lanes, channels, fill)
+        _over_channels(builder, tile, channels, fill)
 
-    number = types.float32 if item == 4 else types.float64
+    number = types.float32 if tile.item == 4 else types.float64
     return simd.emit(types.void, (types.intp,) * 10 + (number,), build)
 
 
 @cache
-def tap_sum(item: int, lanes: int, most: int):
-    """A function for kernels, for numbers of `item` bytes in vectors of `lanes`:
+def tap_sum(tile: Tile, most: int):
+    """A function for kernels:
 
         sums(channels, x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw)
 
@@ -174,7 +148,7 @@ def tap_sum(item: int, lanes: int, most: int):
         channels, x, x_line, x_step, dy, dy_line, dy_step, lines, columns, taps, count, dw = args
         last = builder.sub(count, _int(1))
 
-        def add_block(vectors, at):
+        def add_block(lanes, at):
             first, gradients, sums_at = (builder.add(base, at) for base in (x, dy, dw))
             sources, targets = [], []
             for t in range(most):
@@ -189,20 +163,20 @@ def tap_sum(item: int, lanes: int, most: int):
                 dy_at = builder.add(gradients, builder.mul(line, dy_line))
 
                 def add_pixel(column, sums):
-                    gradient = vectors.load(builder.add(dy_at, builder.mul(column, dy_step)))
+                    gradient = lanes.load(builder.add(dy_at, builder.mul(column, dy_step)))
                     offset = builder.add(x_at, builder.mul(column, x_step))
-                    seen = [vectors.load(builder.add(source, offset)) for source in sources]
+                    seen = [lanes.load(builder.add(source, offset)) for source in sources]
                     return [
-                        vectors.multiply_add(s, gradient, total)
+                        simd.multiply_add(builder, s, gradient, total)
                         for s, total in zip(seen, sums, strict=True)
                     ]
 
                 return _loop(builder, columns, sums, add_pixel)
 
-            sums = _loop(builder, lines, [vectors.load(target) for target in targets], add_line)
+            sums = _loop(builder, lines, [lanes.load(target) for target in targets], add_line)
             for total, target in zip(sums, targets, strict=True):
-                vectors.store(total, target)
+                lanes.store(total, target)
 
-        _over_channels(builder, item, lanes, channels, add_block)
+        _over_channels(builder, tile, channels, add_block)
 
     return simd.emit(types.void, (types.intp,) * 12, build)

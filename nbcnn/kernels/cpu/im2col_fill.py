@@ -11,16 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit
 
-PIXELS = 128  # most rows of the buffer: with panels of 32 columns they fill half of a 32 KB L1 cache
+PIXELS = 128  # most rows of the buffer: as steps of a sum, a panel of them fills half of L1
 
 
 class Image(NamedTuple):
-    """A batch of images (n, h, w, c) whose channels form groups, and the grid of pixels that reads it.
+    """A batch of images (n, h, w, c) in groups of channels, and the grid of pixels that reads it.
 
-    Row p of the matrix is pixel (p // columns % rows, p % columns) of the grid on image p // (rows * columns); it
-    reads the image at (its row * stride_h + piece.row, its column * stride_w + piece.column).
+    Row p of the matrix is pixel (i, j) = (p // columns % rows, p % columns) of the grid on image
+    p // (rows * columns); a piece of it starts at (i * stride_h + piece.row, j * stride_w +
+    piece.column).
     """
 
     n: int
@@ -51,7 +52,7 @@ class Piece(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """pieces: (row, column, taps, channel, channels) each. blocks: (first piece, end, first column, columns) each."""
+    """Tables of pieces and of blocks (first piece, end of pieces, first column, columns)."""
 
     pieces: np.ndarray
     blocks: np.ndarray
@@ -62,9 +63,9 @@ def cut(taps: list[tuple[int, int]], image: Image, most: int) -> Columns:
     channels = image.c // image.groups
     pieces: list[Piece] = []
     for row, column in taps:
-        last = pieces[-1] if pieces else None
-        joined = image.groups == 1 and last and last.width + channels <= most
-        if joined and (row, column) == (last.row, last.column + last.taps):
+        last = pieces[-1] if pieces and image.groups == 1 else Piece(0, 0, 0, 0, most)
+        follows = (row, column) == (last.row, last.column + last.taps)
+        if last.taps and follows and last.width + channels <= most:
             pieces[-1] = last._replace(taps=last.taps + 1)
         else:
             for first in range(0, channels, most):
@@ -77,7 +78,8 @@ def cut(taps: list[tuple[int, int]], image: Image, most: int) -> Columns:
         width += piece.width
     if pieces:
         blocks.append((start, len(pieces), column, width))
-    return Columns(np.array(pieces, np.int64).reshape(-1, 5), np.array(blocks, np.int64).reshape(-1, 4))
+    tables = np.array(pieces, np.int64), np.array(blocks, np.int64)
+    return Columns(tables[0].reshape(-1, 5), tables[1].reshape(-1, 4))
 
 
 @cache
