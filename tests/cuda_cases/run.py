@@ -11,6 +11,7 @@ import traceback
 import numpy as np
 from cuda_cases import elements, products, training
 from cuda_cases.case import Case, specs_of
+from cuda_cases.reference import expected
 
 from nbcnn.kernels.impl import Impl
 from nbcnn.runtime.device import Device, get_device
@@ -49,37 +50,34 @@ def run(impl: Impl, op, arrays: list[np.ndarray], device: Device, grid=None) -> 
     return [device.download(a) for a in (inputs if op.stateful else outputs)]
 
 
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference relative to the largest expected number; NaN and infinities must
+def difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference relative to the largest wanted number; NaN and infinities must
     agree.
     """
-    expected = np.asarray(expected, "float64").reshape(found.shape)
+    wanted = np.asarray(wanted, "float64").reshape(found.shape)
     found = found.astype("float64")
-    if not np.array_equal(np.isnan(found), np.isnan(expected)):
+    if not np.array_equal(np.isnan(found), np.isnan(wanted)):
         return float("inf")
     with np.errstate(invalid="ignore"):
-        apart = np.where((found == expected) | np.isnan(expected), 0.0, np.abs(found - expected))
-    scale = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+        apart = np.where((found == wanted) | np.isnan(wanted), 0.0, np.abs(found - wanted))
+    scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=0.0)
     return float(apart.max(initial=0.0) / (scale or 1.0))
 
 
 def check(case: Case, dtype: str, device: Device) -> str:
     """What is wrong with the device's results, or nothing."""
     arrays = case.arrays(dtype)
-    exact = [a.astype("float64") if a.dtype.kind == "f" else a for a in arrays]
+    specs = specs_of(arrays)
     with np.errstate(all="ignore"):
-        expected = case.expected(case.op.spec(*specs_of(arrays)), *exact)
-    types = [
-        s.dtype
-        for s in (specs_of(arrays) if case.op.stateful else case.op.infer(*specs_of(arrays)))
-    ]
+        wanted = expected(case.op, case.op.spec(*specs), arrays)
+    types = [s.dtype for s in (specs if case.op.stateful else case.op.infer(*specs))]
     for impl in device.impls(case.op):
         with np.errstate(all="ignore"):
             found = run(impl, case.op, arrays, device)
             again = run(impl, case.op, arrays, device, grid=(3, 2))
-        if [a.dtype.name for a in found] != types or len(found) != len(expected):
+        if [a.dtype.name for a in found] != types or len(found) != len(wanted):
             return f"{impl.name}: {[a.dtype for a in found]}, expected {types}"
-        for i, (a, b, c) in enumerate(zip(found, expected, again)):
+        for i, (a, b, c) in enumerate(zip(found, wanted, again)):
             error = difference(a, b)
             if not error <= TOLERANCE.get(types[i], 0.0):
                 return f"{impl.name}: result {i} is off by {error:.2e}\n{a}\nexpected\n{b}"
