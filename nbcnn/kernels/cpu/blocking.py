@@ -39,7 +39,7 @@ def register_tile(caps: Caps, dtype: str) -> Tile:
 
 def depth_in_l1(tile: Tile, caps: Caps) -> int:
     """Rows of a packed panel such that it fills half of the L1 cache; the rest is for the other operands."""
-    return max(32, caps.l1 // 2 // (tile.width * tile.item))
+    return max(32, int(caps.l1 / 2 // (tile.width * tile.item)))
 
 
 def panels(columns: int, tile: Tile) -> int:

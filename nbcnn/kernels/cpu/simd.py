@@ -66,14 +66,16 @@ def call_entry(typingctx, entry, block, task, thread):
 
 
 @intrinsic
-def call_void(typingctx, address):
-    """Call the C function `void f(void)` at an address."""
+def call_with_int(typingctx, address, argument):
+    """Call the C function `int f(unsigned)` at an address."""
 
     def codegen(context, builder, signature, args):
-        builder.call(builder.inttoptr(args[0], ir.FunctionType(ir.VoidType(), []).as_pointer()), [])
+        word = ir.IntType(32)
+        function = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
+        builder.call(function, [builder.trunc(args[1], word)])
         return context.get_dummy_value()
 
-    return types.void(types.uintp), codegen
+    return types.void(types.uintp, types.intp), codegen
 
 
 def emit(result, arguments, build):
@@ -190,7 +192,7 @@ def masked_load(builder, address, vector, mask):
     """Lanes outside the mask are zeros, and their memory is not touched."""
     pointer, zero = vector.as_pointer(), ir.Constant(vector, [0.0] * vector.count)
     align = ir.Constant(_I32, item_of(vector))
-    function = _declare(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, [pointer, _I32, mask.type, vector])
+    function = declare(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, [pointer, _I32, mask.type, vector])
     return builder.call(function, (builder.inttoptr(address, pointer), align, mask, zero))
 
 
@@ -198,13 +200,13 @@ def masked_store(builder, value, address, mask):
     """Memory of lanes outside the mask is not touched."""
     pointer, align = value.type.as_pointer(), ir.Constant(_I32, item_of(value.type))
     kinds = [value.type, pointer, _I32, mask.type]
-    function = _declare(builder, f"llvm.masked.store.{suffix(value.type)}.p0", ir.VoidType(), kinds)
+    function = declare(builder, f"llvm.masked.store.{suffix(value.type)}.p0", ir.VoidType(), kinds)
     builder.call(function, (value, builder.inttoptr(address, pointer), align, mask))
 
 
 def multiply_add(builder, x, y, z):
     """x * y + z, fused where the hardware can. (`llvm.fma` would be a library call per lane where it cannot.)"""
-    function = _declare(builder, f"llvm.fmuladd.{suffix(x.type)}", x.type, [x.type] * 3)
+    function = declare(builder, f"llvm.fmuladd.{suffix(x.type)}", x.type, [x.type] * 3)
     return builder.call(function, (x, y, z))
 
 
@@ -213,6 +215,7 @@ def suffix(vector):
     return f"v{vector.count}f{8 * item_of(vector)}"
 
 
-def _declare(builder, name, result, arguments):
+def declare(builder, name, result, arguments):
+    """The function `name` of the builder's module, declared on first use."""
     found = builder.module.globals.get(name)
     return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
