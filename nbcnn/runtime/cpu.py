@@ -4,6 +4,7 @@ import ctypes
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,22 +39,20 @@ class Program:
 
     def run(self) -> None:
         with _region:
-            self._run(*self._addresses, 0, len(self.calls), self.threads, _give_way())
+            self._run(*self._addresses, 0, len(self.calls), self.threads, _usleep())
 
     def run_one(self, index: int) -> None:
         """Run a single call, for profiling."""
         with _region:
-            self._run(*self._addresses, index, index + 1, self.threads, _give_way())
+            self._run(*self._addresses, index, index + 1, self.threads, _usleep())
 
 
-def _give_way(found: list = []) -> int:  # noqa: B006 - looked up once
-    if not found:
-        if sys.platform == "win32":
-            function = ctypes.windll.kernel32.SwitchToThread
-        else:
-            function = ctypes.CDLL(None).sched_yield
-        found.append(ctypes.cast(function, ctypes.c_void_p).value)
-    return found[0]
+@cache
+def _usleep() -> int:
+    """Address of the C library's usleep; 0 on Windows, which has none."""
+    if sys.platform == "win32":
+        return 0
+    return ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value or 0
 
 
 class CpuDevice:

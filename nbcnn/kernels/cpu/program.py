@@ -12,13 +12,16 @@ from numba import prange, types
 from nbcnn.kernels.cpu import jit, simd
 
 ROW = 3  # words a row: entry, block, tasks
-SPINS = 2000  # about 50 us of spinning before the first yield
+# A waiting thread spins for some 20 us, then sleeps: where another program has taken the core of a thread that is
+# in the middle of a task, a sleeper's core is free for that thread at once, a spinner's after a time slice of 4 ms.
+SPINS = 2000
+NAP = 20  # microseconds
 
 
-def run(rows, counters, first, last, threads, give_way):
+def run(rows, counters, first, last, threads, nap):
     """Run rows first..last-1. `rows`, `counters`: addresses of int64 tables; two counters a row, zeroed here.
 
-    `give_way` is the address of a C function that yields the processor.
+    `nap` is the address of the C function usleep, or 0 to wait without sleeping.
     """
     for row in range(first, last):
         simd.store_int(counters + types.uintp(16 * row), 0)
@@ -37,8 +40,8 @@ def run(rows, counters, first, last, threads, give_way):
             spins = 0
             while simd.atomic_load(done) < tasks:
                 spins += 1
-                if spins > SPINS:
-                    simd.call_void(give_way)
+                if spins > SPINS and nap != 0:
+                    simd.call_with_int(nap, NAP)
 
 
 RUN_TYPES = (types.uintp, types.uintp, types.intp, types.intp, types.intp, types.uintp)
