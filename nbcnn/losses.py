@@ -114,6 +114,7 @@ class LossFunctionWrapper(Loss):
         dtype: str | None = None,
         **kwargs: Any,
     ) -> None:
+        fn = family.get(fn)
         name = name or getattr(fn, "__name__", None)
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.fn = fn

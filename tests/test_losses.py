@@ -173,6 +173,16 @@ def test_metrics_of_ones_own():
     assert largest.count.numpy() == 0
 
 
+@pytest.mark.parametrize("formula", [losses.huber, double_error])
+def test_wrapped_functions_round_trip(formula):
+    known = {"double_error": double_error}
+    for wrapper in (losses.LossFunctionWrapper, metrics.MeanMetricWrapper):
+        config = json.loads(json.dumps(serialize(wrapper(formula))))
+        again = deserialize(config, known)
+        assert again.fn is formula
+        assert again.name == formula.__name__
+
+
 def test_losses_as_metrics():
     metric = metrics.for_output(losses.Huber(delta=0.5), T, P)
     assert (metric.name, metric.direction) == ("huber_loss", "down")

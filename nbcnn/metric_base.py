@@ -1,0 +1,219 @@
+"""The base of metrics: state over batches, and means of a value per sample."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nbcnn import accuracy_formulas, initializers, loss_formulas, losses, ops
+from nbcnn.declare import Declared, arg
+from nbcnn.layers.variable import Variable
+from nbcnn.losses import Loss
+from nbcnn.registry import Family, deserialize
+
+family = Family("metric", "keras.metrics")
+
+
+class Result(float):
+    """A float that also has the `numpy()` of a Keras tensor."""
+
+    def numpy(self) -> np.float32:
+        return np.float32(self)
+
+
+class Metric(Declared, family=family):
+    """Base of metrics: override `update_state(y_true, y_pred, sample_weight=None)` and `result()`.
+
+    Parameters
+    ----------
+    name : automatic by default; the key in logs and `History`.
+    dtype : float type of the variables; "float32" by default.
+    """
+
+    direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
+
+    name: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, last=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.variables: list[Variable] = []
+
+    def add_variable(
+        self,
+        shape: tuple[int, ...] = (),
+        initializer: Any = "zeros",
+        dtype: str | None = None,
+        aggregation: str = "sum",
+        name: str = "variable",
+    ) -> Variable:
+        """A state variable, set to zero by `reset_state`. `aggregation` is accepted for Keras's
+        sake.
+        """
+        start = initializers.get(initializer or "zeros")
+        variable = Variable(start, shape, dtype or self.dtype or "float32", False, name)
+        self.variables.append(variable)
+        return variable
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] = (),
+        initializer: Any = "zeros",
+        dtype: str | None = None,
+        name: str = "variable",
+    ) -> Variable:
+        """`add_variable` under its other name."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must define update_state")
+
+    def result(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define result")
+
+    def reset_state(self) -> None:
+        """Forgets everything seen so far."""
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`update_state`, then `result`."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+
+class Sum(Metric):
+    """The sum of all values, each times its weight."""
+
+    name = "sum"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.total = 0.0
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        weights = 1.0 if sample_weight is None else np.asarray(sample_weight, "float64")
+        self.total += float(np.sum(np.asarray(values, "float64") * weights))
+
+    def result(self) -> Result:
+        return Result(self.total)
+
+    def reset_state(self) -> None:
+        self.total = 0.0
+
+
+class Mean(Metric):
+    """The weighted mean of all values; 0 before the first."""
+
+    name = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.total = self.count = 0.0
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Adds values of shape (batch, ...), weighted by `sample_weight` of shape (batch,) or more
+        axes.
+        """
+        self.add(*weighted_totals(values, sample_weight))
+
+    def add(self, total: float, count: float) -> None:
+        """Adds an already summed part: the weighted sum and the sum of the weights."""
+        self.total += total
+        self.count += count
+
+    def result(self) -> Result:
+        return Result(self.finish(self.total / self.count if self.count else 0.0))
+
+    def finish(self, mean: float) -> float:
+        """The result from the mean of all values."""
+        return mean
+
+    def reset_state(self) -> None:
+        self.total = self.count = 0.0
+
+
+def weighted_totals(values: Any, sample_weight: Any = None) -> tuple[float, float]:
+    """(sum over samples of value * weight, sum of weights); axes after the first are averaged."""
+    values = np.asarray(values, "float64")
+    if sample_weight is None:
+        return float(_samplewise(values).sum()), float(values.shape[0] if values.ndim else 1)
+    weights = np.asarray(sample_weight, "float64")
+    if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    values = values.mean(axis=tuple(range(weights.ndim, values.ndim)))
+    weights = np.broadcast_to(weights, values.shape)
+    return float(_samplewise(values * weights).sum()), float(_samplewise(weights).sum())
+
+
+def _samplewise(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=tuple(range(1, values.ndim)))
+
+
+class MeanOfFormula(Mean):
+    """Base of metrics that are the mean of `compute(y_true, y_pred)` over the samples."""
+
+    def compute(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define compute(y_true, y_pred)")
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """The value of each sample, shape (batch,)."""
+        values = self.compute(y_true, y_pred)
+        axes = tuple(range(1, len(values.shape)))
+        return ops.mean(values, axis=axes) if axes else values
+
+    def update_state(  # type: ignore[override]
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        """Adds a batch of arrays."""
+        y_pred, y_true = np.asarray(y_pred), np.asarray(y_true)
+        super().update_state(self.compute(y_true, y_pred), sample_weight)
+
+
+class MeanMetricWrapper(MeanOfFormula):
+    """The mean of a function of (y_true, y_pred); `kwargs` are its further arguments."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        name: str | None = None,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        fn = _formula(fn)
+        name = name or getattr(fn, "__name__", None) or getattr(fn, "name", None)
+        super().__init__(name=name, dtype=dtype)
+        self.fn = fn
+        self.kwargs = kwargs
+        is_loss = isinstance(getattr(fn, "__self__", fn), Loss)
+        if is_loss or getattr(fn, "__module__", None) == loss_formulas.__name__:
+            self.direction = "down"  # type: ignore[misc]
+
+    def compute(self, y_true: Any, y_pred: Any) -> Any:
+        return self.fn(y_true, y_pred, **self.kwargs)
+
+
+def _formula(fn: Any) -> Any:
+    """A function from what `serialize` made of it; anything else as it is."""
+    if isinstance(fn, Mapping):
+        return deserialize(fn)
+    if isinstance(fn, str):
+        return getattr(accuracy_formulas, fn, None) or losses.get(fn)
+    return fn
+
+
+class FormulaMetric(MeanOfFormula):
+    """A metric whose fields beyond those of `Metric` are further arguments of its formula."""
+
+    formula: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
+        cls.formula = staticmethod(formula)
+        cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
+        if "name" not in cls.__dict__:
+            cls.name = formula.__name__
+        super().__init_subclass__(**kwargs)
+
+    def compute(self, y_true: Any, y_pred: Any) -> Any:
+        own = {name: getattr(self, name) for name in self.fields if name not in Metric.fields}
+        return self.formula(y_true, y_pred, **own)
