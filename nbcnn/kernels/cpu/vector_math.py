@@ -106,7 +106,13 @@ def _in_place(lanes: int, item: int, name: str):
                 value = apply(simd.masked_load(builder, address, vector, mask))
                 simd.masked_store(builder, value, address, mask)
 
-    return simd.emit(types.void, (types.intp, types.intp), build)
+    emitted = simd.emit(types.void, (types.intp, types.intp), build)
+
+    @jit.exact  # `split_exp` adds and subtracts the same number, which reordering would cancel
+    def apply_in_place(address, count):
+        emitted(address, count)
+
+    return apply_in_place
 
 
 @cache
