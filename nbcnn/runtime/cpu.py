@@ -21,9 +21,10 @@ class Program:
     """A list of kernel calls, compiled and packed; `run` executes them in order."""
 
     def __init__(self, calls: Sequence[Call], threads: int):
-        self.threads = threads
         self.calls = tuple(calls)
-        self._run = program.compiled_run()
+        shared = threads > 1 and any(call.tasks > 1 for call in self.calls)
+        self.threads = threads if shared else 1
+        self._run = program.compiled_run(parallel=shared)
         packed = [jit.pack(call.args) for call in self.calls]
         self._entries = [jit.compile_entry(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)]
         self._blocks = [block for _, block in packed]
@@ -38,8 +39,9 @@ class Program:
         self._addresses = (self._rows.ctypes.data, self._counters.ctypes.data)
 
     def run(self) -> None:
-        with _region:
-            self._run(*self._addresses, 0, len(self.calls), self.threads, _usleep())
+        if self.calls:
+            with _region:
+                self._run(*self._addresses, 0, len(self.calls), self.threads, _usleep())
 
     def run_one(self, index: int) -> None:
         """Run a single call, for profiling."""

@@ -135,7 +135,7 @@ def compile_function(function: Callable, args: tuple[types.Type, ...], **options
         dispatcher.compile(args)
         return dispatcher.overloads[args]
 
-    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, args))})"
+    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, args))}){sorted(options.items())}"
     return _load_or_compile(name, build).entry_point
 
 

@@ -7,6 +7,8 @@ completes the program: nothing deadlocks if the threading layer runs fewer threa
 other. Which thread runs a task is not fixed; what a task writes is.
 """
 
+from functools import cache
+
 from numba import prange, types
 
 from nbcnn.kernels.cpu import jit, simd
@@ -47,5 +49,7 @@ def run(rows, counters, first, last, threads, nap):
 RUN_TYPES = (types.uintp, types.uintp, types.intp, types.intp, types.intp, types.uintp)
 
 
-def compiled_run():
-    return jit.compile_function(run, RUN_TYPES, parallel=True, _nrt=False)
+@cache
+def compiled_run(parallel: bool):
+    """`run` for many threads, or the same loop in the calling thread alone: no region to enter and leave."""
+    return jit.compile_function(run, RUN_TYPES, parallel=parallel, _nrt=False)
