@@ -6,7 +6,7 @@ are contiguous, the inner one. Pixels outside the input are left out by limiting
 Backward gathers: a task is a few rows of dx. For each it visits the output rows whose windows reach it, so every
 element of dx has one writer although windows may overlap.
 
-The common windows that neither overlap nor reach outside have faster kernels in `pool_windows.py`.
+Small windows have faster kernels in `pool_vector.py`, which come here for those at the edges.
 """
 
 from collections.abc import Sequence
@@ -34,27 +34,21 @@ def reach(position, pad, window, stride, count):
     return max(0, first // stride + 1), min(count, (position + pad) // stride + 1)
 
 
-@jit.kernel
-def maxpool2d(task, thread, spec, per, x, y, indices):
-    """`indices`: of size 0 where they are not wanted. The first of equal values wins, and a NaN over all."""
-    s = spec
-    for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
-        image, top = row // s.oh, row % s.oh * s.sh - s.pt
-        u0, u1 = taps(top, s.h, s.kh)
-        for j in range(s.ow):
-            left = j * s.sw - s.pl
-            v0, v1 = taps(left, s.w, s.kw)
-            at_y = (row * s.ow + j) * s.c
-            at_x = ((image * s.h + top + u0) * s.w + left + v0) * s.c
-            for k in range(s.c):
-                put(y, at_y + k, fetch(x, at_x + k), 0)
-            if indices.size:
-                for k in range(s.c):
-                    put(indices, at_y + k, u0 * s.kw + v0, 0)
-            for u in range(u0, u1):
-                for v in range(v0, v1):
-                    at_x = ((image * s.h + top + u) * s.w + left + v) * s.c
-                    keep_larger(x, at_x, y, at_y, indices, u * s.kw + v, s.c)
+@jit.helper
+def max_window(s, image, top, left, at_y, x, y, indices):
+    """One window. `indices`: of size 0 where they are not wanted. The first of equal values wins, NaN over all."""
+    u0, u1 = taps(top, s.h, s.kh)
+    v0, v1 = taps(left, s.w, s.kw)
+    at_x = ((image * s.h + top + u0) * s.w + left + v0) * s.c
+    for k in range(s.c):
+        put(y, at_y + k, fetch(x, at_x + k), 0)
+    if indices.size:
+        for k in range(s.c):
+            put(indices, at_y + k, u0 * s.kw + v0, 0)
+    for u in range(u0, u1):
+        for v in range(v0, v1):
+            at_x = ((image * s.h + top + u) * s.w + left + v) * s.c
+            keep_larger(x, at_x, y, at_y, indices, u * s.kw + v, s.c)
 
 
 @jit.always_inline
@@ -71,70 +65,89 @@ def keep_larger(x, at_x, y, at_y, indices, tap, channels):
             put(y, at_y + k, best if best >= value or best != best else value, 0)
 
 
+@jit.helper
+def mean_window(s, image, top, left, at_y, x, y):
+    u0, u1 = taps(top, s.h, s.kh)
+    v0, v1 = taps(left, s.w, s.kw)
+    share = y.dtype.type(1.0 / ((u1 - u0) * (v1 - v0)))
+    for k in range(s.c):
+        y[at_y + k] = 0
+    for u in range(u0, u1):
+        for v in range(v0, v1):
+            at_x = ((image * s.h + top + u) * s.w + left + v) * s.c
+            for k in range(s.c):
+                put(y, at_y + k, y[at_y + k] + fetch(x, at_x + k), 0)
+    for k in range(s.c):
+        y[at_y + k] *= share
+
+
+@jit.helper
+def spread_max(s, row, left, first, at_y, dy, indices, dx):
+    """Add what a window gives to row `row` of dx; `first` is the number of its first tap in that row."""
+    v0, v1 = taps(left, s.w, s.kw)
+    for v in range(v0, v1):
+        to = (row * s.w + left + v) * s.c
+        for k in range(s.c):
+            won = fetch(indices, at_y + k) == first + v
+            put(dx, to + k, dx[to + k] + (fetch(dy, at_y + k) if won else dx.dtype.type(0)), 0)
+
+
+@jit.helper
+def spread_mean(s, row, rows, left, at_y, dy, dx):
+    """As `spread_max`; `rows`: how many rows of the window lie inside."""
+    v0, v1 = taps(left, s.w, s.kw)
+    share = dx.dtype.type(1.0 / (rows * (v1 - v0)))
+    for v in range(v0, v1):
+        to = (row * s.w + left + v) * s.c
+        for k in range(s.c):
+            put(dx, to + k, dx[to + k] + share * fetch(dy, at_y + k), 0)
+
+
+@jit.kernel
+def maxpool2d(task, thread, spec, per, x, y, indices):
+    s = spec
+    for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
+        image, top = row // s.oh, row % s.oh * s.sh - s.pt
+        for j in range(s.ow):
+            max_window(s, image, top, j * s.sw - s.pl, (row * s.ow + j) * s.c, x, y, indices)
+
+
+@jit.kernel
+def avgpool2d(task, thread, spec, per, x, y):
+    s = spec
+    for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
+        image, top = row // s.oh, row % s.oh * s.sh - s.pt
+        for j in range(s.ow):
+            mean_window(s, image, top, j * s.sw - s.pl, (row * s.ow + j) * s.c, x, y)
+
+
 @jit.kernel
 def maxpool2d_dx(task, thread, spec, per, dy, indices, dx):
     s = spec
     for row in range(task * per, min((task + 1) * per, s.n * s.h)):
         image, line = row // s.h, row % s.h
-        at_x = row * s.w * s.c
-        for e in range(s.w * s.c):
-            dx[at_x + e] = 0
+        for e in range(row * s.w * s.c, (row + 1) * s.w * s.c):
+            dx[e] = 0
         first, stop = reach(line, s.pt, s.kh, s.sh, s.oh)
         for i in range(first, stop):
-            u = line + s.pt - i * s.sh
+            tap, at = (line + s.pt - i * s.sh) * s.kw, (image * s.oh + i) * s.ow
             for j in range(s.ow):
-                left = j * s.sw - s.pl
-                v0, v1 = taps(left, s.w, s.kw)
-                at_y = ((image * s.oh + i) * s.ow + j) * s.c
-                for v in range(v0, v1):
-                    tap, to = u * s.kw + v, at_x + (left + v) * s.c
-                    for k in range(s.c):
-                        won = fetch(indices, at_y + k) == tap
-                        put(dx, to + k, dx[to + k] + (fetch(dy, at_y + k) if won else dx.dtype.type(0)), 0)
-
-
-@jit.kernel
-def avgpool2d(task, thread, spec, per, x, y):
-    s, number = spec, y.dtype.type
-    for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
-        image, top = row // s.oh, row % s.oh * s.sh - s.pt
-        u0, u1 = taps(top, s.h, s.kh)
-        for j in range(s.ow):
-            left = j * s.sw - s.pl
-            v0, v1 = taps(left, s.w, s.kw)
-            at_y = (row * s.ow + j) * s.c
-            share = number(1.0 / ((u1 - u0) * (v1 - v0)))
-            for k in range(s.c):
-                y[at_y + k] = 0
-            for u in range(u0, u1):
-                for v in range(v0, v1):
-                    at_x = ((image * s.h + top + u) * s.w + left + v) * s.c
-                    for k in range(s.c):
-                        put(y, at_y + k, y[at_y + k] + fetch(x, at_x + k), 0)
-            for k in range(s.c):
-                y[at_y + k] *= share
+                spread_max(s, row, j * s.sw - s.pl, tap, (at + j) * s.c, dy, indices, dx)
 
 
 @jit.kernel
 def avgpool2d_dx(task, thread, spec, per, dy, dx):
-    s, number = spec, dx.dtype.type
+    s = spec
     for row in range(task * per, min((task + 1) * per, s.n * s.h)):
         image, line = row // s.h, row % s.h
-        at_x = row * s.w * s.c
-        for e in range(s.w * s.c):
-            dx[at_x + e] = 0
+        for e in range(row * s.w * s.c, (row + 1) * s.w * s.c):
+            dx[e] = 0
         first, stop = reach(line, s.pt, s.kh, s.sh, s.oh)
         for i in range(first, stop):
             u0, u1 = taps(i * s.sh - s.pt, s.h, s.kh)
+            at = (image * s.oh + i) * s.ow
             for j in range(s.ow):
-                left = j * s.sw - s.pl
-                v0, v1 = taps(left, s.w, s.kw)
-                at_y = ((image * s.oh + i) * s.ow + j) * s.c
-                share = number(1.0 / ((u1 - u0) * (v1 - v0)))
-                for v in range(v0, v1):
-                    to = at_x + (left + v) * s.c
-                    for k in range(s.c):
-                        put(dx, to + k, dx[to + k] + share * fetch(dy, at_y + k), 0)
+                spread_mean(s, row, u1 - u0, j * s.sw - s.pl, (at + j) * s.c, dy, dx)
 
 
 def per_task(elements: int) -> int:
