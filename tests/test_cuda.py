@@ -15,20 +15,18 @@ from cuda_cases.run import CASES, DTYPES
 
 from nbcnn.ops.op import REGISTRY
 from nbcnn.ops.shape import ALIASES
+from nbcnn.runtime import cuda
 
 TESTS = Path(__file__).parent
 SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
 
 
-@pytest.fixture(scope="module")
-def simulated():
-    """Results of all cases on a simulated GPU: what is wrong with each, and the operations it
-    has.
-    """
+def run_cases(**environment):
+    """Results of all cases: what is wrong with each, and the operations that the device has."""
     paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
     done = subprocess.run(
         [sys.executable, "-m", "cuda_cases.run"],
-        env={**os.environ, **SIMULATED, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
         timeout=300,
@@ -37,10 +35,21 @@ def simulated():
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def simulated():
+    return run_cases(**SIMULATED)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_simulated(simulated, name, dtype):
     assert simulated["results"][f"{name}-{dtype}"] == ""
+
+
+@pytest.mark.skipif(cuda.missing() is not None, reason=f"needs a GPU: {cuda.missing()}")
+def test_on_a_gpu():
+    results = run_cases(NUMBA_ENABLE_CUDASIM="0")["results"]
+    assert not {name: wrong for name, wrong in results.items() if wrong}
 
 
 def test_every_kernel_has_a_case(simulated):

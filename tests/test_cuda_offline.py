@@ -1,4 +1,4 @@
-"""CUDA kernels compiled for real GPUs: every kernel type-checks and becomes PTX. No GPU is
+"""CUDA kernels compiled for real GPUs: each type-checks and becomes machine code; no GPU is
 needed.
 """
 
@@ -16,9 +16,7 @@ INSTALLED = importlib.util.find_spec("numba_cuda") is not None
 
 
 @pytest.mark.skipif(not INSTALLED, reason="needs numba-cuda: pip install 'nbcnn[cuda13]'")
-@pytest.mark.parametrize(
-    "dtype, capability", [("float32", "8.0"), ("float32", "9.0"), ("float64", "9.0")]
-)
+@pytest.mark.parametrize("dtype, capability", [("float32", "8.0"), ("float64", "9.0")])
 def test_kernels_compile(dtype, capability):
     paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -3,6 +3,8 @@
 numba-cuda is imported when a GPU is opened, not before: that costs half a second, and it is an
 optional extra. With NUMBA_ENABLE_CUDASIM=1 in the environment Numba simulates a GPU in Python
 instead; the simulator is part of Numba itself. All work goes to CUDA's default stream, in order.
+
+State: checked in the simulator and compiled for real GPUs, but not yet run on one.
 """
 
 import ctypes

@@ -1,4 +1,5 @@
-"""Compile the kernels of all cases to PTX, which needs numba-cuda and its compiler but no GPU.
+"""Compile the kernels of all cases to machine code, which needs numba-cuda and its compiler but no
+GPU.
 
     python -m cuda_cases.compile float32 9.0
 
@@ -58,6 +59,18 @@ def signature(arguments):
     return types.void(*kinds)
 
 
+def assembled(ptx: str, capability: tuple[int, int]) -> bytes:
+    """Machine code; raises where the assembler refuses the PTX or a symbol is missing."""
+    from cuda.bindings import nvjitlink
+
+    text, handle = ptx.encode(), nvjitlink.create(1, ["-arch=sm_{}{}".format(*capability)])
+    nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel.ptx")
+    nvjitlink.complete(handle)
+    code = bytearray(nvjitlink.get_linked_cubin_size(handle))
+    nvjitlink.get_linked_cubin(handle, code)
+    return bytes(code)
+
+
 def main() -> None:
     from numba import cuda
     from numba.cuda import dispatcher
@@ -82,7 +95,7 @@ def main() -> None:
                     cc=capability,
                     output="ptx",
                 )
-                results[name] = "" if ".entry" in ptx else "no kernel in the PTX"
+                results[name] = "" if assembled(ptx, capability) else "no machine code"
             except Exception:
                 results[name] = traceback.format_exc()
     json.dump(results, sys.stdout)

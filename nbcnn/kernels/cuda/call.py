@@ -6,9 +6,7 @@ from typing import Any, NamedTuple
 
 BLOCK = 256  # threads a block
 BLOCKS_PER_MULTIPROCESSOR = 32
-SIMULATED_THREADS = (
-    8  # the simulator starts a Python thread for each, and polls them: few, but not one
-)
+SIMULATED_THREADS = 8  # Python threads, which the simulator starts and polls: few, but not one
 
 
 class Launch(NamedTuple):

@@ -1,10 +1,11 @@
 """Compiling CUDA kernels: the only place that calls `cuda.jit`.
 
 Kernels are written for any grid: each thread strides over the elements by the size of the grid,
-computes whole elements, and adds in an order that depends on shapes only. So results are the same
-from run to run and on every GPU generation; there are no atomic operations. Sums are taken in
-float64. All kernels type-check for float32 and float64 and run in Numba's simulator; none has run
-on a GPU yet.
+computes whole elements, and adds in an order that depends on shapes only. There are no atomic
+operations, so results are the same from run to run. Sums are taken in float64.
+
+State: all kernels run in Numba's simulator and compile for real GPUs; none has run on one yet.
+They are meant to be simple and right. Making them fast is work ahead.
 
 Modules with kernels hold the name `cuda`, which the simulator replaces while a kernel runs.
 """
