@@ -13,7 +13,7 @@ r + pl modulo sw, so each of the sw residues r is a convolution of its own with 
 kernel columns: no zeros are inserted, and strips step through x with stride sw. Rows likewise.
 Weight gradient: runs of output rows (columns) with the same valid kernel rows (columns) form
 blocks; in a block all valid taps see all pixels, so up to TAPS taps are summed in registers over a
-whole block. A task is a slab of images; the sum over a band of rows is formed separately before it
+whole block. A task is a slab of bands of rows; the sum over a band is formed separately before it
 joins the slab's, which keeps float32 sums short.
 
 Counters that helpers receive start as `intp(0)`: for a literal 0 Numba would compile the helper
@@ -225,34 +225,35 @@ def weight_gradient_kernel(tile: Tile):
             i = below
 
     @jit.kernel(constants=(tile,))
-    def conv2d_dw_depthwise(task, thread, spec, count, band, x, dy, tables, run, parts):
-        """Slab task of the images."""
+    def conv2d_dw_depthwise(task, thread, spec, count, bands, x, dy, tables, run, parts):
+        """Slab task of all n * bands bands of rows."""
         s = spec
         size = s.kh * s.kw * s.c
-        first, end = slabs.slab_range(task, count, s.n)
+        first, end = slabs.slab_range(task, count, s.n * bands)
         at = task * (size + s.bias * s.c)
         mine = run[thread]
         for k in range(size):
             parts[at + k] = 0
-        for image in range(first, end):
-            for i in range(0, s.oh, band):
-                for k in range(size):
-                    mine[k] = 0
-                add_band(
-                    s, image, i, min(i + band, s.oh), simd.address(x), simd.address(dy),
-                    tables[thread, 2], simd.address(mine),
-                )  # fmt: skip
-                for k in range(size):
-                    parts[at + k] += mine[k]
+        for band in range(first, end):
+            for k in range(size):
+                mine[k] = 0
+            i, below = slabs.slab_range(band % bands, bands, s.oh)
+            add_band(
+                s, band // bands, i, below, simd.address(x), simd.address(dy),
+                tables[thread, 2], simd.address(mine),
+            )  # fmt: skip
+            for k in range(size):
+                parts[at + k] += mine[k]
         if s.bias:
-            pixels = s.oh * s.ow
-            sum_pixels(s.f, first * pixels, end * pixels, dy, at + size, parts)
+            top = (first // bands * s.oh + first % bands * s.oh // bands) * s.ow
+            bottom = (end // bands * s.oh + end % bands * s.oh // bands) * s.ow
+            sum_pixels(s.f, top, bottom, dy, at + size, parts)
 
     return conv2d_dw_depthwise
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
-    if spec.groups != spec.c:
+    if spec.groups != spec.c or spec.c == 1:  # one channel: `direct` takes half the time
         return "not depthwise"
     if spec.f != spec.c:
         return "depth multiplier"
@@ -264,10 +265,15 @@ def scratch(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
     return {"tables": Scratch((caps.threads, 3, 2 * spec.kh * spec.kw), "int64")}
 
 
+def bands_per_image(spec: Conv2DSpec, item: int) -> int:
+    return min(spec.oh, -(-spec.oh * spec.sh * spec.w * spec.c * item // BAND_BYTES))
+
+
 def scratch_dw(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
     size = spec.kh * spec.kw * spec.c
-    least = rows_per_task(spec.n, image_work(spec))
-    count = slabs.slab_count(spec.n, size + spec.bias * spec.f, least)
+    least = rows_per_task(spec.n * spec.oh, image_work(spec) // spec.oh)
+    most = slabs.slab_count(spec.n * spec.oh, size + spec.bias * spec.f, least)
+    count = min(most, spec.n * bands_per_image(spec, ITEM[dtype]))
     return {
         **scratch(spec, dtype, caps),
         "run": Scratch((caps.threads, size), dtype),
@@ -295,9 +301,9 @@ def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
 def bind_dw(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     x, dy, parts = inputs[0].reshape(-1), inputs[1].reshape(-1), scratch["parts"]
     count = len(parts)
-    band = max(1, BAND_BYTES // (spec.sh * spec.w * spec.c * x.itemsize))
+    bands = bands_per_image(spec, x.itemsize)
     kernel = weight_gradient_kernel(register_tile(caps, x.dtype.name))
-    args = (spec, count, band, x, dy, scratch["tables"], scratch["run"], parts.reshape(-1))
+    args = (spec, count, bands, x, dy, scratch["tables"], scratch["run"], parts.reshape(-1))
     return [Call(kernel, count, args), *slabs.reductions(parts, outputs)]
 
 
