@@ -1,0 +1,122 @@
+"""Convolutional neural networks with Keras 3's API, compiled by Numba for CPUs and CUDA GPUs.
+
+    import nbcnn as keras
+
+Everything is loaded when it is first used: importing this package compiles nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nbcnn.version import __version__, version
+
+if TYPE_CHECKING:
+    from nbcnn import (
+        activations,
+        backend,
+        callbacks,
+        config,
+        constraints,
+        datasets,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        models,
+        ops,
+        optimizers,
+        random,
+        regularizers,
+        saving,
+        utils,
+    )
+    from nbcnn.initializers import Initializer
+    from nbcnn.layers import Input, Layer
+    from nbcnn.layers.variable import Variable
+    from nbcnn.losses import Loss
+    from nbcnn.metrics import Metric
+    from nbcnn.models import Model, Sequential
+    from nbcnn.ops.tensor import Tensor as KerasTensor
+    from nbcnn.optimizers import Optimizer
+    from nbcnn.regularizers import Regularizer
+    from nbcnn.runtime.device import DeviceError, device, get_device, set_device
+    from nbcnn.runtime.listing import devices
+
+# Modules that are loaded on first use.
+MODULES = (
+    "activations", "backend", "callbacks", "config", "constraints", "datasets", "initializers",
+    "layers", "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers",
+    "saving", "utils",
+)  # fmt: skip
+
+# Name -> where it is defined, as module:name.
+NAMES = {
+    "DeviceError": "nbcnn.runtime.device:DeviceError",
+    "Initializer": "nbcnn.initializers:Initializer",
+    "Input": "nbcnn.layers:Input",
+    "KerasTensor": "nbcnn.ops.tensor:Tensor",
+    "Layer": "nbcnn.layers:Layer",
+    "Loss": "nbcnn.losses:Loss",
+    "Metric": "nbcnn.metrics:Metric",
+    "Model": "nbcnn.models:Model",
+    "Optimizer": "nbcnn.optimizers:Optimizer",
+    "Regularizer": "nbcnn.regularizers:Regularizer",
+    "Sequential": "nbcnn.models:Sequential",
+    "Variable": "nbcnn.layers.variable:Variable",
+    "device": "nbcnn.runtime.device:device",
+    "devices": "nbcnn.runtime.listing:devices",
+    "get_device": "nbcnn.runtime.device:get_device",
+    "set_device": "nbcnn.runtime.device:set_device",
+}
+
+__all__ = [
+    "DeviceError",
+    "Initializer",
+    "Input",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "__version__",
+    "activations",
+    "backend",
+    "callbacks",
+    "config",
+    "constraints",
+    "datasets",
+    "device",
+    "devices",
+    "get_device",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "random",
+    "regularizers",
+    "saving",
+    "set_device",
+    "utils",
+    "version",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return importlib.import_module(f"nbcnn.{name}")
+    if name not in NAMES:
+        raise AttributeError(f"module 'nbcnn' has no attribute {name!r}")
+    module, _, attribute = NAMES[name].partition(":")
+    found = globals()[name] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

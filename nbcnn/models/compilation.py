@@ -1,0 +1,219 @@
+"""What `compile` was given, and what it means once the shapes of targets are known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nbcnn import losses, metrics, optimizers
+from nbcnn.models import checks
+from nbcnn.models.signature import Signature, Slot
+from nbcnn.registry import deserialize, serialize, suggest
+
+ARGUMENTS = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class CompileArguments:
+    """The arguments of `compile`, checked as far as is possible without data."""
+
+    def __init__(
+        self, optimizer: Any, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any
+    ) -> None:
+        self.optimizer = _optimizer(optimizer)
+        self.loss, self.loss_weights = loss, loss_weights
+        self.metrics, self.weighted_metrics = metrics, weighted_metrics
+        for name in _leaves(loss):
+            _known(losses, "loss", name, ("crossentropy", "ce"))
+        for name in [*_leaves(metrics), *_leaves(weighted_metrics)]:
+            _known(_metrics, "metrics", name, ("accuracy", "acc", "crossentropy", "ce"))
+
+    def losses_of(self, slots: Sequence[Slot]) -> list[Any]:
+        """The loss of each output as far as its name alone tells."""
+        entries = _for_each(self.loss, slots, "compile: loss", spread=True)
+        return [
+            None if loss is None else losses.for_output(loss, slot, slot)
+            for loss, slot in zip(entries, slots)
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain values."""
+        return {name: serialize(getattr(self, name)) for name in ARGUMENTS}
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> "CompileArguments":
+        """The arguments that `get_config` described."""
+        return cls(*(deserialize(config.get(name), custom_objects) for name in ARGUMENTS))
+
+
+_metrics = metrics  # the module, where a parameter has its name
+
+
+def _optimizer(value: Any) -> Any:
+    try:
+        optimizer = optimizers.get(value)
+    except ValueError as error:
+        raise ValueError(f"compile: optimizer: {error}") from None
+    if optimizer is None:
+        raise ValueError("compile: optimizer must be an optimizer or its name, got None")
+    return optimizer
+
+
+def _known(module: Any, argument: str, value: Any, also: Sequence[str]) -> None:
+    """Raise for a name that means nothing; `also`: names whose meaning depends on shapes."""
+    if isinstance(value, str) and value.lower() in also:
+        return
+    try:
+        module.get(value)
+    except ValueError as error:
+        raise ValueError(f"compile: {argument}: {error}") from None
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        if "class_name" in value and "config" in value:
+            return [value]
+        return [leaf for item in value.values() for leaf in _leaves(item)]
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
+
+
+class Compiled:
+    """Losses and metrics of each output, in order.
+
+    losses : a loss object or None. loss_weights : floats. metrics, weighted_metrics : lists.
+    """
+
+    def __init__(
+        self, arguments: CompileArguments, outputs: Signature, targets: Sequence[Any], where: str
+    ) -> None:
+        self.optimizer = arguments.optimizer
+        self.output_names = outputs.names
+        slots = outputs.slots
+        wanted = _for_each(arguments.loss, slots, f"{where}: loss", spread=True)
+        shapes = [_target_slot(target, slot) for target, slot in zip(targets, slots)]
+        self.losses = []
+        for i, (loss, target, slot) in enumerate(zip(wanted, shapes, slots)):
+            if loss is not None and targets[i] is None:
+                name = "y" if len(slots) == 1 else f"y[{slot.name!r}]"
+                raise ValueError(f"{where}: {name} is missing, the loss needs it")
+            self.losses.append(losses.for_output(loss, target, slot))
+        self.loss_weights = [
+            1.0 if weight is None else float(weight)
+            for weight in _for_each(arguments.loss_weights, slots, f"{where}: loss_weights")
+        ]
+        self.metrics = _metrics_of(arguments.metrics, shapes, slots, f"{where}: metrics")
+        self.weighted_metrics = _metrics_of(
+            arguments.weighted_metrics, shapes, slots, f"{where}: weighted_metrics"
+        )
+        self._names = self._name_metrics()
+
+    def metric_name(self, output: int, metric: Any) -> str:
+        """The metric's key in logs."""
+        return self._names[output, id(metric)]
+
+    def _name_metrics(self) -> dict[tuple[int, int], str]:
+        """`accuracy`; with several outputs `digit_accuracy`; a name used twice is changed."""
+        names: dict[tuple[int, int], str] = {}
+        for group, prefix in ((self.metrics, ""), (self.weighted_metrics, "weighted_")):
+            for i, members in enumerate(group):
+                output = f"{self.output_names[i]}_" if len(self.output_names) > 1 else ""
+                for metric in members:
+                    name = f"{output}{metric.name}"
+                    if name in names.values() and prefix:
+                        name = f"{output}{prefix}{metric.name}"
+                    taken, number = name, 0
+                    while name in names.values():
+                        number += 1
+                        name = f"{taken}_{number}"
+                    names[i, id(metric)] = name
+        return names
+
+    @property
+    def all_metrics(self) -> list[Any]:
+        """Every metric object once."""
+        found = [
+            m for group in (self.metrics, self.weighted_metrics) for part in group for m in part
+        ]
+        return list({id(m): m for m in found}.values())
+
+    @property
+    def log_names(self) -> list[str]:
+        """The keys of logs in the order in which `evaluate` returns values."""
+        several = len(self.output_names) > 1
+        parts = [
+            f"{name}_loss"
+            for name, loss in zip(self.output_names, self.losses)
+            if several and loss is not None
+        ]
+        named = list(self._names.values())
+        return ["loss", *parts, *(sorted(named) if several else named)]
+
+    def finished(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Results of metrics from their values' means, in the order of `log_names`."""
+        results = dict(means)
+        for group in (self.metrics, self.weighted_metrics):
+            for i, members in enumerate(group):
+                for metric in members:
+                    name = self.metric_name(i, metric)
+                    if hasattr(metric, "add") and name in results:
+                        metric.reset_state()
+                        metric.add(results[name], 1.0)
+                        results[name] = float(metric.result())
+                    elif name not in results:
+                        results[name] = float(np.asarray(metric.result()))
+        return {name: results[name] for name in self.log_names if name in results}
+
+    def reset(self) -> None:
+        """Metrics that keep their own state start again."""
+        for metric in self.all_metrics:
+            if not hasattr(metric, "values"):
+                metric.reset_state()
+
+    @property
+    def watched(self) -> int:
+        """How many running sums a step needs, at most."""
+        return 1 + len(self.output_names) + len(self._names)
+
+
+def _target_slot(target: Any, slot: Slot) -> Slot:
+    return slot if target is None else Slot(slot.name, (None, *target.shape[1:]), "")
+
+
+def _for_each(value: Any, slots: Sequence[Slot], what: str, spread: bool = False) -> list[Any]:
+    """One entry for each output from one for all, a list in order or a dictionary by name."""
+    names = [slot.name for slot in slots]
+    if isinstance(value, Mapping) and "class_name" not in value:
+        unknown = [key for key in value if key not in names]
+        if unknown:
+            hint = suggest(str(unknown[0]), names)
+            raise ValueError(f"{what}: no output is named {unknown[0]!r}{hint}; there are {names}")
+        return [value.get(name) for name in names]
+    if isinstance(value, (list, tuple)):
+        if len(value) != len(slots):
+            raise ValueError(
+                f"{what}: expected {len(slots)} entries, one an output, got {len(value)}"
+            )
+        return list(value)
+    if value is not None and len(slots) > 1 and not spread:
+        raise ValueError(f"{what}: expected a list or dictionary with an entry for each of {names}")
+    return [value] * len(slots)
+
+
+def _metrics_of(
+    value: Any, targets: Sequence[Slot], slots: Sequence[Slot], what: str
+) -> list[list[Any]]:
+    if len(slots) == 1 and isinstance(value, (list, tuple)):
+        value = [_leaves(value)]
+    found = []
+    for entry, target, slot in zip(_for_each(value, slots, what), targets, slots):
+        items = [leaf for leaf in _leaves(entry) if leaf is not None]
+        found.append([metrics.for_output(item, target, slot) for item in items])
+    return found
+
+
+def check_options(steps_per_execution: Any) -> None:
+    """Options of `compile` that change nothing here, but must make sense."""
+    checks.whole_number("compile", "steps_per_execution", steps_per_execution, 1)

@@ -1,0 +1,306 @@
+"""`Model`: layers joined to something that can be trained, saved and shown."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nbcnn.declare import auto_name
+from nbcnn.layers.base import Layer, flatten, map_structure_shapes
+from nbcnn.layers.context import Context
+from nbcnn.models import graph_config, saving, summary
+from nbcnn.models.network import Network
+from nbcnn.models.runners import Runners
+from nbcnn.models.signature import Signature, Slot, fits, signature_of_data
+from nbcnn.models.trainer import Trainer
+from nbcnn.ops.tensor import Tensor
+from nbcnn.runtime.device import get_device
+
+
+class Model(Trainer, Layer):
+    """A network of layers with methods for training.
+
+    Either the functional way, from symbolic tensors, or as a class of one's own with layers as
+    attributes and a method `call(self, inputs)` (with `training=None` where it matters).
+
+    Parameters
+    ----------
+    inputs : tensor made by `Input`, or a list or dictionary of them.
+    outputs : tensor, list or dictionary, made from the inputs by layers and `nbcnn.ops`.
+    name : automatic by default.
+    trainable : whether training changes the weights.
+
+    Examples
+    --------
+    >>> inputs = Input((28, 28, 1))
+    >>> x = layers.Conv2D(8, 3, activation="relu")(inputs)
+    >>> outputs = layers.Dense(10, activation="softmax")(layers.Flatten()(x))
+    >>> model = Model(inputs, outputs)
+    """
+
+    _network: Network | None
+    _input_signature: Signature | None
+    _output_signatures: dict[tuple, Signature]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        model = super().__new__(cls, *args, **kwargs)
+        model.__dict__.update(
+            _network=None,
+            _runners=Runners(model),
+            _compile_arguments=None,
+            _input_signature=None,
+            _output_signatures={},
+            compiled=None,
+            optimizer=None,
+            stop_training=False,
+            history=None,
+        )
+        return model
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+    ) -> None:
+        if (inputs is None) != (outputs is None):
+            missing = "inputs" if inputs is None else "outputs"
+            raise ValueError(f"Model: {missing} is missing, a functional model needs both")
+        if inputs is not None and name is None and type(self) is Model:
+            name = auto_name("functional")
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        if inputs is not None:
+            self._set_network(Network(inputs, outputs))
+
+    def _set_network(self, network: Network) -> None:
+        self._refuse_equal_names(network.layers)
+        self.__dict__["_network"] = network
+        self._sublayers.clear()
+        self._track(network.layers)
+        self.__dict__["input_shape"] = network.input_signature.pack(
+            [slot.shape for slot in network.input_signature.slots]
+        )
+        self.built = True
+
+    def _refuse_equal_names(self, layers: list[Layer]) -> None:
+        names = [layer.name for layer in layers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"{type(self).__name__}: layer names must differ, {name!r} occurs twice"
+                )
+
+    # -- calling --------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs; to be defined by models that are classes of one's own."""
+        if self._network is None:
+            raise NotImplementedError(f"{type(self).__name__} does not define call(self, inputs)")
+        return self._network.call(inputs)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make all weights for inputs of a shape (None for the batch), or a list or dict of
+        shapes.
+        """
+        if self._network is None and input_shape is not None:
+            tensors = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
+            with Context():
+                self.call(tensors)
+
+    def build_for(self, args: tuple) -> None:
+        # `build` traces the model to make the weights; the call that follows does the same.
+        if not self.built and type(self).build is Model.build:
+            self.built = True
+        super().build_for(args)
+
+    def check_input(self, shapes: Any) -> None:
+        if self._network is None or not isinstance(shapes, tuple):
+            return
+        slots = self._network.input_signature.slots
+        if len(slots) == 1 and not _may_fit(shapes, slots[0].shape):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: expected input of shape {slots[0].shape}, "
+                f"got {shapes}"
+            )
+
+    # -- what goes in and out -------------------------------------------------------------------
+
+    def input_signature_for(self, x: Any) -> Signature:
+        """Names, shapes and nesting of the inputs; of a model without a graph by its first data."""
+        if self._network is not None:
+            return self._network.input_signature
+        if self._input_signature is None:
+            if x is None:
+                raise ValueError(
+                    f"{type(self).__name__} {self.name!r} has not seen data yet; call it or fit it"
+                )
+            self._input_signature = signature_of_data(x, self.compute_dtype)
+        return self._input_signature
+
+    def output_signature_for(
+        self, inputs: Signature | None, arrays: list[np.ndarray] | None
+    ) -> Signature:
+        """Names, shapes and nesting of the outputs for given inputs; None: of the latest."""
+        if self._network is not None:
+            return self._network.output_signature
+        known = self._output_signatures
+        if inputs is None or arrays is None:
+            if not known:
+                self._trace_outputs(self.input_signature_for(None))
+            return known[next(reversed(known))]
+        key = tuple(array.shape[1:] for array in arrays)
+        if key not in known:
+            inputs.example = [(None, *shape) for shape in key]
+            self._trace_outputs(inputs)
+        return known[key]
+
+    def _trace_outputs(self, inputs: Signature) -> None:
+        shapes = [shape[1:] for shape in inputs.example]
+        tensors = [Tensor((None, *s), slot.dtype) for s, slot in zip(shapes, inputs.slots)]
+        with Context():
+            outputs = self(inputs.pack(tensors))
+        flat = flatten(outputs)
+        keys = list(outputs) if isinstance(outputs, Mapping) else []
+        names = keys if len(keys) == len(flat) else [f"output_{i + 1}" for i in range(len(flat))]
+        slots = [Slot(name, t.shape, t.dtype) for name, t in zip(names, flat)]
+        self._output_signatures[tuple(shapes)] = Signature(outputs, slots)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The symbolic inputs of a functional model, as a flat list."""
+        return flatten(self._graph.inputs)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The symbolic outputs of a functional model, as a flat list."""
+        return flatten(self._graph.outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, nested as they were given."""
+        return self._graph.inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, nested as they were given."""
+        return self._graph.outputs
+
+    @property
+    def output_shape(self) -> Any:
+        """Shapes of the outputs, with None where a size is not known."""
+        signature = self.output_signature_for(None, None)
+        return signature.pack([slot.shape for slot in signature.slots])
+
+    @property
+    def input_names(self) -> list[str]:
+        return self.input_signature_for(None).names
+
+    @property
+    def output_names(self) -> list[str]:
+        return self.output_signature_for(None, None).names
+
+    @property
+    def _graph(self) -> Network:
+        if self._network is None:
+            raise AttributeError(
+                f"{type(self).__name__} {self.name!r} has no symbolic inputs and outputs; "
+                "only functional and sequential models with a known input do"
+            )
+        return self._network
+
+    # -- layers ---------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the model, in order; those inside layers are not listed."""
+        return list(self._sublayers)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name, or at that place in `layers`.
+
+        Raises ValueError where there is none.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: give either name or index")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"get_layer: index must be below {len(layers)}, got {index}")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(str(layer.name) for layer in layers)
+        raise ValueError(f"get_layer: no layer is named {name!r}; there are {known}")
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print layers, shapes and numbers of weights.
+
+        Parameters
+        ----------
+        line_length : width in characters; default 80.
+        positions : relative or absolute ends of the columns.
+        print_fn : called with the text in place of print.
+        expand_nested : show the layers of models inside.
+        show_trainable : add a column that says which layers are trained.
+        """
+        text = summary.table(self, line_length, positions, expand_nested, show_trainable)
+        (print_fn or summary.write)(text)
+
+    def to(self, device: str) -> "Model":
+        """Move weights and optimizer state to a device, "cpu" or "cuda"; the model stays there.
+
+        Raises as `nbcnn.set_device`.
+        """
+        self._runners.move(get_device(device))
+        return self
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Write architecture, weights, compile arguments and optimizer state; see `save_model`."""
+        saving.save_model(self, filepath, overwrite, **options)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write all weights to a file that ends in `.weights.nbcnn` or `.npz`."""
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any) -> None:
+        """Read weights written by `save_weights` or `save`, in order; all or nothing is changed."""
+        saving.load_weights(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """The architecture as plain values: the graph, or the arguments of one's own class."""
+        if self._network is not None and type(self).__init__ is Model.__init__:
+            return graph_config.describe(self, self._network)
+        return super().get_config()
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """A model with new weights from what `get_config` returned."""
+        if graph_config.is_graph(config) and cls.__init__ is Model.__init__:
+            inputs, outputs = graph_config.rebuild(config, custom_objects)
+            name, trainable = config.get("name"), config.get("trainable", True)
+            return cls(inputs, outputs, name=name, trainable=trainable)
+        return cls(**config)
+
+    def to_json(self, **options: Any) -> str:
+        """The architecture as JSON, for `model_from_json`."""
+        return saving.to_json(self, **options)
+
+
+def _may_fit(shape: tuple, expected: tuple) -> bool:
+    """Whether shapes agree where both are known."""
+    known = tuple(want if have is None else have for have, want in zip(shape, expected))
+    return len(shape) == len(expected) and fits(known, expected)

@@ -1,0 +1,106 @@
+"""The graph of layer calls behind a functional model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbcnn.layers.base import Layer, LayerCall, flatten, map_structure
+from nbcnn.layers.core import InputLayer
+from nbcnn.models.functional import replay, trace_back
+from nbcnn.models.signature import Signature, Slot
+from nbcnn.ops.elementwise import Cast
+from nbcnn.ops.op import apply_symbolic
+from nbcnn.ops.tensor import Tensor
+
+
+class Network:
+    """Layer calls between symbolic inputs and outputs.
+
+    Raises TypeError where these are no symbolic tensors, ValueError where an output needs a tensor
+    that is no input.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        flat_inputs, flat_outputs = flatten(inputs), flatten(outputs)
+        _refuse_others("inputs", flat_inputs)
+        _refuse_others("outputs", flat_outputs)
+        if len({id(t) for t in flat_inputs}) != len(flat_inputs):
+            raise ValueError("Model: the same tensor is given twice as an input")
+        self.makers = trace_back(flat_outputs, flat_inputs)
+        self.input_layers = [_input_layer(t) for t in flat_inputs]
+        names = _unique([layer.name or "input" for layer in self.input_layers])
+        self.input_signature = _signature(inputs, names)
+        keys = _keys(outputs)
+        self.output_signature = _signature(outputs, keys or _unique(_makers_names(flat_outputs)))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Every layer once, inputs first, in order of first use."""
+        used = [maker.layer for maker in self.makers if isinstance(maker, LayerCall)]
+        return list({id(layer): layer for layer in [*self.input_layers, *used]}.values())
+
+    def call(self, inputs: Any) -> Any:
+        """The outputs for other inputs: tensors nested, listed or named as `Signature` takes."""
+        values = self.input_signature.arrange(inputs, "call")
+        slots = self.input_signature.slots
+        values = [_in_dtype(value, slot.dtype) for value, slot in zip(values, slots)]
+        feed = {id(old): new for old, new in zip(flatten(self.inputs), values)}
+        return replay(self.makers, feed, self.outputs)
+
+
+def _in_dtype(value: Tensor, dtype: str) -> Tensor:
+    return value if value.dtype == dtype else apply_symbolic(Cast(dtype), [value])
+
+
+def _refuse_others(what: str, tensors: list[Any]) -> None:
+    if not tensors:
+        raise ValueError(f"Model: {what} is empty")
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"Model: {what} must be made by Input() and layers, got {type(tensor).__name__}"
+            )
+
+
+def _input_layer(tensor: Tensor) -> InputLayer:
+    """The layer that stands for an input in lists and files."""
+    name = tensor.name or (tensor.call.layer.name if tensor.call is not None else None)
+    layer = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+    layer.calls[0].outputs = tensor
+    return layer
+
+
+def _signature(structure: Any, names: list[str]) -> Signature:
+    tensors = flatten(structure)
+    return Signature(
+        map_structure(lambda _: 0, structure),
+        [Slot(name, t.shape, t.dtype) for name, t in zip(names, tensors)],
+    )
+
+
+def _keys(structure: Any) -> list[str] | None:
+    flat = isinstance(structure, Mapping) and len(flatten(structure)) == len(structure)
+    return [str(key) for key in structure] if flat else None
+
+
+def _makers_names(tensors: list[Tensor]) -> list[str]:
+    """Names of the layers, or bare operations, that tensors come from."""
+    names = []
+    for tensor in tensors:
+        if tensor.call is not None:
+            names.append(tensor.call.layer.name)
+        else:
+            names.append(tensor.node.op.name if tensor.node is not None else tensor.name or "input")
+    return names
+
+
+def _unique(names: list[str]) -> list[str]:
+    """The names with `_1`, `_2` appended to repeated ones."""
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 0
+        while candidate in found:
+            number += 1
+            candidate = f"{name}_{number}"
+        found.append(candidate)
+    return found

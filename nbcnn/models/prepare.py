@@ -1,0 +1,156 @@
+"""From what users pass to checked arrays in the model's order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbcnn import config
+from nbcnn.models import checks
+from nbcnn.models.signature import Signature, Slot
+from nbcnn.ops.tensor import TensorSpec
+
+
+class Specs(NamedTuple):
+    """What decides which step runs a batch: shapes and types of inputs and targets, weighted or
+    not.
+    """
+
+    x: tuple[TensorSpec, ...]
+    y: tuple[TensorSpec, ...]
+    weighted: tuple[bool, ...]
+
+
+class Prepared(NamedTuple):
+    """Checked arrays of equal length with the data types that steps take them in.
+
+    y and w have one entry for each output; None where there is nothing.
+    """
+
+    samples: int
+    x: list[np.ndarray]
+    x_types: list[str]
+    y: list[np.ndarray | None]
+    y_types: list[str]
+    w: list[np.ndarray | None]
+    weight_type: str
+
+    def specs(self, size: int) -> Specs:
+        """The specs of a batch of `size` samples."""
+        x = tuple(TensorSpec((size, *a.shape[1:]), t) for a, t in zip(self.x, self.x_types))
+        y = tuple(
+            TensorSpec((size, *(() if a is None else a.shape[1:])), t)
+            for a, t in zip(self.y, self.y_types)
+        )
+        return Specs(x, y, tuple(w is not None for w in self.w))
+
+    def part(self, rows: slice) -> "Prepared":
+        """Some of the samples, as views."""
+        y, w = ([None if a is None else a[rows] for a in part] for part in (self.y, self.w))
+        samples = len(range(*rows.indices(self.samples)))
+        return self._replace(samples=samples, x=[a[rows] for a in self.x], y=y, w=w)
+
+
+class Preparer:
+    """Checks data for one call of fit, evaluate or predict.
+
+    where : the call's name, for messages.
+    model : gives signatures and, after `compile`, losses.
+    supervised : whether targets are expected.
+    """
+
+    def __init__(
+        self, where: str, model: Any, supervised: bool = True, class_weight: Any = None
+    ) -> None:
+        self.where, self.model, self.supervised = where, model, supervised
+        given = class_weight is not None
+        self.class_weight = checks.class_weights(where, class_weight) if given else None
+
+    def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Prepared:
+        signature = self.model.input_signature_for(x)
+        arrays = checks.inputs(
+            self.where, signature.arrange(x, f"{self.where}: x"), signature.slots
+        )
+        types = [slot.dtype for slot in signature.slots]
+        ys: list[np.ndarray | None] = []
+        ws: list[np.ndarray | None] = []
+        if self.supervised:
+            outputs = self.model.output_signature_for(signature, arrays)
+            ys = self._targets(y, outputs)
+            checks.equal_lengths(self.where, {"x": arrays, "y": ys})
+            ws = self._weights(sample_weight, ys, outputs)
+        samples = checks.equal_lengths(self.where, {"x": arrays, "y": ys, "sample_weight": ws})
+        return Prepared(samples, arrays, types, ys, [_y_type(a) for a in ys], ws, config.floatx())
+
+    def _targets(self, y: Any, outputs: Signature) -> list[np.ndarray | None]:
+        where = self.where
+        raw = outputs.arrange(y, f"{where}: y")
+        names = [self._name("y", slot, outputs) for slot in outputs.slots]
+        arrays = [
+            None if a is None else checks.numeric(where, name, a) for a, name in zip(raw, names)
+        ]
+        compiled = self.model.resolve_compiled(outputs, arrays, where)
+        checked: list[np.ndarray | None] = []
+        for i, (array, name, slot) in enumerate(zip(arrays, names, outputs.slots)):
+            loss = compiled.losses[i]
+            if array is None:
+                watched = loss is not None or compiled.metrics[i] or compiled.weighted_metrics[i]
+                if watched:
+                    raise ValueError(f"{where}: {name} is missing, output {slot.name!r} needs it")
+                checked.append(None)
+            else:
+                checked.append(checks.target(where, name, array, loss, slot))
+        return checked
+
+    def _weights(
+        self, value: Any, ys: Sequence[np.ndarray | None], outputs: Signature
+    ) -> list[np.ndarray | None]:
+        where = self.where
+        if value is not None and not isinstance(value, (list, tuple, Mapping)):
+            value = checks.sample_weights(where, "sample_weight", value)
+            raw = [value] * len(outputs.slots)
+        else:
+            raw = outputs.arrange(value, f"{where}: sample_weight")
+        weights = [
+            None
+            if w is None
+            else checks.sample_weights(where, self._name("sample_weight", slot, outputs), w)
+            for w, slot in zip(raw, outputs.slots)
+        ]
+        if self.class_weight is not None:
+            if len(ys) != 1 or ys[0] is None:
+                raise ValueError(f"{where}: class_weight needs a model with one output and targets")
+            by_class = weights_of_classes(ys[0], self.class_weight)
+            weights = [by_class if weights[0] is None else by_class * weights[0]]
+        return [None if y is None else w for w, y in zip(weights, ys)]
+
+    @staticmethod
+    def _name(what: str, slot: Slot, outputs: Signature) -> str:
+        return what if len(outputs.slots) == 1 else f"{what}[{slot.name!r}]"
+
+
+def _y_type(array: np.ndarray | None) -> str:
+    """Whole numbers are taken as int32, all else as floats."""
+    whole = array is not None and array.dtype.kind in "iu"
+    return "int32" if whole else config.floatx()
+
+
+def weights_of_classes(labels: np.ndarray, table: Mapping[int, float]) -> np.ndarray:
+    """The weight of each sample by its class number or one-hot label; 1 for classes not listed."""
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(axis=-1)
+    labels = labels.reshape(len(labels), -1)[:, 0].astype(np.int64)
+    size = max(int(labels.max()), *table) + 1
+    weights = np.ones(size)
+    weights[list(table)] = list(table.values())
+    return weights[np.clip(labels, 0, size - 1)]
+
+
+def split_off(where: str, data: Prepared, share: float) -> tuple[Prepared, Prepared]:
+    """The first part and the last `share` of the samples."""
+    kept = int(np.floor(data.samples * (1.0 - share)))
+    if kept == 0 or kept == data.samples:
+        raise ValueError(
+            f"{where}: validation_split={share} of {data.samples} samples leaves one part empty"
+        )
+    return data.part(slice(0, kept)), data.part(slice(kept, data.samples))

@@ -1,0 +1,130 @@
+"""A model's steps: made when a shape first needs them, kept while they fit."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from nbcnn import config, random_state
+from nbcnn.layers.base import flatten
+from nbcnn.layers.context import Context
+from nbcnn.models import steps, storage
+from nbcnn.models.objective import Objective
+from nbcnn.models.prepare import Specs
+from nbcnn.ops.tensor import Tensor
+from nbcnn.runtime.device import current_device, get_device
+
+CAPACITY = 12  # steps kept for each model; the one unused for longest goes first
+
+
+class Runners:
+    """The steps of one model, with what they share: optimizer state and running sums."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.store: storage.Store | None = None
+        self.device_name: str | None = None  # set by Model.to
+        self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()
+        self._latest: dict[str, steps.Runner] = {}
+        self._states: dict[str, steps.StepState] = {}
+        self._seed: int | None = None
+        self._trained: list[Any] | None = None
+
+    @property
+    def device(self) -> Any:
+        """Where the model runs: where `to` moved it, else the current device."""
+        return current_device() if self.device_name is None else get_device(self.device_name)
+
+    def forget(self) -> None:
+        """Drop all steps, as after `compile`; the optimizer's state stays."""
+        self._kept.clear()
+        self._states.clear()
+        self._latest.clear()
+        self._trained = None
+
+    def get(self, mode: str, specs: Specs) -> steps.Runner:
+        """The step for mode "train", "test" or "predict" on these shapes."""
+        device = self.device
+        if mode == "train":
+            self.renew_store(device)
+        key = (mode, device, specs, *_settings())
+        runner = self._kept.get(key)
+        if runner is None or not runner.valid():
+            self._kept.pop(key, None)
+            runner = self._kept[key] = self._make(mode, specs, device)
+            while len(self._kept) > CAPACITY:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        self._latest[mode] = runner
+        return runner
+
+    def renew_store(self, device: Any) -> storage.Store:
+        """The optimizer's buffers on `device`, made or moved there where necessary."""
+        if self._trained is None:
+            self._trained = self.model.trainable_weights
+        optimizer = self.model.optimizer
+        self.store = storage.renewed(self.store, self._trained, optimizer, device)
+        return self.store
+
+    def move(self, device: Any) -> None:
+        """Weights and optimizer state continue on `device`."""
+        self.device_name = device.name
+        for variable in self.model.weights:
+            variable.array_on(device)
+        if self.store is not None:
+            self.renew_store(device)
+
+    def results(self, mode: str) -> dict[str, float]:
+        """Means of loss and metrics since the last `reset`; empty before the first step."""
+        runner = self._latest.get(mode)
+        return {} if runner is None else runner.results()
+
+    def reset(self, mode: str) -> None:
+        """Running sums start again."""
+        state = self._states.get(mode)
+        if state is not None:
+            state.reset()
+
+    @property
+    def seed(self) -> int:
+        """What dropout and other random layers start from."""
+        if self._seed is None:
+            self._seed = random_state.next_seed()
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = value
+        self.forget()
+
+    @property
+    def arena_bytes(self) -> int | None:
+        """The largest activation memory of the steps so far, None before the first."""
+        return max((runner.plan.arena_bytes for runner in self._kept.values()), default=None)
+
+    def _state(self, mode: str, device: Any) -> steps.StepState:
+        state = self._states.get(mode)
+        if state is None or state.device is not device:
+            totals = 0 if mode == "predict" else self.model.compiled.watched
+            state = self._states[mode] = steps.StepState(device, self.seed, totals)
+        return state
+
+    def _make(self, mode: str, specs: Specs, device: Any) -> steps.Runner:
+        state = self._state(mode, device)
+        if mode == "predict":
+            return steps.predict_runner(self._forward, specs.x, device, state)
+        feeds = steps.Feeds(specs.x, specs.y, specs.weighted)
+        objective = Objective(self.model, self.model.compiled)
+        if mode == "test":
+            return steps.test_runner(self._forward, objective, feeds, device, state)
+        assert self.store is not None
+        return steps.train_runner(self._forward, objective, feeds, self.store, device, state)
+
+    def _forward(self, tensors: Sequence[Tensor], context: Context) -> list[Tensor]:
+        signature = self.model.input_signature_for(None)
+        return flatten(self.model(signature.pack(tensors)))
+
+
+def _settings() -> tuple:
+    """Settings that decide which kernels a step is made of."""
+    now = config.settings()
+    return now.fuse, now.conv_algorithm, tuple(sorted(now.forced.items()))

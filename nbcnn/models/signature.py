@@ -1,0 +1,113 @@
+"""What a model takes or gives: names, shapes and nesting of its arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nbcnn.layers.base import flatten, map_structure
+
+
+class Slot(NamedTuple):
+    """One array of a model: its name, its shape with None for the batch, and its data type."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Signature:
+    """The arrays of a model in order, and how they are nested.
+
+    template : a nesting of lists, tuples and dicts with one leaf for each slot.
+    example : shapes that occur; by default those of the slots.
+    """
+
+    def __init__(
+        self, template: Any, slots: Sequence[Slot], example: Sequence[tuple] | None = None
+    ) -> None:
+        self.slots = list(slots)
+        self.example = [slot.shape for slot in self.slots] if example is None else list(example)
+        positions = iter(range(len(self.slots)))
+        self.template = map_structure(lambda _: next(positions), template)
+
+    @property
+    def names(self) -> list[str]:
+        return [slot.name for slot in self.slots]
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        """Values in order, nested as the template."""
+        return map_structure(lambda position: values[position], self.template)
+
+    def arrange(self, value: Any, what: str) -> list[Any]:
+        """The parts of `value` in order; None for parts that are not given.
+
+        `value` may be a single array where there is one slot, a list in order, a dictionary by
+        name, or nested as the template. Raises ValueError naming `what` for anything else.
+        """
+        if value is None:
+            return [None] * len(self.slots)
+        if isinstance(value, Mapping):
+            return self._by_name(value, what)
+        if is_several(value):
+            leaves = list(value) if len(value) == len(self.slots) else flatten(value)
+            if len(leaves) != len(self.slots):
+                raise ValueError(
+                    f"{what}: expected {self._describe()}, got a list of {len(leaves)} arrays"
+                )
+            return leaves
+        if len(self.slots) != 1:
+            raise ValueError(f"{what}: expected {self._describe()}, got one {kind_of(value)}")
+        return [value]
+
+    def _by_name(self, value: Mapping, what: str) -> list[Any]:
+        keys = self.names
+        if isinstance(self.template, Mapping) and len(flatten(self.template)) == len(self.template):
+            if set(value) & set(self.template):
+                keys = list(self.template)
+        if not set(value) & set(keys):
+            raise ValueError(f"{what}: expected the names {keys}, got {list(value)}")
+        return [value.get(key) for key in keys]
+
+    def _describe(self) -> str:
+        count = len(self.slots)
+        return "one array" if count == 1 else f"{count} arrays ({', '.join(self.names)})"
+
+
+def is_several(value: Any) -> bool:
+    """Whether a list holds arrays, in contrast to being data itself, as [[1, 2], [3, 4]]."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    return any(
+        x is None or isinstance(x, Mapping) or len(getattr(x, "shape", ())) > 0 or is_several(x)
+        for x in value
+    )
+
+
+def kind_of(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return name if shape is None else f"{name} of shape {tuple(shape)}"
+
+
+def signature_of_data(value: Any, dtype: str) -> Signature:
+    """The signature that arrays given to a model without one imply; sizes stay open, axes do
+    not.
+    """
+    keys = list(value) if isinstance(value, Mapping) else None
+    several = keys is not None or is_several(value)
+    leaves = flatten(value) if several else [value]
+    names = keys if keys is not None and len(keys) == len(leaves) else None
+    shapes = [np.shape(leaf) for leaf in leaves]
+    slots = [
+        Slot(names[i] if names else f"input_{i + 1}", (None,) * len(shape), dtype)
+        for i, shape in enumerate(shapes)
+    ]
+    return Signature(value if several else 0, slots, [(None, *shape[1:]) for shape in shapes])
+
+
+def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether an array's shape agrees with an expected one, where None stands for any size."""
+    return len(shape) == len(expected) and all(
+        want is None or have == want for have, want in zip(shape, expected)
+    )

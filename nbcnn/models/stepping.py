@@ -1,0 +1,232 @@
+"""Single steps, and `predict`: the part of a model's training side that needs no epochs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nbcnn import config
+from nbcnn.callback_base import CallbackList
+from nbcnn.models import checks
+from nbcnn.models.compilation import CompileArguments, Compiled
+from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream, whole_batch
+from nbcnn.models.prepare import Preparer
+from nbcnn.models.runners import Runners
+from nbcnn.models.signature import Signature
+from nbcnn.progress import Progress
+
+Logs = dict[str, float]
+
+
+class Stepping:
+    """What `Trainer` builds on; see `Model`."""
+
+    compiled: Compiled | None
+    _compile_arguments: CompileArguments | None
+    _runners: Runners
+    input_signature_for: Callable[..., Signature]
+    output_signature_for: Callable[..., Signature]
+
+    def _check_compiled(self, where: str) -> None:
+        if self._compile_arguments is None:
+            raise ValueError(f"{where}: call compile() first, to say optimizer and loss")
+
+    def reset_metrics(self) -> None:
+        """The means that `train_on_batch` and `test_on_batch` return start again."""
+        for mode in ("train", "test"):
+            self._reset(mode)
+
+    def _reset(self, mode: str) -> None:
+        self._runners.reset(mode)
+        if self.compiled is not None:
+            self.compiled.reset()
+
+    def _results(self, mode: str) -> Logs:
+        assert self.compiled is not None
+        return self.compiled.finished(self._runners.results(mode))
+
+    # -- one batch ------------------------------------------------------------------------------
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One training step.
+
+        Returns loss and metrics, means over the steps since `reset_metrics`, as `evaluate` does.
+        """
+        self._check_compiled("train_on_batch")
+        prepare = Preparer("train_on_batch", self, class_weight=class_weight)
+        return self._on_batch("train", prepare, (x, y, sample_weight), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Loss and metrics of one batch; returns as `train_on_batch`."""
+        self._check_compiled("test_on_batch")
+        prepare = Preparer("test_on_batch", self)
+        return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)
+
+    def _on_batch(self, mode: str, prepare: Preparer, data: tuple, return_dict: bool) -> Any:
+        batch = whole_batch(prepare(*data))
+        runner = self._runners.get(mode, batch.specs)
+        batch.fill(runner)
+        runner.run()
+        logs = self._results(mode)
+        return logs if return_dict else as_list(logs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as arrays nested like the model's outputs."""
+        batch = whole_batch(Preparer("predict_on_batch", self, supervised=False)(x))
+        return self._outputs.pack(self._predicted(batch))
+
+    # -- predict --------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for all samples.
+
+        Parameters
+        ----------
+        x : inputs as for `fit`, or batches of them; targets beside them are not looked at.
+        batch_size : samples per step; default 32.
+        verbose : 0 silent, 1 or "auto" a progress bar, 2 a line.
+        steps : how many batches to take; by default all.
+        callbacks : callbacks.
+
+        Returns
+        -------
+        Arrays (samples, ...), nested like the model's outputs.
+        """
+        limit = limit_or_none("predict", "steps", steps)
+        size = batch_size_or_default("predict", batch_size)
+        progress = Progress(verbose)
+        prepare = Preparer("predict", self, supervised=False)
+        source: Source
+        if is_stream(x):
+            source = StreamSource(x, lambda x, y, w: prepare(x))
+        else:
+            source = ArraySource(prepare(x), size)
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+        try:
+            callbacks.on_predict_begin()
+            progress.begin_epoch(steps=limit or source.steps)
+            outputs = self._predict_all(source, limit, callbacks, progress)
+            progress.end_epoch({})
+            callbacks.on_predict_end()
+        finally:
+            progress.close()
+        return self._outputs.pack(outputs)
+
+    def _predict_all(
+        self, source: Source, limit: int | None, callbacks: CallbackList, progress: Progress
+    ) -> list[np.ndarray]:
+        """Flat outputs, written into arrays of the final size where that is known before."""
+        known = isinstance(source, ArraySource) and limit is None
+        results: list[np.ndarray] = []
+        pieces: list[list[np.ndarray]] = []
+        done = 0
+        for step, batch in enumerate(_checked(source.batches(limit))):
+            callbacks.on_predict_batch_begin(step)
+            outputs = self._predicted(batch)
+            if known and not results:
+                total = source.samples  # type: ignore[attr-defined]
+                results = [np.empty((total, *o.shape[1:]), o.dtype) for o in outputs]
+            if known:
+                for result, output in zip(results, outputs):
+                    result[done : done + batch.size] = output
+            else:
+                pieces.append(outputs)
+            done += batch.size
+            callbacks.on_predict_batch_end(step, {"outputs": outputs})
+            progress.update(batch.size)
+        return results if known else [np.concatenate(parts) for parts in zip(*pieces)]
+
+    def _predicted(self, batch: Batch) -> list[np.ndarray]:
+        runner = self._runners.get("predict", batch.specs)
+        batch.fill(runner)
+        runner.run()
+        return runner.outputs()
+
+    @property
+    def _outputs(self) -> Signature:
+        return self.output_signature_for(None, None)
+
+    # -- plans ----------------------------------------------------------------------------------
+
+    def plan(self, batch: int = 32, training: bool = True) -> Any:
+        """The plan of a training step on `batch` samples, or of a prediction; `.show()` prints it.
+
+        A model without `compile` has plans for prediction only.
+        """
+        size = checks.whole_number("plan", "batch", batch, 1)
+        inputs = self.input_signature_for(None)
+        for slot, shape in zip(inputs.slots, inputs.example):
+            if None in shape[1:]:
+                raise ValueError(f"plan: input {slot.name!r} has no fixed shape: {shape}")
+        x = [
+            np.empty((size, *(n or 1 for n in shape[1:])), slot.dtype)
+            for slot, shape in zip(inputs.slots, inputs.example)
+        ]
+        if not training:
+            specs = Preparer("plan", self, supervised=False)(inputs.pack(x)).specs(size)
+            return self._runners.get("predict", specs).plan
+        self._check_compiled("plan")
+        y = self._example_targets(size)
+        unknown = self.compiled is None
+        specs = Preparer("plan", self)(inputs.pack(x), self._outputs.pack(y)).specs(size)
+        plan = self._runners.get("train", specs).plan
+        if unknown:  # what targets look like is for the first data to say
+            self.compiled = None
+            self._runners.forget()
+        return plan
+
+    def _example_targets(self, size: int) -> list[np.ndarray | None]:
+        """Targets as the losses usually take them, all zero."""
+        assert self._compile_arguments is not None
+        wanted = self._compile_arguments.losses_of(self._outputs.slots)
+        targets: list[np.ndarray | None] = []
+        for loss, slot in zip(wanted, self._outputs.slots):
+            shape = (size, *(n or 1 for n in slot.shape[1:]))
+            if loss is None:
+                targets.append(None)
+            elif checks.formula_of(loss) in checks.SPARSE:
+                targets.append(np.zeros(shape[:-1], np.int32))
+            else:
+                targets.append(np.zeros(shape, config.floatx()))
+        return targets
+
+
+def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; ValueError where there is none."""
+    empty = True
+    for batch in batches:
+        empty = False
+        yield batch
+    if empty:
+        raise ValueError("predict: x yields no batches")
+
+
+def as_list(logs: Logs) -> Any:
+    """The values in order; a single one alone."""
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values
+
+
+def batch_size_or_default(where: str, value: Any) -> int:
+    return 32 if value is None else checks.whole_number(where, "batch_size", value, 1)
+
+
+def limit_or_none(where: str, name: str, value: Any) -> int | None:
+    return None if value is None else checks.whole_number(where, name, value, 1)

@@ -1,0 +1,346 @@
+"""`compile`, `fit`, `evaluate` and `predict`: what `Model` adds to a layer."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nbcnn.callback_base import CallbackList, History
+from nbcnn.models import checks
+from nbcnn.models.compilation import CompileArguments, Compiled, check_options
+from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
+from nbcnn.models.prepare import Preparer
+from nbcnn.models.signature import Signature
+from nbcnn.models.stepping import Logs, Stepping, as_list, batch_size_or_default, limit_or_none
+from nbcnn.progress import Progress
+from nbcnn.utils import unpack_x_y_sample_weight
+
+
+class Trainer(Stepping):
+    """The training side of a model; see `Model`."""
+
+    optimizer: Any
+    stop_training: bool
+    history: History | None
+
+    # -- compile --------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Says how to train.
+
+        Parameters
+        ----------
+        optimizer : an optimizer or its name.
+        loss : a loss, its name, or a function of (y_true, y_pred) made of `nbcnn.ops`; with several
+            outputs a list, or a dictionary by output name.
+        loss_weights : factors of the losses, likewise; default 1.
+        metrics : list of metrics, names or functions; with several outputs a list of such lists, or
+            a dictionary by output name.
+        weighted_metrics : likewise; these count samples by `sample_weight`.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted for Keras's sake;
+            a step is always one compiled plan.
+
+        Raises
+        ------
+        ValueError
+            For names that are unknown, with the nearest known one.
+        """
+        check_options(steps_per_execution)
+        arguments = CompileArguments(optimizer, loss, loss_weights, metrics, weighted_metrics)
+        self._set_compile_arguments(arguments)
+
+    def _set_compile_arguments(self, arguments: CompileArguments) -> None:
+        self._compile_arguments, self.compiled = arguments, None
+        self.optimizer = arguments.optimizer
+        self._runners.forget()
+
+    def resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
+        """Losses and metrics as objects, made for the shapes of the first targets."""
+        self._check_compiled(where)
+        assert self._compile_arguments is not None
+        if self.compiled is None:
+            self.compiled = Compiled(self._compile_arguments, outputs, targets, where)
+        return self.compiled
+
+    def _check_compiled(self, where: str) -> None:
+        if self._compile_arguments is None:
+            raise ValueError(f"{where}: call compile() first, to say optimizer and loss")
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The arguments of `compile` as plain values; empty before it was called."""
+        return {} if self._compile_arguments is None else self._compile_arguments.get_config()
+
+    def compile_from_config(
+        self, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> None:
+        """Compile as `get_compile_config` says."""
+        if config:
+            self._set_compile_arguments(CompileArguments.from_config(config, custom_objects))
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metric objects of `compile`; known once data has been seen."""
+        return [] if self.compiled is None else self.compiled.all_metrics
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` and `train_on_batch` return, in order."""
+        return ["loss"] if self.compiled is None else self.compiled.log_names
+
+    # -- fit ------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool | str = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> History:
+        """Train.
+
+        Parameters
+        ----------
+        x : inputs: an array (samples, ...), or with several inputs a list in order or a dictionary
+            by name; or batches of (x, y) or (x, y, sample_weight): a generator, a `PyDataset`, or
+            another iterable.
+        y : targets, likewise; not given where x gives batches.
+        batch_size : samples per step; default 32.
+        epochs : the number of the last epoch to run; default 1.
+        verbose : 0 silent, 1 or "auto" a progress bar, 2 a line an epoch.
+        callbacks : callbacks, or a `CallbackList`.
+        validation_split : this share of the samples, the last ones before shuffling, is not trained
+            on but evaluated after each epoch; from 0 to below 1.
+        validation_data : evaluated after each epoch: (x, y), (x, y, sample_weight), or batches.
+        shuffle : a new order of samples in each epoch (default), or with "batch" of batches.
+        class_weight : factors of the loss by class number.
+        sample_weight : factors of the loss by sample, shape (samples,).
+        initial_epoch : the epoch to begin with; default 0.
+        steps_per_epoch : batches in an epoch; by default all that the data gives.
+        validation_steps, validation_batch_size : likewise for the validation.
+        validation_freq : validate every so many epochs, or after the epochs listed, counted from 1.
+
+        Returns
+        -------
+        History, whose `history` maps names to a list of values by epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that does not fit the model, before any weight changes. Whatever ends training
+            early, an error or Ctrl-C, leaves the weights as after the last whole step.
+        """
+        self._check_compiled("fit")
+        epochs = checks.whole_number("fit", "epochs", epochs, 0)
+        initial_epoch = checks.whole_number("fit", "initial_epoch", initial_epoch, 0)
+        share = checks.fraction("fit", "validation_split", validation_split)
+        limit = limit_or_none("fit", "steps_per_epoch", steps_per_epoch)
+        if shuffle not in (True, False, "batch"):
+            raise ValueError(f"fit: shuffle must be True, False or 'batch', got {shuffle!r}")
+        size = batch_size_or_default("fit", batch_size)
+        validation = Validation(
+            batch_size_or_default("fit", validation_batch_size or size),
+            limit_or_none("fit", "validation_steps", validation_steps),
+            _validation_epochs(validation_freq),
+        )
+        progress = Progress(verbose, epochs)
+        source = self._source("fit", x, y, sample_weight, size, shuffle, class_weight, share)
+        if validation_data is not None:
+            validation.source = self._validation_source(validation_data, validation.batch_size)
+        elif isinstance(source, ArraySource) and share:
+            source, validation.source = source.split("fit", share, validation.batch_size)
+        if not isinstance(callbacks, CallbackList):
+            steps = limit or source.steps
+            callbacks = CallbackList(
+                callbacks, True, self, epochs=epochs, steps=steps, verbose=progress.verbose
+            )
+        self.stop_training = False
+        try:
+            numbers = range(initial_epoch, epochs)
+            self._fit_epochs(numbers, source, limit, validation, callbacks, progress)
+        finally:
+            progress.close()
+        assert self.history is not None
+        return self.history
+
+    def _fit_epochs(
+        self,
+        epochs: range,
+        source: Source,
+        limit: int | None,
+        validation: "Validation",
+        callbacks: CallbackList,
+        progress: Progress,
+    ) -> None:
+        callbacks.on_train_begin()
+        logs: Logs = {}
+        for epoch in epochs:
+            callbacks.on_epoch_begin(epoch)
+            progress.begin_epoch(epoch, limit or source.steps)
+            start = time.perf_counter()
+            steps = self._run("train", source.batches(limit), callbacks, progress)
+            if not steps or (limit and steps < limit and not self.stop_training):
+                self._ran_out(epoch, steps, limit)
+            logs = self._results("train") if steps else {}
+            seconds = time.perf_counter() - start
+            if steps and validation.source is not None and validation.due(epoch):
+                logs.update(self._validate(validation.source, validation.limit, callbacks))
+            progress.end_epoch(logs, seconds)
+            callbacks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        callbacks.on_train_end(logs)
+
+    def _ran_out(self, epoch: int, steps: int, limit: int | None) -> None:
+        wanted = "" if limit is None else f" of {limit}"
+        text = f"fit: the data ran out after {steps}{wanted} batches of epoch {epoch + 1}; "
+        if epoch == 0 and steps == 0:
+            raise ValueError("fit: x yields no batches")
+        warnings.warn(text + "training ends", stacklevel=4)
+        self.stop_training = True
+
+    def _validate(self, source: Source, limit: int | None, callbacks: CallbackList) -> Logs:
+        callbacks.on_test_begin()
+        self._run("test", source.batches(limit), callbacks)
+        logs = self._results("test")
+        callbacks.on_test_end(logs)
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def _run(
+        self,
+        mode: str,
+        batches: Iterator[Batch],
+        callbacks: CallbackList,
+        progress: Progress | None = None,
+    ) -> int:
+        """Train or test on batches; returns how many there were."""
+        self._reset(mode)
+        begin = getattr(callbacks, f"on_{mode}_batch_begin")
+        end = getattr(callbacks, f"on_{mode}_batch_end")
+        wants_logs = callbacks.wants(f"on_{mode}_batch_end")
+        runners: dict[Any, Any] = {}
+        steps = 0
+        for batch in batches:
+            begin(steps)
+            runner = runners.get(batch.specs)
+            if runner is None or not runner.valid():
+                runner = runners[batch.specs] = self._runners.get(mode, batch.specs)
+            batch.fill(runner)
+            runner.run()
+            end(steps, self._results(mode) if wants_logs else None)
+            steps += 1
+            if progress is not None:
+                progress.update(batch.size, lambda: self._results(mode))
+            if mode == "train" and self.stop_training:
+                break
+        return steps
+
+    def _source(
+        self,
+        where: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int,
+        shuffle: bool | str = False,
+        class_weight: Any = None,
+        split: float = 0.0,
+    ) -> Source:
+        """Data for training or evaluation, checked as far as it is there."""
+        prepare = Preparer(where, self, class_weight=class_weight)
+        if not is_stream(x):
+            return ArraySource(prepare(x, y, sample_weight), batch_size, shuffle)
+        apart = {"y": y, "sample_weight": sample_weight, "validation_split": split or None}
+        for name, value in apart.items():
+            if value is not None:
+                raise ValueError(f"{where}: {name} cannot be given where x gives batches")
+        source = StreamSource(x, prepare, shuffle)
+        source.peek()
+        return source
+
+    def _validation_source(self, data: Any, batch_size: int) -> Source:
+        where = "fit (validation_data)"
+        if is_stream(data):
+            return self._source(where, data, None, None, batch_size)
+        if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
+            kind = type(data).__name__
+            raise ValueError(f"{where}: expected (x, y) or (x, y, sample_weight), got {kind}")
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        return self._source(where, x, y, sample_weight, batch_size)
+
+    # -- evaluate -------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on data; arguments as for `fit`.
+
+        Returns
+        -------
+        A number where there is only a loss, else a list in the order of `metrics_names`; with
+        `return_dict` a dictionary.
+        """
+        self._check_compiled("evaluate")
+        limit = limit_or_none("evaluate", "steps", steps)
+        progress = Progress(verbose)
+        size = batch_size_or_default("evaluate", batch_size)
+        source = self._source("evaluate", x, y, sample_weight, size)
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+        try:
+            callbacks.on_test_begin()
+            progress.begin_epoch(steps=limit or source.steps)
+            if not self._run("test", source.batches(limit), callbacks, progress):
+                raise ValueError("evaluate: x yields no batches")
+            logs = self._results("test")
+            progress.end_epoch(logs)
+            callbacks.on_test_end(logs)
+        finally:
+            progress.close()
+        return logs if return_dict else as_list(logs)
+
+
+class Validation:
+    """When `fit` validates, and on what."""
+
+    def __init__(self, batch_size: int, limit: int | None, due: Callable[[int], bool]) -> None:
+        self.batch_size, self.limit, self.due = batch_size, limit, due
+        self.source: Source | None = None
+
+
+def _validation_epochs(value: Any) -> Callable[[int], bool]:
+    """Whether to validate after an epoch, counted from 0, by `validation_freq`."""
+    if isinstance(value, (list, tuple, set, range)):
+        return lambda epoch: epoch + 1 in value
+    every = checks.whole_number("fit", "validation_freq", value, 1)
+    return lambda epoch: (epoch + 1) % every == 0
