@@ -2,16 +2,20 @@
 
     y[b,i,j] = act(bias[j] + sum over l of x[b,i,l] * w[b,l,j])
 
-A task computes a block of rows x columns of one matrix. For each chunk of about 200 steps of the sum and each panel
-of two vectors of columns it packs that part of w (half of L1, see `gemm_pack.py`), then runs the micro-kernel down
-the rows. x is read where it is, in either orientation: the tile's rows are addresses with a free stride. With few
-rows a packed panel would be read once or twice only, so w is read in place too, where a panel is full.
+A task computes a block of rows x columns of one matrix. For each chunk of about 200 steps of the sum it packs its
+part of w in panels (`gemm_pack.py`), each half of L1, then runs the micro-kernel down the rows for each panel. x is
+packed too if enough panels then read it: in panels of one vector of rows. Otherwise it is read where it is, in either
+orientation: the tile's rows are addresses with a free stride.
+
+Exceptions. The sum is short: results are most of the memory traffic, so a tile of rows goes through all panels before
+the next. Few rows: reading w is most of the traffic, so it is packed by whole rows, for all panels at once; and with
+no more rows than one tile has, it is read in place, a few steps of many columns at a time.
 
 Blocks are chosen such that there are enough tasks, that little of w is packed twice (many rows per task) and little
 of x is read twice from L3 (many columns per task). A product with a long sum and few results (the weight gradient of
 a dense layer on images) is split along the sum instead, with partial results added in a fixed order.
 
-The gradients of a product are products. Chosen for float32 and float64 whenever the sum is not empty.
+The gradients of a product are products. Chosen for float32 and float64 with three rows and more.
 """
 
 from functools import cache
@@ -20,17 +24,25 @@ from typing import NamedTuple
 import numpy as np
 
 from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, panels, register_tile
+from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.gemm_micro import micro_kernel
-from nbcnn.kernels.cpu.gemm_pack import pack_columns, pack_rows
+from nbcnn.kernels.cpu.gemm_pack import pack_all_rows, pack_columns, pack_rows
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, MatmulSpec
 
-TASKS = 32  # at most, of one matrix
+TASKS = 4  # per thread, if the work is worth it
+RESULTS = 16  # blocks of results, below which a long sum is split; by shape alone, as it decides the bits
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 7 us)
-PACK_COST, READ_COST = 5, 12  # relative overhead: packing per row of a block, reading x per column
+PACK_COST, READ_COST = 13, 16  # cycles per step: to pack w for a row of tiles, to read x for all columns
+PACK_PANELS = 4  # from which packing x pays, where it pays at all
+SHORT = 64  # steps of a short sum
+LEAST_ROWS = 3  # with fewer the plain loops were 1.2 to 3 times as fast
+FEW = 64  # rows
+FEW_STEPS = 16  # per chunk, where w is read in place
+PANELWISE, WHOLE, IN_PLACE = 0, 1, 2
+ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1
 
 
 class Blocks(NamedTuple):
@@ -38,42 +50,52 @@ class Blocks(NamedTuple):
     columns: int  # of a task, a multiple of a panel's
     depth: int  # steps per packed panel
     slabs: int  # tasks along the sum, each with a partial result
-    direct: int  # 1: full panels of w are read where they are
+    pack: int  # 1: x is packed, 0: read where it is
+    run: int  # rows that go through a panel before the next panel
+    fetch: int  # how w is read: one of PANELWISE, WHOLE, IN_PLACE
 
 
 def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
+    if spec.m < LEAST_ROWS:
+        return f"{spec.m} rows: the packed panels would be read once"
     return "the sum is empty" if spec.k < 1 else None
 
 
 def blocks(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
     depth = depth_in_l1(tile, caps)
-    depth = -(-s.k // -(-s.k // depth))
+    depth = padded_columns(-(-s.k // -(-s.k // depth)), tile)
+    fetch = WHOLE if s.k <= SHORT or s.m <= FEW else PANELWISE
+    if s.m <= tile.rows and not s.tw:
+        depth, fetch = FEW_STEPS, IN_PLACE
     wide, high = panels(s.n, tile), -(-s.m // tile.rows)
     steps = high * tile.rows * s.k * wide * tile.vectors
-    wanted = max(1, min(-(-TASKS // s.batch), steps // TASK_STEPS))
-    room = caps.l2 // 2 // tile.item  # of the block of y, and of the part of x for one panel
+    wanted = max(1, min(-(-TASKS * caps.threads // s.batch), steps // TASK_STEPS))
+    room = caps.l2 // 4 // tile.item  # numbers: for the part of x that all panels read; twice that for the block of y
     options = []
     for across in range(1, min(wide, wanted) + 1):
         columns = -(-wide // across)
-        most = max(1, min(room // (columns * tile.width), room // depth) // tile.rows)
+        most = max(1, min(2 * room // (columns * tile.width), room // depth) // tile.rows)
         rows = min(-(-high // -(-wanted // across)), most)
         cost = PACK_COST / (rows * tile.rows) + READ_COST / (columns * tile.width)
         options.append((cost, columns, rows))
     _, columns, rows = min(options)
-    tasks = -(-wide // columns) * -(-high // rows) * s.batch
-    count = 1
-    if s.batch == 1 and not s.bias and not s.act and tasks * 2 < wanted:
-        count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 4 * depth), wanted // tasks))
-    direct = int(not s.tw and s.m <= 2 * tile.rows)
-    return Blocks(rows * tile.rows, columns * tile.width, depth, count, direct)
+    results, count = wide * -(-high // 8), 1
+    if s.batch == 1 and not s.bias and not s.act and results < RESULTS:
+        count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), steps // TASK_STEPS, RESULTS // results))
+    awkward = s.tx or s.k * tile.item % ALIAS == 0
+    pack = int(awkward and columns >= PACK_PANELS)
+    run = tile.rows if s.k <= SHORT else rows * tile.rows
+    return Blocks(rows * tile.rows, columns * tile.width, depth, count, pack, run, fetch)
 
 
 def scratch(spec: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     tile = register_tile(caps, dtype)
     made = blocks(spec, tile, caps)
-    needed = {"panel": Scratch((caps.threads, made.depth * tile.width), dtype)}
+    needed = {"panels": Scratch((caps.threads, made.depth * (made.columns if made.fetch == WHOLE else tile.width)), dtype)}
+    if made.pack:
+        needed["block"] = Scratch((caps.threads, padded_columns(made.rows, tile) * made.depth), dtype)
     if made.slabs > 1:
         needed["partials"] = Scratch((made.slabs, spec.m * spec.n), dtype)
     return needed
@@ -89,22 +111,27 @@ def bind(spec: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
     if made.slabs > 1:
         target = scratch["partials"].reshape(-1)
         sums = slabs.reductions(scratch["partials"], [y])
-    rows = np.arange(tile.rows, dtype=np.int64) * tile.item
-    x_rows, y_rows = rows * (1 if spec.tx else spec.k), rows * spec.n
+    block = scratch["block"] if made.pack else np.zeros((1, 1), dtype)
+    row = np.arange(made.rows, dtype=np.int64)
+    x_rows = row * (1 if spec.tx else spec.k)
+    if made.pack:
+        x_rows = row // tile.lanes * made.depth * tile.lanes + row % tile.lanes
+    tables = x_rows * tile.item, row[: tile.rows] * spec.n * tile.item, np.zeros(1, np.int64)
     tasks = -(-spec.m // made.rows) * -(-spec.n // made.columns) * spec.batch * made.slabs
-    args = (spec, made, x.reshape(-1), w.reshape(-1), bias, target, scratch["panel"], x_rows, y_rows, np.zeros(1, np.int64))
-    return [Call(gemm_kernel(tile), tasks, args), *sums]
+    arrays = x.reshape(-1), w.reshape(-1), bias, target, scratch["panels"], block
+    return [Call(gemm_kernel(tile), tasks, (spec, made, *arrays, *tables)), *sums]
 
 
 @cache
 def gemm_kernel(tile: Tile):
     two, one = micro_kernel(tile, 2), micro_kernel(tile, 1)
-    as_rows, as_columns, act_numbers = pack_rows(tile), pack_columns(tile), activate(tile)
+    as_rows, as_columns, act_numbers = pack_all_rows(tile), pack_columns(tile), activate(tile)
+    one_panel, pack_x = pack_rows(tile), pack_block(tile)
     rows, lanes, width, item = tile.rows, tile.lanes, tile.width, tile.item
     number = np.float32 if item == 4 else np.float64
     lowest, zero = number(-np.inf), number(0)
 
-    def product(task, thread, s, at, x, w, bias, y, packed, x_rows, y_rows, segments):
+    def product(task, thread, s, at, x, w, bias, y, packed, block, x_rows, y_rows, segments):
         across, down = (s.n + at.columns - 1) // at.columns, (s.m + at.rows - 1) // at.rows
         j0, task = task % across * at.columns, task // across
         i0, task = task % down * at.rows, task // down
@@ -116,37 +143,69 @@ def gemm_kernel(tile: Tile):
         c = simd.address(y) + (slab + entry) * s.m * s.n * item
         own = simd.address(packed) + thread * packed.shape[1] * item
         a_row, a_step = (item, s.m * item) if s.tx else (s.k * item, item)
+        a_own, x_step = simd.address(block) + thread * block.shape[1] * item, a_step
+        if at.pack:
+            x_step = lanes * item
         for l in range(first, end, at.depth):
             depth = min(at.depth, end - l)
+            a_from = a + i0 * a_row + l * a_step
+            if at.pack:
+                pack_x(a_own, a_from, s.tx, a_row if s.tx == 0 else a_step, depth, i1 - i0, at.depth)
+                a_from = a_own
             low = zero if s.act == RELU and l + depth == end else lowest
-            for j in range(j0, j1, width):
-                left = s.n - j
-                if s.tw:
-                    as_columns(own, b + (j * s.k + l) * item, s.k * item, depth, left)
-                elif not (at.direct and left >= width):
-                    as_rows(own, b + (l * s.n + j) * item, s.n * item, depth, left)
-                panel, step = own, min(width, (left + lanes - 1) // lanes * lanes) * item
-                if at.direct and left >= width:
-                    panel, step = b + (l * s.n + j) * item, s.n * item
-                start = simd.address(bias) + s.bias * j * item
-                for i in range(i0, i1, rows):
-                    if left > lanes:
-                        two(
-                            a + i * a_row + l * a_step, simd.address(x_rows), a_step, simd.address(segments), 1, depth,
-                            panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
-                            start, int(l > first), low,
-                        )
-                    else:
-                        one(
-                            a + i * a_row + l * a_step, simd.address(x_rows), a_step, simd.address(segments), 1, depth,
-                            panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
-                            start, int(l > first), low,
-                        )
+            if at.fetch == WHOLE and not s.tw:
+                as_rows(own, b + (l * s.n + j0) * item, s.n * item, depth, j1 - j0, at.depth)
+            for group in range(i0, i1, at.run):
+                for j in range(j0, j1, width):
+                    left = j1 - j
+                    panel = own + (j - j0) * at.depth * item if at.fetch == WHOLE else own
+                    if group == i0 and s.tw:
+                        as_columns(panel, b + (j * s.k + l) * item, s.k * item, depth, left)
+                    elif at.fetch == PANELWISE or at.fetch == IN_PLACE and left < width:
+                        one_panel(panel, b + (l * s.n + j) * item, s.n * item, depth, left)
+                    step = min(width, (left + lanes - 1) // lanes * lanes) * item
+                    if at.fetch == IN_PLACE and left >= width:
+                        panel, step = b + (l * s.n + j) * item, s.n * item
+                    start = simd.address(bias) + s.bias * j * item
+                    for i in range(group, min(group + at.run, i1), rows):
+                        if left > lanes:
+                            two(
+                                a_from, simd.address(x_rows) + (i - i0) * 8, x_step, simd.address(segments), 1, depth,
+                                panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
+                                start, int(l > first), low,
+                            )
+                        else:
+                            one(
+                                a_from, simd.address(x_rows) + (i - i0) * 8, x_step, simd.address(segments), 1, depth,
+                                panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
+                                start, int(l > first), low,
+                            )
         if s.act > RELU:
             for i in range(i0, i1):
                 act_numbers(c + (i * s.n + j0) * item, j1 - j0, s.act)
 
     return jit.kernel(product, constants=(tile,))
+
+
+@cache
+def pack_block(tile: Tile):
+    """pack(target, x, transposed, step, depth, rows, room): a block of x in panels of one vector of rows.
+
+    `step`: bytes from one stored row to the next; `room`: steps that a panel of the target has space for.
+    """
+    column = Tile(tile.rows, 1, tile.lanes, tile.item)
+    as_rows, as_columns = pack_rows(column), pack_columns(column)
+    lanes, item = tile.lanes, tile.item
+
+    def pack(target, x, transposed, step, depth, rows, room):
+        for i in range(0, rows, lanes):
+            at = target + i * room * item
+            if transposed:
+                as_rows(at, x + i * item, step, depth, rows - i)
+            else:
+                as_columns(at, x + i * step, step, depth, rows - i)
+
+    return jit.helper(pack)
 
 
 gemm = Impl("gemm", accepts, bind, scratch)

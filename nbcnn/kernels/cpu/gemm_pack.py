@@ -13,6 +13,7 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from nbcnn.kernels.cpu import jit, simd
 from nbcnn.kernels.cpu.blocking import Tile
@@ -26,25 +27,67 @@ def _int(value):
 
 
 @cache
+def pack_all_rows(tile: Tile):
+    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space for `room` steps.
+
+    Reads whole rows of the source one after the other, as memory and its translation like it.
+    """
+    spread, last = _spread(tile), pack_rows(tile)
+    full_width, item = tile.width, tile.item
+
+    def pack(target, source, step, depth, columns, room):
+        full = columns // full_width
+        size = full_width * item
+        for l in range(depth):
+            spread(target + l * size, source + l * step, full, room * size)
+        if full * full_width < columns:
+            last(target + full * room * size, source + full * size, step, depth, columns - full * full_width)
+
+    return jit.helper(pack)
+
+
+def _spread(tile: Tile):
+    """spread(target, source, count, room): `count` panel rows that follow each other, to places `room` bytes apart."""
+    size = tile.lanes * tile.item
+
+    def build(builder, args):
+        target, source, count, room = args
+        vector = simd.vector_type(tile.lanes, tile.item)
+        with cgutils.for_range(builder, count) as loop:
+            start = builder.add(source, builder.mul(loop.index, _int(tile.vectors * size)))
+            place = builder.add(target, builder.mul(loop.index, room))
+            for v in range(tile.vectors):
+                value = simd.load_vector(builder, builder.add(start, _int(v * size)), vector)
+                simd.store_vector(builder, value, builder.add(place, _int(v * size)))
+
+    return simd.emit(types.void, (types.intp,) * 4, build)
+
+
+def _move(tile: Tile):
+    """move(target, source, count): one vector, of which `count` numbers exist and the rest become zeros."""
+
+    def build(builder, args):
+        target, source, count = args
+        vector = simd.vector_type(tile.lanes, tile.item)
+        whole = builder.icmp_signed(">=", count, _int(tile.lanes))
+        with builder.if_else(whole) as (full, partial):
+            with full:
+                simd.store_vector(builder, simd.load_vector(builder, source, vector), target)
+            with partial:
+                mask = simd.first_lanes(builder, count, tile.lanes)
+                simd.store_vector(builder, simd.masked_load(builder, source, vector, mask), target)
+
+    return simd.emit(types.void, (types.intp,) * 3, build)
+
+
+@cache
 def pack_rows(tile: Tile):
     """pack(target, source, step, depth, columns): rows of `columns` numbers, `step` bytes apart, to a panel.
 
     The panel is as wide as the vectors that hold `columns`, at most `tile.width`.
     """
     full_width, lanes, size = tile.width, tile.lanes, tile.lanes * tile.item
-
-    def build(builder, args):
-        target, source, count = args
-        vector = simd.vector_type(tile.lanes, tile.item)
-        mask = simd.first_lanes(builder, count, tile.lanes)
-        whole = builder.icmp_signed(">=", count, _int(tile.lanes))
-        with builder.if_else(whole) as (full, partial):
-            with full:
-                simd.store_vector(builder, simd.load_vector(builder, source, vector), target)
-            with partial:
-                simd.store_vector(builder, simd.masked_load(builder, source, vector, mask), target)
-
-    move = simd.emit(types.void, (types.intp,) * 3, build)
+    move = _move(tile)
 
     def pack(target, source, step, depth, columns):
         columns = min(columns, full_width)
