@@ -1,8 +1,9 @@
-"""Scalar formulas that every device compiles: activations, arithmetic, their derivatives, random bits.
+"""Scalar formulas that every device compiles: activations, arithmetic, derivatives, random bits.
 
-Plain Python on numbers. A device makes its own version of each with `compiled`: float constants take the type of the
-array, so that `0.5 * x` stays in float32, and the elementary functions imported below are replaced by
-the device's. Write constants as floats (`2.0 * x`), also where the formula serves integers.
+Plain Python on numbers. A device makes its own version of each with `compiled`: float constants
+take the type of the array, so that `0.5 * x` stays in float32, and the elementary functions
+imported below are replaced by the device's. Write constants as floats (`2.0 * x`), also where the
+formula serves integers.
 """
 
 import types
@@ -13,19 +14,22 @@ from typing import Any
 import numpy as np
 
 ELEMENTARY = {
-    "cos": cos, "erf": erf, "exp": exp, "expm1": expm1, "floor": floor, "isfinite": isfinite, "isinf": isinf,
-    "log": log, "log1p": log1p, "sin": sin, "sqrt": sqrt, "tanh": tanh,
-}  # fmt: skip
+    f.__name__: f
+    for f in (cos, erf, exp, expm1, floor, isfinite, isinf, log, log1p, sin, sqrt, tanh)
+}
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
 ROOT_2_OVER_PI = 0.7978845608028654
 ROOT_HALF = 0.7071067811865476
 
 
-def compiled(function: Callable, dtype: str, elementary: dict[str, Callable], compile: Callable) -> Any:
+def compiled(
+    function: Callable, dtype: str, elementary: dict[str, Callable], compile: Callable
+) -> Any:
     """`function` for arguments of one type, made by `compile` (a device's decorator).
 
-    `elementary` replaces functions of `math` by name; formulas of this module that `function` calls are compiled too.
+    `elementary` replaces functions of `math` by name; formulas of this module that `function` calls
+    are compiled too.
     """
     number = np.dtype(dtype).type
     code = function.__code__
@@ -41,7 +45,7 @@ def compiled(function: Callable, dtype: str, elementary: dict[str, Callable], co
     return compile(types.FunctionType(code.replace(co_consts=constants), scope, function.__name__))
 
 
-# Functions of one number x and up to two parameters. ------------------------------------------------------------
+# Functions of one number x and up to two parameters.
 
 
 def sigmoid(x):
@@ -126,7 +130,7 @@ UNARY: dict[str, Callable] = {
 }
 
 
-# Their derivatives: dx from v, which is x, or y for those that differentiate through their output. ---------------
+# Their derivatives: dx from v, which is x, or y for those that differentiate through their output.
 
 
 def _gelu_slope(x):
@@ -158,8 +162,8 @@ def _softsign_slope(x):
     return r * r
 
 
-# At a kink: relu and its kin take the slope of the left side (as Keras does), abs takes 0, clip's ends count as
-# inside.
+# At a kink: relu and its kin take the slope of the left side (as Keras does), abs takes 0, clip's
+# ends count as inside.
 UNARY_GRADIENT: dict[str, Callable] = {
     "relu": lambda y, dy, a, b: dy if y > 0.0 else 0.0,
     "sigmoid": lambda y, dy, a, b: dy * y * (1.0 - y),
@@ -192,7 +196,7 @@ UNARY_GRADIENT: dict[str, Callable] = {
 }
 
 
-# Functions of two numbers of one type. ----------------------------------------------------------------------------
+# Functions of two numbers of one type.
 
 
 def _squared_difference(a, b):
@@ -222,7 +226,7 @@ BINARY: dict[str, Callable] = {
 }
 
 
-# Activations in the tail of other kernels, by their id in `ops.conv_spec`. ------------------------------------------
+# Activations in the tail of other kernels, by their id in `ops.conv_spec`.
 
 TAIL: tuple[Callable, ...] = tuple(UNARY[name] for name in ("identity", "relu", "sigmoid", "tanh"))
 TAIL_GRADIENT: tuple[Callable, ...] = (
@@ -231,7 +235,7 @@ TAIL_GRADIENT: tuple[Callable, ...] = (
 )
 
 
-# Random bits: Philox4x32-10 (Salmon et al. 2011). ---------------------------------------------------------------------
+# Random bits: Philox4x32-10 (Salmon et al. 2011).
 
 WORD = 0xFFFFFFFF
 MULTIPLY_0, MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57
@@ -239,9 +243,11 @@ WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 
 
 def philox(c0, c1, c2, c3, k0, k1):
-    """Four random 32-bit words from a 128-bit counter and a 64-bit key, all as int64 holding 32 bits each.
+    """Four random 32-bit words from a 128-bit counter and a 64-bit key, all as int64 holding 32
+    bits each.
 
-    The high half of a 32 x 32 bit product survives the wrap-around of int64: it is masked after the shift.
+    The high half of a 32 x 32 bit product survives the wrap-around of int64: it is masked after the
+    shift.
     """
     for _ in range(10):
         p0, p1 = MULTIPLY_0 * c0, MULTIPLY_1 * c2
@@ -254,12 +260,18 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 def dropout_words(group, step, seed, stream):
-    """The words that decide elements 4 group .. 4 group + 3 of a dropout layer: key (seed, stream), counter (group, step).
+    """The words that decide elements 4 group .. 4 group + 3 of a dropout layer: key (seed, stream),
+    counter (group, step).
 
     The seed's upper half joins the counter's, so all its 64 bits count.
     """
     return philox(
-        group & WORD, (group >> 32) & WORD, step & WORD, (seed >> 32) & WORD, seed & WORD, stream & WORD
+        group & WORD,
+        (group >> 32) & WORD,
+        step & WORD,
+        (seed >> 32) & WORD,
+        seed & WORD,
+        stream & WORD,
     )
 
 

@@ -1,4 +1,6 @@
-"""Elementwise functions and their derivatives in float64 NumPy, written independently of the kernels' formulas."""
+"""Elementwise functions and their derivatives in float64 NumPy, independent of the kernels'."""
+
+import itertools
 
 import numpy as np
 from scipy import special
@@ -45,13 +47,17 @@ FUNCTIONS = {
     "relu6": lambda x, a, b: np.clip(x, 0, 6),
     "leaky_relu": lambda x, a, b: np.where(x < 0, a * x, x),
     "elu": lambda x, a, b: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
-    "selu": lambda x, a, b: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+    "selu": lambda x, a, b: (
+        SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+    ),
     "softplus": lambda x, a, b: _softplus(x),
     "softsign": lambda x, a, b: x / (1 + np.abs(x)),
     "silu": lambda x, a, b: x * _sigmoid(x),
     "mish": lambda x, a, b: x * np.tanh(_softplus(x)),
     "gelu": lambda x, a, b: x * special.ndtr(x),
-    "gelu_tanh": lambda x, a, b: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "gelu_tanh": lambda x, a, b: (
+        0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    ),
     "hard_sigmoid": lambda x, a, b: _hard_sigmoid(x),
     "hard_silu": lambda x, a, b: x * _hard_sigmoid(x),
     "clip": lambda x, a, b: np.clip(x, a, b),
@@ -72,7 +78,10 @@ def _derivative(f):
         h = 4e-3
         d = [central(h / 2**i) for i in range(5)]
         for order in range(1, 5):
-            d = [(4**order * fine - coarse) / (4**order - 1) for coarse, fine in zip(d, d[1:])]
+            d = [
+                (4**order * fine - coarse) / (4**order - 1)
+                for coarse, fine in itertools.pairwise(d)
+            ]
         return d[0]
 
     return slope
@@ -160,7 +169,9 @@ def binary(spec, a, b, function):
 
 def where(spec, condition, a, b):
     sizes = spec[1:7]
-    parts = [_strided(x, sizes, spec[7 + 6 * i : 13 + 6 * i]) for i, x in enumerate((condition, a, b))]
+    parts = [
+        _strided(x, sizes, spec[7 + 6 * i : 13 + 6 * i]) for i, x in enumerate((condition, a, b))
+    ]
     return np.where(parts[0], _wide(parts[1]), _wide(parts[2]))
 
 

@@ -4,8 +4,18 @@ import numpy as np
 
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
-ACT = {0: lambda v: v, RELU: lambda v: np.maximum(v, 0), SIGMOID: lambda v: 1 / (1 + np.exp(-v)), TANH: np.tanh}
-SLOPE = {0: lambda y: 1.0, RELU: lambda y: y > 0, SIGMOID: lambda y: y * (1 - y), TANH: lambda y: 1 - y**2}
+ACT = {
+    0: lambda v: v,
+    RELU: lambda v: np.maximum(v, 0),
+    SIGMOID: lambda v: 1 / (1 + np.exp(-v)),
+    TANH: np.tanh,
+}
+SLOPE = {
+    0: lambda y: 1.0,
+    RELU: lambda y: y > 0,
+    SIGMOID: lambda y: y * (1 - y),
+    TANH: lambda y: 1 - y**2,
+}
 
 
 def _rows(spec, x):
@@ -29,4 +39,6 @@ def batchnorm_dx(spec, x, dy, gamma, mean, var, y):
 
 
 def scale_shift(spec, x, scale, shift):
-    return ACT[spec.act](_rows(spec, x) * np.asarray(scale, np.float64) + np.asarray(shift, np.float64))
+    return ACT[spec.act](
+        _rows(spec, x) * np.asarray(scale, np.float64) + np.asarray(shift, np.float64)
+    )

@@ -1,4 +1,6 @@
-"""Updates in float64. Each returns the new values of the arrays it writes, in the order of its inputs."""
+"""Updates in float64. Each returns the new values of the arrays it writes, in their order."""
+
+import itertools
 
 import numpy as np
 
@@ -59,7 +61,7 @@ def _limited(g, value):
 
 def clip_gradients_norm(spec, g, bounds):
     g = np.array(g, np.float64)
-    for first, stop in zip(bounds, bounds[1:]):
+    for first, stop in itertools.pairwise(bounds):
         g[first:stop] = _limited(g[first:stop], spec.value)
     return g
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def _windows(spec):
-    """(i, j, rows, columns, first tap row, first tap column): the part of each window inside the input."""
+    """(i, j, rows, columns, first tap's row and column): each window's part inside the input."""
     for i in range(spec.oh):
         for j in range(spec.ow):
             top, left = i * spec.sh - spec.pt, j * spec.sw - spec.pl
@@ -22,13 +22,15 @@ def _output(spec, y, dtype=np.float64):
 
 
 def maxpool2d(spec, x):
-    """y and the winner's place u * kw + v in its window; the first of equal ones, and the first NaN before all."""
+    """y and the winner's place u * kw + v in its window; the first of equal ones, and the first NaN
+    before all.
+    """
     x = _input(spec, x)
     y = np.empty((spec.n, spec.oh, spec.ow, spec.c))
     indices = np.empty(y.shape, np.int64)
     for i, j, rows, columns, u, v in _windows(spec):
         window = x[:, rows, columns]
-        n, height, width, c = window.shape
+        n, _, width, c = window.shape
         winner = window.reshape(n, -1, c).argmax(axis=1)
         y[:, i, j] = np.take_along_axis(window.reshape(n, -1, c), winner[:, None], axis=1)[:, 0]
         indices[:, i, j] = (u + winner // width) * spec.kw + v + winner % width

@@ -7,7 +7,7 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 def philox(counter, key):
-    """Four 32-bit words from four words of counter and two of key (Salmon et al. 2011, figure 2)."""
+    """Four words from four words of counter and two of key (Salmon et al. 2011, figure 2)."""
     counter, key = list(counter), list(key)
     for _ in range(10):
         low, high = counter[0] * MULTIPLIERS[0], counter[2] * MULTIPLIERS[1]

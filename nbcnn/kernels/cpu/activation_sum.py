@@ -1,10 +1,11 @@
-"""The gradient of an activation together with its sum over rows: a layer's bias gradient in the same pass.
+"""The gradient of an activation together with its sum over rows: a layer's bias gradient in the
+same pass.
 
     dx[r,k] = f'(v[r,k]) dy[r,k]        db[k] = sum over r of dx[r,k]
 
-A task is a slab of rows, cut as `reduce.py` cuts sums, with the same running results per column of several rows side
-by side; the slabs' sums are then reduced by that file's kernel. Reading dx again for its sum would cost a
-second pass over memory.
+A task is a slab of rows, cut as `reduce.py` cuts sums, with the same running results per column of
+several rows side by side; the slabs' sums are then reduced by that file's kernel. Reading dx again
+for its sum would cost a second pass over memory.
 """
 
 from collections.abc import Sequence

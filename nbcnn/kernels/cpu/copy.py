@@ -2,10 +2,11 @@
 
     y[yo + sum i_k y_k] = x[xo + sum i_k x_k]
 
-The spec has merged the axes as far as possible. Rows (all axes but the last) are dealt out to tasks, and so are parts
-of long rows; the inner loop copies along the last axis, with a loop of its own for contiguous rows and for
-repeated elements. A transposition of the last two axes goes in tiles of 16 x 16, which keeps the lines that
-both sides touch in the cache. Types of equal size are one type here: elements are moved as unsigned integers.
+The spec has merged the axes as far as possible. Rows (all axes but the last) are dealt out to
+tasks, and so are parts of long rows; the inner loop copies along the last axis, with a loop of its
+own for contiguous rows and for repeated elements. A transposition of the last two axes goes in
+tiles of 16 x 16, which keeps the lines that both sides touch in the cache. Types of equal size are
+one type here: elements are moved as unsigned integers.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ def copy(task, thread, spec, g, x, y):
 
 @jit.kernel
 def copy_tiled(task, thread, spec, down, x, y):
-    """The last two axes in tiles; a task is `TILE` positions of the second to last axis. `down`: tasks along it."""
+    """The last two axes in tiles; a task is `TILE` positions of the second to last axis. `down`:
+    tasks along it.
+    """
     s = spec
     outer = task // down
     i0 = task % down * TILE
@@ -70,7 +73,9 @@ def words(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(f"u{array.dtype.itemsize}")
 
 
-def bind_copy(spec: CopySpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_copy(
+    spec: CopySpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     calls = []
     if spec.fill and spec.n < spec.total:
         value = words(np.array([spec.value], dtype=outputs[0].dtype))

@@ -2,10 +2,11 @@
 
     y[i] = f(x[i])    dx[i] = f'(v[i]) dy[i]    y = f(a, b)    y = a where c else b
 
-Formulas come from `kernels.scalar`; each function and type is a kernel of its own, made on demand. Arrays are flat
-and a task is a block of elements. With broadcasting, neighbouring axes are merged as far as possible (the spec does
-that); what remains is a table of rows whose last axis steps through each operand by 1 or stays at one
-element, so a handful of inner loops, all of which LLVM vectorizes, serve every rank. All work in place.
+Formulas come from `kernels.scalar`; each function and type is a kernel of its own, made on demand.
+Arrays are flat and a task is a block of elements. With broadcasting, neighbouring axes are merged
+as far as possible (the spec does that); what remains is a table of rows whose last axis steps
+through each operand by 1 or stays at one element, so a handful of inner loops, all of which LLVM
+vectorizes, serve every rank. All work in place.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,15 @@ from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat, grid, grid_columns, gr
 from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.cpu.vecmath import formula
 from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.elementwise import COMPARISONS, Binary, BroadcastSpec, FlatSpec, Unary, UnaryGradient, WhereSpec
+from nbcnn.ops.elementwise import (
+    COMPARISONS,
+    Binary,
+    BroadcastSpec,
+    FlatSpec,
+    Unary,
+    UnaryGradient,
+    WhereSpec,
+)
 from nbcnn.ops.op import result_dtype
 
 
@@ -149,17 +158,23 @@ def bytes_of(dtype: str) -> str:
 
 @cache
 def unary_impls(op: Unary) -> tuple[Impl, ...]:
-    def bind(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         x, y = flat(inputs[0]), flat(outputs[0])
         kind = x.dtype.name if outputs[0].dtype == np.bool_ else y.dtype.name
-        return [Call(unary_kernel(op.function, kind), blocks(spec.n), (spec, op.alpha, op.beta, x, y))]
+        return [
+            Call(unary_kernel(op.function, kind), blocks(spec.n), (spec, op.alpha, op.beta, x, y))
+        ]
 
     return (Impl("loop", always, bind, inplace=((0, 0),)),)
 
 
 @cache
 def unary_dx_impls(op: UnaryGradient) -> tuple[Impl, ...]:
-    def bind(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         v, dy, dx = flat(inputs[0]), flat(inputs[1]), flat(outputs[0])
         kernel = unary_dx_kernel(op.function, dx.dtype.name)
         return [Call(kernel, blocks(spec.n), (spec, op.alpha, op.beta, v, dy, dx))]
@@ -178,18 +193,23 @@ def binary_impls(op: Binary) -> tuple[Impl, ...]:
             return [Call(broadcast_kernel(op.function, kind), g.tasks, (spec, g, a, b, y))]
         return [Call(binary_kernel(op.function, kind), blocks(spec.n), (spec, a, b, y))]
 
-    # A result as large in bytes as an operand has as many elements, unless the result is a comparison's.
+    # A result as large in bytes as an operand has as many elements, unless the result is a
+    # comparison's.
     inplace = () if op.function in COMPARISONS else ((0, 0), (0, 1))
     return (Impl("loop", always, bind, inplace=inplace),)
 
 
-def bind_where(spec: WhereSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_where(
+    spec: WhereSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     spec = merged(spec)
     g = grid(spec.n // max(spec.d5, 1), spec.d5)
     return [Call(where, g.tasks, (spec, g, *map(flat, inputs), flat(outputs[0])))]
 
 
-def bind_cast(spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_cast(
+    spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     to_bool = int(outputs[0].dtype == np.bool_)
     return [Call(cast, blocks(spec.n), (spec, to_bool, flat(inputs[0]), flat(outputs[0])))]
 

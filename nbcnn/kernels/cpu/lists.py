@@ -1,7 +1,8 @@
 """Which implementations serve which operation: the whole policy, read top to bottom.
 
-The first that accepts a spec is taken, so special ones come before general ones and the last accepts everything.
-Where kernels depend on more than the spec (which function, say), the entry is a function of the op.
+The first that accepts a spec is taken, so special ones come before general ones and the last
+accepts everything. Where kernels depend on more than the spec (which function, say), the entry is a
+function of the op.
 """
 
 from collections.abc import Callable
@@ -93,6 +94,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
 
 
 def impls(op: Any) -> tuple[Impl, ...]:
-    """The implementations of an op, in order of preference; none where the device has no kernel for it."""
+    """The implementations of an op, in order of preference; none where the device has no kernel for
+    it.
+    """
     entry = IMPLS.get(op.impl_op, ())
     return entry if isinstance(entry, tuple) else entry(op)

@@ -2,9 +2,10 @@
 
     p = exp(x - max) / sum exp(x - max)        loss = log sum exp(x - max) - sum t (x - max)
 
-A task is some whole rows, about 16 thousand elements. A row is read from memory once: it stays in the first cache
-while its maximum, its exponentials and their sum are taken, each in a loop of its own that LLVM vectorizes.
-Class numbers are compared, never trusted: a row whose number is out of range has loss NaN and gradient 0.
+A task is some whole rows, about 16 thousand elements. A row is read from memory once: it stays in
+the first cache while its maximum, its exponentials and their sum are taken, each in a loop of its
+own that LLVM vectorizes. Class numbers are compared, never trusted: a row whose number is out of
+range has loss NaN and gradient 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,20 +16,32 @@ import numpy as np
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
-from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.cpu.simd_streams import fetch, of_order_key, order_key, put
 from nbcnn.kernels.cpu.vecmath import elementary
 from nbcnn.kernels.impl import Impl, always
 from nbcnn.ops.loss import EPSILON, RowsSpec
 
 
 @jit.always_inline
-def largest(x, at, count):
-    """Maximum of a row; of NaN it takes no notice, they reach the result through the exponentials."""
+def largest_float32(x, at, count):
+    """Maximum of a row. NaN may be taken or not: the result has it through its exponential."""
+    best = order_key(fetch(x, at))
+    for k in range(1, count):
+        key = order_key(fetch(x, at + k))
+        best = key if key > best else best
+    return of_order_key(best)
+
+
+@jit.always_inline
+def largest_float64(x, at, count):
     best = x[at]
     for k in range(1, count):
         value = fetch(x, at + k)
         best = value if value > best else best
     return best
+
+
+LARGEST = {"float32": largest_float32, "float64": largest_float64}
 
 
 @cache
@@ -50,7 +63,7 @@ def exponentials(dtype: str):
 
 @cache
 def softmax_kernel(dtype: str) -> jit.Kernel:
-    exponential = exponentials(dtype)
+    exponential, largest = exponentials(dtype), LARGEST[dtype]
 
     @jit.kernel(constants=(dtype,))
     def softmax(task, thread, spec, per, x, y):
@@ -76,6 +89,7 @@ def softmax_dx(task, thread, spec, per, y, dy, dx):
 @cache
 def log_softmax_kernel(dtype: str) -> jit.Kernel:
     exp, log, number = elementary("exp", dtype), elementary("log", dtype), np.dtype(dtype).type
+    largest = LARGEST[dtype]
 
     @jit.kernel(constants=(dtype,))
     def log_softmax(task, thread, spec, per, x, y):
@@ -110,7 +124,7 @@ def log_softmax_dx_kernel(dtype: str) -> jit.Kernel:
 @cache
 def softmax_crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
     exponential, log, number = exponentials(dtype), elementary("log", dtype), np.dtype(dtype).type
-    nan = number(np.nan)
+    largest, nan = LARGEST[dtype], number(np.nan)
 
     @jit.kernel(constants=(dtype, sparse))
     def softmax_crossentropy(task, thread, spec, per, t, x, loss, p):
@@ -154,7 +168,9 @@ def softmax_crossentropy_dx_kernel(sparse: bool) -> jit.Kernel:
                 for k in range(classes):
                     total += number(fetch(t, at + k))
                 for k in range(classes):
-                    put(dx, at + k, (fetch(p, at + k) * total - number(fetch(t, at + k))) * scale, 0)
+                    put(
+                        dx, at + k, (fetch(p, at + k) * total - number(fetch(t, at + k))) * scale, 0
+                    )
 
     return softmax_crossentropy_dx
 
@@ -190,7 +206,9 @@ def crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
 
 @cache
 def crossentropy_dx_kernel(dtype: str, sparse: bool) -> jit.Kernel:
-    """With u = q / sum q and e = -t / u where the clip is not active: dq = (e - sum e u) / sum q, times dloss."""
+    """With u = q / sum q and e = -t / u where the clip is not active: dq = (e - sum e u) / sum q,
+    times dloss.
+    """
     number = np.dtype(dtype).type
     low, high, zero = number(EPSILON), number(1.0 - EPSILON), number(0)
 
@@ -222,10 +240,16 @@ def crossentropy_dx_kernel(dtype: str, sparse: bool) -> jit.Kernel:
     return crossentropy_dx
 
 
-def rows_impl(kernel_of: Callable[[str], jit.Kernel], inplace: tuple[tuple[int, int], ...] = ()) -> Impl:
-    """An implementation that deals out rows; `kernel_of` gives the kernel for the type of the last output."""
+def rows_impl(
+    kernel_of: Callable[[str], jit.Kernel], inplace: tuple[tuple[int, int], ...] = ()
+) -> Impl:
+    """An implementation that deals out rows; `kernel_of` gives the kernel for the type of the last
+    output.
+    """
 
-    def bind(spec: RowsSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: RowsSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         per = max(1, BLOCK // 4 // max(1, spec.classes))
         arrays = (*map(flat, inputs), *map(flat, outputs))
         tasks = blocks(spec.rows, per) if spec.classes else 0

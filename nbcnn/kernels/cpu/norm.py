@@ -1,14 +1,17 @@
 """Batch normalization over rows, forward and backward, with an activation in the tail.
 
-    forward    mean = sum x / n,  var = sum (x - mean)^2 / n,  y = act((x - mean) a + beta),  a = gamma / sqrt(var + e)
-    backward   g = dy act'(y),  dbeta = sum g,  dgamma = s sum g (x - mean),  s = 1 / sqrt(var + e)
-               dx = A g + B (x - mean) + C  with  A = gamma s,  B = -A s dgamma / n,  C = -A dbeta / n
+    forward    mean = sum x / n,  var = sum (x - mean)^2 / n,  y = act((x - mean) a + beta),  a =
+    gamma / sqrt(var + e) backward   g = dy act'(y),  dbeta = sum g,  dgamma = s sum g (x - mean),
+    s = 1 / sqrt(var + e)
+               dx = A g + B (x - mean) + C  with  A = gamma s,  B = -A s dgamma / n,  C = -A dbeta /
+               n
 
-Two passes over memory and a short call between them. Pass 1 takes both sums by slabs of rows, cut as `reduce.py` cuts
-sums: running results per column of several rows side by side, folded to a partial result a slab. Forward, x is
-shifted by its first row, so that nothing cancels however far the mean lies from zero. The short call adds the partial
-sums in float64, in the order of the slabs, and leaves the coefficients of pass 2 repeated for rows side by
-side, so that the inner loop of pass 2 is long also where channels are few.
+Two passes over memory and a short call between them. Pass 1 takes both sums by slabs of rows, cut
+as `reduce.py` cuts sums: running results per column of several rows side by side, folded to a
+partial result a slab. Forward, x is shifted by its first row, so that nothing cancels however far
+the mean lies from zero. The short call adds the partial sums in float64, in the order of the slabs,
+and leaves the coefficients of pass 2 repeated for rows side by side, so that the inner loop of pass
+2 is long also where channels are few.
 """
 
 import math

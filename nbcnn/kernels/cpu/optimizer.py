@@ -1,8 +1,9 @@
 """Updates of one flat buffer, gradient clipping, assignments, sums over the batch.
 
-Each optimizer reads and writes every array once, in blocks of 16 thousand elements: as fast as memory allows. Scalars
-(learning rate, bias corrections) are computed in float64 from `hyper` by each task and rounded once. Norms are
-sums of squares in float64 over slabs of each variable, added in order.
+Each optimizer reads and writes every array once, in blocks of 16 thousand elements: as fast as
+memory allows. Scalars (learning rate, bias corrections) are computed in float64 from `hyper` by
+each task and rounded once. Norms are sums of squares in float64 over slabs of each variable, added
+in order.
 """
 
 import math
@@ -15,7 +16,15 @@ from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.impl import Impl, Scratch, always
-from nbcnn.ops.optimizer import LEARNING_RATE, STEP, AdamSpec, AssignSpec, ClipSpec, RMSpropSpec, SGDSpec
+from nbcnn.ops.optimizer import (
+    LEARNING_RATE,
+    STEP,
+    AdamSpec,
+    AssignSpec,
+    ClipSpec,
+    RMSpropSpec,
+    SGDSpec,
+)
 
 
 @jit.kernel
@@ -153,19 +162,27 @@ def bind_sgd(spec: SGDSpec, caps, inputs: Sequence, outputs: Sequence, scratch: 
     return [Call(kernel, blocks(spec.n), (spec, *map(flat, inputs)))]
 
 
-def bind_rmsprop(spec: RMSpropSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_rmsprop(
+    spec: RMSpropSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     w, g, hyper, s, *more = map(flat, inputs)
     m = more.pop(0) if spec.momentum else w
     a = more.pop(0) if spec.centered else w
     return [Call(rmsprop, blocks(spec.n), (spec, w, g, hyper, s, m, a))]
 
 
-def bind_adam(spec: AdamSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_adam(
+    spec: AdamSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     w, g, hyper, m, v, *largest = map(flat, inputs)
-    return [Call(adam, blocks(spec.n), (spec, w, g, hyper, m, v, largest[0] if spec.amsgrad else w))]
+    return [
+        Call(adam, blocks(spec.n), (spec, w, g, hyper, m, v, largest[0] if spec.amsgrad else w))
+    ]
 
 
-def bind_clip_value(spec: ClipSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_clip_value(
+    spec: ClipSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     return [Call(clip_value, blocks(spec.n), (spec, flat(inputs[0])))]
 
 
@@ -181,7 +198,9 @@ def clip_scratch(together: bool):
     return scratch
 
 
-def bind_clip_norm(spec: ClipSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_clip_norm(
+    spec: ClipSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     """Per segment or for all together: as many as there are factors."""
     (g, bounds), parts, factors = map(flat, inputs), scratch["parts"], scratch["factors"]
     per = slabs_per_segment(spec)
@@ -192,11 +211,15 @@ def bind_clip_norm(spec: ClipSpec, caps, inputs: Sequence, outputs: Sequence, sc
     ]
 
 
-def bind_assign(spec: AssignSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_assign(
+    spec: AssignSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     return [Call(assign, blocks(spec.n), (spec, *map(flat, inputs)))]
 
 
-def bind_accumulate(spec: AssignSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_accumulate(
+    spec: AssignSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     return [Call(accumulate, 1, (spec, *map(flat, inputs)))]
 
 

@@ -1,10 +1,11 @@
 """Max and average pooling for any window, stride and padding, forward and backward.
 
-Forward, a task is a few output rows; taps (u, v) of the window are the outer loops of a pixel and channels, which
-are contiguous, the inner one. Pixels outside the input are left out by limiting the range of taps.
+Forward, a task is a few output rows; taps (u, v) of the window are the outer loops of a pixel and
+channels, which are contiguous, the inner one. Pixels outside the input are left out by limiting the
+range of taps.
 
-Backward gathers: a task is a few rows of dx. For each it visits the output rows whose windows reach it, so every
-element of dx has one writer although windows may overlap.
+Backward gathers: a task is a few rows of dx. For each it visits the output rows whose windows reach
+it, so every element of dx has one writer although windows may overlap.
 
 Small windows have faster kernels in `pool_vector.py`, which come here for those at the edges.
 """
@@ -36,7 +37,9 @@ def reach(position, pad, window, stride, count):
 
 @jit.helper
 def max_window(s, image, top, left, at_y, x, y, indices):
-    """One window. `indices`: of size 0 where they are not wanted. The first of equal values wins, NaN over all."""
+    """One window. `indices`: of size 0 where they are not wanted. The first of equal values wins,
+    NaN over all.
+    """
     u0, u1 = taps(top, s.h, s.kh)
     v0, v1 = taps(left, s.w, s.kw)
     at_x = ((image * s.h + top + u0) * s.w + left + v0) * s.c
@@ -83,7 +86,9 @@ def mean_window(s, image, top, left, at_y, x, y):
 
 @jit.helper
 def spread_max(s, row, left, first, at_y, dy, indices, dx):
-    """Add what a window gives to row `row` of dx; `first` is the number of its first tap in that row."""
+    """Add what a window gives to row `row` of dx; `first` is the number of its first tap in that
+    row.
+    """
     v0, v1 = taps(left, s.w, s.kw)
     for v in range(v0, v1):
         to = (row * s.w + left + v) * s.c
@@ -155,20 +160,30 @@ def per_task(elements: int) -> int:
     return max(1, BLOCK // max(1, elements))
 
 
-def bind_maxpool2d(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_maxpool2d(
+    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     per = per_task(spec.sh * spec.w * spec.c)
     indices = flat(outputs[1]) if len(outputs) > 1 else np.empty(0, np.uint8)
     args = (spec, per, flat(inputs[0]), flat(outputs[0]), indices)
     return [Call(maxpool2d, blocks(spec.n * spec.oh, per), args)]
 
 
-def bind_avgpool2d(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_avgpool2d(
+    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     per = per_task(spec.sh * spec.w * spec.c)
-    return [Call(avgpool2d, blocks(spec.n * spec.oh, per), (spec, per, flat(inputs[0]), flat(outputs[0])))]
+    return [
+        Call(
+            avgpool2d, blocks(spec.n * spec.oh, per), (spec, per, flat(inputs[0]), flat(outputs[0]))
+        )
+    ]
 
 
 def bind_dx(kernel: jit.Kernel):
-    def bind(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         per = per_task(spec.w * spec.c)
         args = (spec, per, *map(flat, inputs), flat(outputs[0]))
         return [Call(kernel, blocks(spec.n * spec.h, per), args)]

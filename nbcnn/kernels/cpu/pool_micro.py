@@ -1,8 +1,10 @@
-"""Pooling one window, channels in the lanes of one vector: straight-line vector code for windows of a fixed size.
+"""Pooling one window, channels in the lanes of one vector: straight-line vector code for windows of
+a fixed size.
 
-LLVM leaves the plain loops half scalar: the loop over channels is short and mixes types (values, one-byte indices).
-Each function here comes whole or `masked`, where only the first `count` lanes take part and no other memory is
-touched. All addresses and steps are in bytes; `line` and `pixel` lead to the next row and column of the image.
+LLVM leaves the plain loops half scalar: the loop over channels is short and mixes types (values,
+one-byte indices). Each function here comes whole or `masked`, where only the first `count` lanes
+take part and no other memory is touched. All addresses and steps are in bytes; `line` and `pixel`
+lead to the next row and column of the image.
 """
 
 from functools import cache
@@ -70,7 +72,7 @@ def _window(builder, lanes: Lanes, x, line, pixel, kh: int, kw: int):
 
 @cache
 def window_max(tile: Tile, kh: int, kw: int, indexed: bool, masked: bool):
-    """window_max(x, line, pixel, y, indices, count): the first of equal values wins, NaN over all."""
+    """window_max(x, line, pixel, y, indices, count): the first of equals wins, NaN over all."""
 
     def build(builder, args):
         x, line, pixel, y, indices, count = args
@@ -109,7 +111,8 @@ def window_sum(tile: Tile, kh: int, kw: int, masked: bool):
 
 @cache
 def spread_max(tile: Tile, kw: int, add: bool, masked: bool):
-    """spread_max(dy, indices, first, dx, pixel, count): one row of the window, whose first tap is number `first`.
+    """spread_max(dy, indices, first, dx, pixel, count): one row of the window, whose first tap is
+    number `first`.
 
     dx[v] = dy where that tap won, else 0; with `add`, added to what is there.
     """

@@ -1,8 +1,10 @@
-"""Pooling with vector code for the windows that lie inside the image; those at its edges go the plain way.
+"""Pooling with vector code for the windows that lie inside the image; those at its edges go the
+plain way.
 
-The scheme is that of `pool.py`: forward a task is a few output rows, backward it gathers a few rows of dx. A pixel's
-channels are taken a vector at a time through all taps (`pool_micro.py`), the rest under a mask, so few channels cost
-no more than one vector. Where windows neither overlap nor leave gaps, dx is written without being zeroed first.
+The scheme is that of `pool.py`: forward a task is a few output rows, backward it gathers a few rows
+of dx. A pixel's channels are taken a vector at a time through all taps (`pool_micro.py`), the rest
+under a mask, so few channels cost no more than one vector. Where windows neither overlap nor leave
+gaps, dx is written without being zeroed first.
 
 Chosen for windows of at most 9 taps (code is unrolled) in float32 and float64.
 """
@@ -114,7 +116,9 @@ def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
                         if full < s.c:
                             k = full
                             rest = s.c - k
-                            part(y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, rest)
+                            part(
+                                y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, rest
+                            )
                     else:
                         pool.spread_max(s, row, left, tap, at_y, dy, indices, dx)
 
@@ -165,7 +169,9 @@ def overlaps(spec: Pool2DSpec) -> bool:
     return spec.sh < spec.kh or spec.sw != spec.kw or spec.pl != 0
 
 
-def bind_max(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_max(
+    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     x, y, *indices = flat(inputs[0]), *map(flat, outputs)
     kernel = maxpool2d_kernel(register_tile(caps, x.dtype.name), spec.kh, spec.kw, bool(indices))
     per = pool.per_task(spec.sh * spec.w * spec.c)
@@ -173,7 +179,9 @@ def bind_max(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratc
     return [Call(kernel, blocks(spec.n * spec.oh, per), args)]
 
 
-def bind_avg(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_avg(
+    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     x, y = flat(inputs[0]), flat(outputs[0])
     kernel = avgpool2d_kernel(register_tile(caps, x.dtype.name), spec.kh, spec.kw)
     per = pool.per_task(spec.sh * spec.w * spec.c)
@@ -181,7 +189,9 @@ def bind_avg(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratc
 
 
 def bind_dx(kernel_of):
-    def bind(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         dx, per = flat(outputs[0]), pool.per_task(spec.w * spec.c)
         tile = register_tile(caps, dx.dtype.name)
         kernel = kernel_of(tile, spec.kh, spec.kw, overlaps(spec))

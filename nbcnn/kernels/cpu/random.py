@@ -1,10 +1,12 @@
 """Dropout from a counter-based generator.
 
-    y[4 i + j] = scale x[4 i + j] where word j of Philox(key, counter i) is at most the limit, else 0
+    y[4 i + j] = scale x[4 i + j] where word j of Philox(key, counter i) is at most the limit, else
+    0
 
-Each group of four elements has its own counter, so any task can make its part of the mask: the result depends on
-neither the device nor the number of threads, and the gradient makes the same mask again. A task first writes the
-words of 1,024 elements into a buffer of its own in four separate rows, which LLVM vectorizes, then masks.
+Each group of four elements has its own counter, so any task can make its part of the mask: the
+result depends on neither the device nor the number of threads, and the gradient makes the same mask
+again. A task first writes the words of 1,024 elements into a buffer of its own in four separate
+rows, which LLVM vectorizes, then masks.
 """
 
 from collections.abc import Sequence

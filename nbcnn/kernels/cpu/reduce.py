@@ -1,15 +1,17 @@
-"""Reductions of (outer, length, inner) over `length`: sum, mean, product, extremes, arg-max, arg-min.
+"""Reductions of (outer, length, inner) over `length`: sum, mean, product, extremes, arg-max, arg-
+min.
 
-One scheme for every shape. A task folds a slab: some rows j of one outer block, up to 512 columns k. It keeps one
-running result per column, and where columns are few, one per column of several rows side by side, so that the
-innermost loop is always a few hundred contiguous elements:
+One scheme for every shape. A task folds a slab: some rows j of one outer block, up to 512 columns
+k. It keeps one running result per column, and where columns are few, one per column of several rows
+side by side, so that the innermost loop is always a few hundred contiguous elements:
 
     wide[p * inner + k] = f(wide[..], x[first + ..])       p < repeat
 
-and LLVM vectorizes it whatever `inner` is (a bias gradient has 6 columns, a total has 1). At the end the halves of
-`wide` are folded together until one row remains. If there is more than one slab, its result is a partial one and
-the same kernel reduces the partials. Sums of float32 stay in float32: a lane adds about 32 numbers, the rest is a
-tree, so the error is that of pairwise summation. Slabs follow from the shape: same bits at any number of threads.
+and LLVM vectorizes it whatever `inner` is (a bias gradient has 6 columns, a total has 1). At the
+end the halves of `wide` are folded together until one row remains. If there is more than one slab,
+its result is a partial one and the same kernel reduces the partials. Sums of float32 stay in
+float32: a lane adds about 32 numbers, the rest is a tree, so the error is that of pairwise
+summation. Slabs follow from the shape: same bits at any number of threads.
 """
 
 from collections.abc import Sequence
@@ -29,7 +31,9 @@ WIDE = 512  # running results of a task
 
 
 class Slabs(NamedTuple):
-    """How a reduction is cut: `per` outer blocks a task, or else `slabs` x `tiles` tasks an outer block."""
+    """How a reduction is cut: `per` outer blocks a task, or else `slabs` x `tiles` tasks an outer
+    block.
+    """
 
     per: int
     rows: int  # j a slab
@@ -40,10 +44,13 @@ class Slabs(NamedTuple):
 
 
 def cut(spec: ReduceSpec) -> Slabs:
-    outer, length, inner = spec
+    length, inner = spec.length, spec.inner
     columns = max(1, min(inner, WIDE))
     tiles = max(1, blocks(inner, columns))
-    repeat = max(1, min(length, WIDE // columns)) if tiles == 1 else 1
+    width = min(
+        WIDE, max(64, length * inner // 512 * 64)
+    )  # short rows would spend their time folding
+    repeat = max(1, min(length, width // columns)) if tiles == 1 else 1
     rows = max(1, BLOCK // (columns * repeat)) * repeat
     slabs = max(1, blocks(length, rows))
     per = max(1, BLOCK // max(1, length * inner)) if slabs == tiles == 1 else 1
@@ -119,7 +126,9 @@ def fold_kernel(function: str, dtype: str) -> jit.Kernel:
 
 
 def running_type(function: str, dtype: str) -> str:
-    """Of running results. Rounding adds up along a product, where no tree helps: it is taken in float64."""
+    """Of running results. Rounding adds up along a product, where no tree helps: it is taken in
+    float64.
+    """
     if function in ("max", "min"):
         return "uint8" if dtype == "bool" else dtype
     if np.dtype(dtype).kind == "f":
@@ -192,7 +201,9 @@ def arg_kernel(function: str) -> jit.Kernel:
 
 @cache
 def arg_impl(function: str) -> Impl:
-    def bind(spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    def bind(
+        spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
         per = max(1, BLOCK // max(1, spec.length))
         tasks = blocks(spec.outer * spec.inner, per)
         args = (spec, per, flat(inputs[0]), flat(outputs[0]))
@@ -202,7 +213,9 @@ def arg_impl(function: str) -> Impl:
 
 
 def reduce_impls(op: Reduce) -> tuple[Impl, ...]:
-    return (arg_impl(op.function) if op.function in ("argmax", "argmin") else fold_impl(op.function),)
+    return (
+        arg_impl(op.function) if op.function in ("argmax", "argmin") else fold_impl(op.function),
+    )
 
 
 @jit.kernel
@@ -221,7 +234,9 @@ def reduce_extreme_dx(task, thread, spec, per, x, y, dy, dx):
             dx[at] = share if x[at] == y[out] else number(0)
 
 
-def bind_reduce_extreme_dx(spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+def bind_reduce_extreme_dx(
+    spec: ReduceSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
     per = max(1, BLOCK // max(1, spec.length))
     args = (spec, per, *map(flat, inputs), flat(outputs[0]))
     return [Call(reduce_extreme_dx, blocks(spec.outer * spec.inner, per), args)]

@@ -1,7 +1,7 @@
 """How loops are shared among tasks, and arrays as kernels receive them.
 
-A task is about 16 thousand elements: a few microseconds, long beside the 0.1 us that a task costs, short
-enough to balance threads. The share depends on the shape alone.
+A task is about 16 thousand elements: a few microseconds, long beside the 0.1 us that a task costs,
+short enough to balance threads. The share depends on the shape alone.
 """
 
 from typing import NamedTuple
@@ -19,13 +19,17 @@ def blocks(n: int, size: int = BLOCK) -> int:
 
 
 def flat(array: np.ndarray) -> np.ndarray:
-    """One contiguous axis; booleans as bytes 0 and 1. Fewer kinds of arguments mean fewer compilations."""
+    """One contiguous axis; booleans as bytes 0 and 1. Fewer kinds of arguments mean fewer
+    compilations.
+    """
     line = array.reshape(-1)
     return line.view(np.uint8) if line.dtype == np.bool_ else line
 
 
 class Grid(NamedTuple):
-    """A table of rows x columns cut into tasks: whole rows where they are short, parts of one row where long."""
+    """A table of rows x columns cut into tasks: whole rows where they are short, parts of one row
+    where long.
+    """
 
     rows: int
     columns: int
@@ -60,7 +64,9 @@ def grid_columns(g, task):
 
 @jit.always_inline
 def place(row, d1, d2, d3, d4, s0, s1, s2, s3, s4):
-    """Offset of row number `row` of a table whose row axes have sizes (.., d1, d2, d3, d4) and these strides."""
+    """Offset of row number `row` of a table whose row axes have sizes (.., d1, d2, d3, d4) and
+    these strides.
+    """
     if row < d4:  # one axis, the usual case: no division
         return row * s4
     at = row % d4 * s4

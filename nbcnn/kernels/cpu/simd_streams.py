@@ -1,12 +1,15 @@
 """Elements of arrays for loops that the compiler shall turn into vector code.
 
-LLVM vectorizes a loop only if it can tell that what one iteration stores is not what another loads. It compares
-addresses at run time for that, gives up when there are many arrays, and always takes the slow loop where a
-kernel works in place. `fetch` and `put` carry that knowledge instead, as `noalias` metadata. Their contract:
+LLVM vectorizes a loop only if it can tell that what one iteration stores is not what another loads.
+It compares addresses at run time for that, gives up when there are many arrays, and always takes
+the slow loop where a kernel works in place. `fetch` and `put` carry that knowledge instead, as
+`noalias` metadata. Their contract:
 
-  - What an iteration stores at an element depends only on elements at the *same* place in whatever arrays share
+  - What an iteration stores at an element depends only on elements at the *same* place in whatever
+    arrays share
     memory: true of elementwise work, in place or not.
-  - An element that the kernel has written before (an accumulator, a first pass's result) is read by plain indexing.
+  - An element that the kernel has written before (an accumulator, a first pass's result) is read by
+    plain indexing.
   - Every array that one loop writes has its own `stream`, 0 to 3.
 
 Indices are not negative.
@@ -20,9 +23,13 @@ STREAMS = 4
 
 
 def _scopes(module, streams):
-    """Metadata: the alias scopes of these streams. Names that are strings are shared by all functions."""
+    """Metadata: the alias scopes of these streams. Names that are strings are shared by all
+    functions.
+    """
     domain = module.add_metadata(["nbcnn streams"])
-    return module.add_metadata([module.add_metadata([f"nbcnn stream {s}", domain]) for s in streams])
+    return module.add_metadata(
+        [module.add_metadata([f"nbcnn stream {s}", domain]) for s in streams]
+    )
 
 
 def _element(context, builder, kind, array, index):
@@ -32,7 +39,9 @@ def _element(context, builder, kind, array, index):
 
 @intrinsic
 def fetch(typingctx, array, index):
-    """array[index] of a one-dimensional array, for a loop whose `put`s go elsewhere or to this very element."""
+    """array[index] of a one-dimensional array, for a loop whose `put`s go elsewhere or to this very
+    element.
+    """
 
     def codegen(context, builder, signature, args):
         raw = builder.load(_element(context, builder, array, *args))
@@ -80,3 +89,34 @@ def float_of_bits(typingctx, bits):
         return builder.bitcast(builder.trunc(args[0], ir.IntType(32)), ir.FloatType())
 
     return types.float32(types.int64), codegen
+
+
+@intrinsic
+def order_key(typingctx, value):
+    """An int32 that orders as the float32 does, NaN (of positive sign) above infinity. Its own
+    inverse on bits.
+
+    LLVM vectorizes the maximum of integers but not that of floats, where NaN and signed zeros must
+    be heeded.
+    """
+
+    def codegen(context, builder, signature, args):
+        return _flip(builder, builder.bitcast(args[0], ir.IntType(32)))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def of_order_key(typingctx, key):
+    """The float32 that has this key."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(_flip(builder, args[0]), ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+def _flip(builder, bits):
+    """Reverse the order of negative numbers: all bits but the sign's."""
+    sign = builder.ashr(bits, ir.Constant(bits.type, 31))
+    return builder.xor(bits, builder.lshr(sign, ir.Constant(bits.type, 1)))

@@ -1,9 +1,11 @@
 """Elementary functions that LLVM can vectorize, in float32.
 
-Numba's `math.exp` in a loop is a call per element (pip's numba has no vector maths library). These are straight
-arithmetic: reduce the argument to a small interval by exact bit operations, evaluate a polynomial there (minimax
-fits, error below half a unit in the last place of float32), put the exponent back. All stay within about
-2e-7 relative of the true value. NaN and infinities behave as in IEEE arithmetic: nothing raises. In float64, and for functions without a vector form, the names are those of `math`.
+Numba's `math.exp` in a loop is a call per element (pip's numba has no vector maths library). These
+are straight arithmetic: reduce the argument to a small interval by exact bit operations, evaluate a
+polynomial there (minimax fits, error below half a unit in the last place of float32), put the
+exponent back. All stay within about 2e-7 relative of the true value. NaN and infinities behave as
+in IEEE arithmetic: nothing raises. In float64, and for functions without a vector form, the names
+are those of `math`.
 
 Each runs with its operations in the order written (`jit.exact`): the reductions cancel on purpose.
 """
@@ -30,7 +32,14 @@ ROUND_BITS = np.int32(ROUND.view(np.int32))
 EXP_MOST, EXP_LEAST = F(89), F(-104)
 # (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2
 E0, E1, E2, E3, E4 = map(
-    F, (0.5000000065712615, 0.16666538015258303, 0.04166626653980472, 0.008367246786852375, 0.001394759807623686)
+    F,
+    (
+        0.5000000065712615,
+        0.16666538015258303,
+        0.04166626653980472,
+        0.008367246786852375,
+        0.001394759807623686,
+    ),
 )
 # (log(1 + f) - f + f^2 / 2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2)
 L0, L1, L2, L3, L4, L5, L6, L7 = map(
@@ -42,7 +51,6 @@ L0, L1, L2, L3, L4, L5, L6, L7 = map(
 )  # fmt: skip
 ROOT_HALF_BITS = np.int32(F(math.sqrt(0.5)).view(np.int32))
 TINY = F(1.1754944e-38)  # smallest normal number
-MANTISSA = np.int32((1 << 23) - 1)
 # erf(x) / x in x^2 for |x| <= 1, and -log(erfc(x)) for 1 <= x <= 4
 S0, S1, S2, S3, S4, S5, S6 = map(
     F,
@@ -54,8 +62,9 @@ S0, S1, S2, S3, S4, S5, S6 = map(
 B0, B1, B2, B3, B4, B5, B6, B7 = map(
     F,
     (
-        -0.00018846659939697474, 1.1295803061822518, 0.6332164064312553, 0.10842209019324275,
-        -0.025210334382915055, 0.004205282955701315, -0.00044147232496449454, 2.1697589269481378e-05,
+        -0.00018846659939697474, 1.1295803061822518, 0.6332164064312553,
+        0.10842209019324275, -0.025210334382915055, 0.004205282955701315,
+        -0.00044147232496449454, 2.1697589269481378e-05,
     ),
 )  # fmt: skip
 
@@ -159,15 +168,23 @@ def floor(x):
 
 
 FLOAT32: dict[str, Callable] = {
-    "exp": exp, "expm1": expm1, "tanh": tanh, "log": log, "log1p": log1p, "erf": erf, "floor": floor,
-}  # fmt: skip
+    "erf": erf,
+    "exp": exp,
+    "expm1": expm1,
+    "floor": floor,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+}
 OTHERS: dict[str, Callable] = {"floor": floor}
 
 
 @cache
 def formula(function: Callable, dtype: str) -> Callable:
     """A formula of `kernels.scalar` for numbers of this type, to be called in kernels."""
-    return scalar.compiled(function, dtype, FLOAT32 if dtype == "float32" else OTHERS, jit.always_inline)
+    return scalar.compiled(
+        function, dtype, FLOAT32 if dtype == "float32" else OTHERS, jit.always_inline
+    )
 
 
 def elementary(name: str, dtype: str) -> Callable:
