@@ -3,53 +3,41 @@
 from functools import cache
 from pathlib import Path
 
+import llvmlite.binding as llvm
+from numba.core.registry import cpu_target
+
 from nbcnn.kernels.cpu.call import Caps
+
+# Sums of 16 products: what these become tells the widest vectors, and whether multiply and add are fused.
+_PROBE = """
+declare <16 x float> @llvm.fmuladd.v16f32(<16 x float>, <16 x float>, <16 x float>)
+define <16 x float> @probe(<16 x float> %x, <16 x float> %y) {
+  %z = call <16 x float> @llvm.fmuladd.v16f32(<16 x float> %x, <16 x float> %y, <16 x float> %x)
+  ret <16 x float> %z
+}
+"""
 
 
 @cache
 def host_caps(threads: int) -> Caps:
-    """Capabilities of the target that Numba compiles for, which NUMBA_CPU_NAME / NUMBA_CPU_FEATURES may lower."""
-    features = _target_features()
-    if features.get("avx512f") and features.get("avx512vl"):
-        vector, registers = 64, 32
-    elif features.get("avx2"):
-        vector, registers = 32, 16
-    elif features.get("neon"):
-        vector, registers = 16, 32
-    else:
-        vector, registers = 16, 16
-    fma = bool(features.get("fma") or features.get("neon"))
-    l1, l2, l3 = _cache_sizes()
-    return Caps(threads, vector, registers, fma, l1, l2, l3)
+    """Capabilities of the code that Numba makes here.
+
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES choose another target (a name alone keeps the host's features), so this
+    looks at compiled code rather than at the processor.
+    """
+    code = _machine_code()
+    vector = 64 if "zmm" in code else 32 if "ymm" in code else 16
+    registers = 32 if "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
+    fma = "fmadd" in code or "fmla" in code
+    return Caps(threads, vector, registers, fma, *_cache_sizes())
 
 
-def _target_features() -> dict[str, bool]:
-    import llvmlite.binding as llvm
-    from numba.core import config
-    from numba.core.registry import cpu_target
-
-    name = config.CPU_NAME
-    if name is None or name == "host":
-        features = dict(llvm.get_host_cpu_features())
-        if llvm.get_process_triple().startswith(("aarch64", "arm64")):
-            features["neon"] = True
-        return features
-    machine = cpu_target.target_context.codegen()._tm_features
-    names = {item[1:]: True for item in machine.split(",") if item.startswith("+")}
-    return {**_implied(name), **names}
-
-
-def _implied(cpu_name: str) -> dict[str, bool]:
-    """Features of the few processor names used to run the narrower variants on a wider machine."""
-    avx2 = {"avx2": True, "fma": True}
-    return {
-        "haswell": avx2,
-        "x86-64-v3": avx2,
-        "skylake": avx2,
-        "znver3": avx2,
-        "x86-64-v4": {**avx2, "avx512f": True, "avx512vl": True},
-        "skylake-avx512": {**avx2, "avx512f": True, "avx512vl": True},
-    }.get(cpu_name, {})
+def _machine_code() -> str:
+    """Assembly of `_PROBE` for Numba's target."""
+    target = cpu_target.target_context.codegen()._tm
+    module = llvm.parse_assembly(_PROBE)
+    module.triple = target.triple
+    return target.emit_assembly(module)
 
 
 def _cache_sizes() -> tuple[int, int, int]:
