@@ -74,7 +74,7 @@ def _signature(structure: Any, names: list[str]) -> Signature:
     tensors = flatten(structure)
     return Signature(
         map_structure(lambda _: 0, structure),
-        [Slot(name, t.shape, t.dtype) for name, t in zip(names, tensors)],
+        [Slot(name, (None, *t.shape[1:]), t.dtype) for name, t in zip(names, tensors)],
     )
 
 

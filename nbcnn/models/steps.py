@@ -130,8 +130,10 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
 def test_runner(forward: Any, objective: Objective, feeds: Feeds, device: Any, state: StepState) -> Runner:
     with Context(training=False) as context:
         watched, _ = objective.trace(forward(feeds.x, context), feeds, context)
-    graph, totals = _watching(watched, Graph([], []), state, INFERENCE, device)
-    plan = Plan(graph, device, {context.seed: state.seed, **totals})
+    graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
+    # A metric with variables of its own writes them: then none may be read once and kept.
+    bindings = {context.seed: state.seed, **totals}
+    plan = Plan(graph, device, bindings, weights_change=bool(context.updates))
     return Runner(plan, state, feeds, [w.name for w in watched], [])
 
 

@@ -1,0 +1,586 @@
+"""`fit`, `evaluate`, `predict` and their relatives, against NumPy and against each other."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import nbcnn
+from nbcnn import layers, ops
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(23, 3)).astype("float32")
+Y = (X @ np.array([[1.0], [-2.0], [0.5]]) + 0.3).astype("float32")
+LABELS = RNG.integers(0, 4, 23)
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    nbcnn.utils.set_random_seed(0)
+    with nbcnn.device("cpu"):
+        yield
+
+
+def linear(units=1, **kwargs):
+    return nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(units, **kwargs)])
+
+
+def classifier():
+    return linear(4, activation="softmax")
+
+
+def compiled(model, **kwargs):
+    model.compile(**{"optimizer": nbcnn.optimizers.SGD(0.1), "loss": "mse", **kwargs})
+    return model
+
+
+def compiled_classifier(**kwargs):
+    options = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], **kwargs}
+    return compiled(classifier(), **options)
+
+
+def sgd_step(w, b, x, y, weight=1.0, rate=0.1):
+    """One step of gradient descent on the weighted mean squared error, in float64."""
+    error = (x @ w + b - y) * 2 / len(x) * weight
+    return w - rate * x.T @ error, b - rate * error.sum(axis=0)
+
+
+def test_a_step_is_the_textbook_one():
+    model = compiled(linear())
+    w, b = (v.astype("float64") for v in model.get_weights())
+    loss = model.train_on_batch(X, Y)
+    assert loss == pytest.approx(np.mean((X @ w + b - Y) ** 2), rel=1e-5)
+    for got, want in zip(model.get_weights(), sgd_step(w, b, X, Y)):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_an_epoch_is_its_steps_in_order():
+    model = compiled(linear())
+    w, b = (v.astype("float64") for v in model.get_weights())
+    losses = []
+    for start in range(0, 23, 8):
+        x, y = X[start : start + 8], Y[start : start + 8]
+        losses.append(len(x) * np.mean((x @ w + b - y) ** 2))
+        w, b = sgd_step(w, b, x, y)
+    history = model.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[1], b, rtol=1e-5, atol=1e-6)
+    assert history.history["loss"] == [pytest.approx(sum(losses) / 23, rel=1e-5)]
+    assert model.optimizer.iterations == 3
+
+
+def test_weights_of_samples_and_classes_scale_the_loss():
+    weights = RNG.random(23)
+    model = compiled(linear())
+    w, b = (v.astype("float64") for v in model.get_weights())
+    model.train_on_batch(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(
+        model.get_weights()[0], sgd_step(w, b, X, Y, weights[:, None])[0], rtol=1e-5, atol=1e-6
+    )
+    by_sample, by_class = compiled_classifier(), compiled_classifier()
+    by_class.set_weights(by_sample.get_weights())
+    table = np.array([1.0, 3.0, 0.5, 0.0])
+    by_sample.fit(X, LABELS, sample_weight=table[LABELS], shuffle=False, verbose=0)
+    by_class.fit(X, LABELS, class_weight=dict(enumerate(table)), shuffle=False, verbose=0)
+    np.testing.assert_array_equal(by_sample.get_weights()[0], by_class.get_weights()[0])
+
+
+def test_evaluate_is_the_mean_over_all_samples():
+    model = compiled_classifier()
+    loss, accuracy = model.evaluate(X, LABELS, batch_size=7, verbose=0)
+    p = model.predict(X, batch_size=9, verbose=0)
+    assert p.shape == (23, 4)
+    assert loss == pytest.approx(-np.log(p[np.arange(23), LABELS]).mean(), rel=1e-5)
+    assert accuracy == pytest.approx((p.argmax(axis=1) == LABELS).mean())
+    logs = model.evaluate(X, LABELS, batch_size=23, verbose=0, return_dict=True)
+    assert list(logs) == ["loss", "accuracy"] == model.metrics_names
+    assert logs["loss"] == pytest.approx(loss, rel=1e-6)
+    before = model.get_weights()
+    model.evaluate(X, LABELS, verbose=0)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+
+
+def test_predict_does_not_depend_on_the_batch():
+    model = classifier()
+    whole = model.predict(X, batch_size=100, verbose=0)
+    np.testing.assert_array_equal(whole, model.predict_on_batch(X))
+    np.testing.assert_allclose(whole, model(X), rtol=1e-6)
+    for size in (1, 5, 23):
+        np.testing.assert_allclose(whole, model.predict(X, size, verbose=0), rtol=1e-6)
+    batches = (X[i : i + 10] for i in range(0, 23, 10))
+    np.testing.assert_allclose(whole, model.predict(batches, verbose=0), rtol=1e-6)
+    assert len(model.predict((X for _ in range(9)), steps=2, verbose=0)) == 46
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32", "uint8", "bool", "float16"])
+def test_inputs_of_any_type_are_cast(dtype):
+    x = (np.abs(X) * 3).astype(dtype)
+    model = compiled(linear())
+    twin = compiled(linear())
+    twin.set_weights(model.get_weights())
+    np.testing.assert_array_equal(
+        model.predict(x, verbose=0), twin.predict(x.astype("float32"), verbose=0)
+    )
+    for m, data in ((model, x), (twin, x.astype("float32"))):
+        nbcnn.utils.set_random_seed(3)
+        m.fit(data, Y.astype("float64"), batch_size=5, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], twin.get_weights()[0])
+
+
+def test_the_same_seed_gives_the_same_bits():
+    def weights():
+        nbcnn.utils.set_random_seed(11)
+        model = nbcnn.Sequential(
+            [nbcnn.Input((3,)), layers.Dense(8), layers.Dropout(0.5), layers.Dense(1)]
+        )
+        compiled(model).fit(X, Y, epochs=2, batch_size=4, verbose=0)
+        return model.get_weights()
+
+    for a, b in zip(weights(), weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_threads_do_not_change_bits():
+    results = []
+    before = nbcnn.config.get_num_threads()
+    try:
+        for threads in (1, 2):
+            nbcnn.config.set_num_threads(threads)
+            nbcnn.utils.set_random_seed(1)
+            model = compiled_classifier()
+            model.fit(X, LABELS, epochs=2, verbose=0)
+            results.append(model.get_weights())
+    finally:
+        nbcnn.config.set_num_threads(before)
+    for a, b in zip(*results):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_validation_split_takes_the_last_samples_and_does_not_train_on_them():
+    split, apart = compiled(linear()), compiled(linear())
+    apart.set_weights(split.get_weights())
+    nbcnn.utils.set_random_seed(2)
+    first = split.fit(X, Y, validation_split=0.3, epochs=2, verbose=0).history
+    nbcnn.utils.set_random_seed(2)
+    data = (X[16:], Y[16:])
+    second = apart.fit(X[:16], Y[:16], validation_data=data, epochs=2, verbose=0).history
+    assert first == second
+    assert set(first) == {"loss", "val_loss"}
+    assert first["val_loss"][-1] == pytest.approx(split.evaluate(*data, verbose=0), rel=1e-6)
+
+
+@pytest.mark.parametrize(("freq", "count"), [(1, 4), (2, 2), (3, 1), ([1, 4], 2)])
+def test_validation_freq(freq, count):
+    history = compiled(linear()).fit(
+        X, Y, epochs=4, validation_data=(X, Y), validation_freq=freq, verbose=0
+    )
+    assert len(history.history["val_loss"]) == count
+    assert len(history.history["loss"]) == 4
+
+
+def test_validation_weights_and_steps():
+    model = compiled(linear())
+    weights = np.linspace(0, 1, 23)
+    history = model.fit(X, Y, validation_data=(X, Y, weights), verbose=0).history
+    assert history["val_loss"][0] == pytest.approx(
+        model.evaluate(X, Y, sample_weight=weights, verbose=0), rel=1e-6
+    )
+    history = model.fit(
+        X, Y, validation_data=(X, Y), validation_steps=1, validation_batch_size=4, verbose=0
+    ).history
+    assert history["val_loss"][0] == pytest.approx(model.evaluate(X[:4], Y[:4], verbose=0), 1e-6)
+
+
+def test_initial_epoch_and_history():
+    model = compiled(linear())
+    history = model.fit(X, Y, epochs=5, initial_epoch=3, verbose=0)
+    assert history.epoch == [3, 4]
+    assert len(history.history["loss"]) == 2
+    assert model.history is history
+    assert model.fit(X, Y, epochs=0, verbose=0).history == {}
+
+
+def test_steps_per_epoch_goes_through_the_data():
+    model = compiled(linear())
+    model.fit(X, Y, batch_size=8, steps_per_epoch=2, epochs=3, verbose=0)
+    assert model.optimizer.iterations == 6
+
+
+def batches(count=None, size=6):
+    i = 0
+    while count is None or i < count:
+        rows = np.arange(i * size, (i + 1) * size) % 23
+        yield X[rows], Y[rows]
+        i += 1
+
+
+class Numbered(nbcnn.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return X[index * 6 : index * 6 + 6], Y[index * 6 : index * 6 + 6]
+
+
+def test_batches_from_python_train_like_arrays():
+    from_arrays, from_sequence, from_generator = (compiled(linear()) for _ in range(3))
+    for model in (from_sequence, from_generator):
+        model.set_weights(from_arrays.get_weights())
+    from_arrays.fit(X, Y, batch_size=6, shuffle=False, epochs=2, verbose=0)
+    from_sequence.fit(Numbered(), shuffle=False, epochs=2, verbose=0, validation_data=Numbered())
+    several = (pair for _ in range(2) for pair in ((X[i : i + 6], Y[i : i + 6]) for i in range(0, 23, 6)))
+    from_generator.fit(several, steps_per_epoch=4, epochs=2, verbose=0)
+    for model in (from_sequence, from_generator):
+        np.testing.assert_array_equal(model.get_weights()[0], from_arrays.get_weights()[0])
+    assert from_sequence.evaluate(Numbered(), verbose=0) == pytest.approx(
+        from_arrays.evaluate(X, Y, verbose=0), rel=1e-5
+    )
+
+
+def test_a_generator_that_ends_too_early_ends_training_with_a_warning():
+    model = compiled(linear())
+    with pytest.warns(UserWarning, match="ran out after 1 of 3 batches of epoch 2"):
+        history = model.fit(batches(4), steps_per_epoch=3, epochs=5, verbose=0)
+    assert len(history.history["loss"]) == 2
+    assert model.optimizer.iterations == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(batches(), steps_per_epoch=3, epochs=2, verbose=0)
+
+
+class Stop(nbcnn.callbacks.Callback):
+    def __init__(self, after, error=None):
+        super().__init__()
+        self.after, self.error, self.seen = after, error, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        self.weights = self.model.get_weights()
+        if self.seen == self.after:
+            if self.error is not None:
+                raise self.error
+            self.model.stop_training = True
+
+
+def test_stop_training_ends_after_the_batch():
+    model, stop = compiled(linear()), Stop(3)
+    history = model.fit(X, Y, batch_size=5, epochs=9, callbacks=[stop], verbose=0)
+    assert model.optimizer.iterations == stop.seen == 3
+    assert len(history.epoch) == 1
+    model.fit(X, Y, batch_size=5, epochs=1, verbose=0)
+    assert model.optimizer.iterations == 8
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no")], ids=repr)
+def test_an_interrupted_fit_leaves_the_last_whole_step(error):
+    model, stop = compiled(linear()), Stop(2, error)
+    with pytest.raises(type(error)):
+        model.fit(X, Y, batch_size=5, callbacks=[stop], verbose=0)
+    assert model.optimizer.iterations == 2
+    np.testing.assert_array_equal(model.get_weights()[0], stop.weights[0])
+    model.fit(X, Y, verbose=0)
+    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+
+
+def test_bad_data_in_the_middle_leaves_the_last_whole_step():
+    def breaking():
+        yield X[:5], Y[:5]
+        yield X[:5], Y[:4]
+
+    model, twin = compiled(linear()), compiled(linear())
+    twin.set_weights(model.get_weights())
+    twin.train_on_batch(X[:5], Y[:5])
+    with pytest.raises(ValueError, match="x has 5 samples, y has 4"):
+        model.fit(breaking(), verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], twin.get_weights()[0])
+
+
+def test_batch_logs_are_running_means():
+    seen = []
+    watcher = nbcnn.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"]))
+    )
+    history = compiled(linear()).fit(X, Y, batch_size=8, callbacks=watcher, verbose=0)
+    assert [batch for batch, _ in seen] == [0, 1, 2]
+    assert seen[-1][1] == history.history["loss"][0]
+
+
+def test_on_batch_methods_accumulate_until_reset():
+    model = compiled_classifier()
+    first = model.test_on_batch(X[:5], LABELS[:5], return_dict=True)
+    both = model.test_on_batch(X[5:10], LABELS[5:10], return_dict=True)
+    whole = model.evaluate(X[:10], LABELS[:10], verbose=0, return_dict=True)
+    assert both == pytest.approx(whole, rel=1e-5)
+    model.reset_metrics()
+    assert model.test_on_batch(X[:5], LABELS[:5], return_dict=True) == pytest.approx(first)
+    assert isinstance(model.train_on_batch(X, LABELS), list)
+
+
+def two_headed():
+    a, b = nbcnn.Input((3,), name="a"), nbcnn.Input((2,), name="b")
+    shared = layers.Dense(4, activation="relu")
+    joined = layers.Concatenate()([shared(a), shared(layers.Dense(3)(b))])
+    digit = layers.Dense(4, activation="softmax", name="digit")(joined)
+    size = layers.Dense(1, name="size")(joined)
+    return nbcnn.Model(inputs=[a, b], outputs=[digit, size])
+
+
+LOSSES = {"digit": "sparse_categorical_crossentropy", "size": "mse"}
+
+
+def test_several_inputs_and_outputs():
+    model = two_headed()
+    assert model.input_names == ["a", "b"]
+    assert model.output_names == ["digit", "size"]
+    model.compile("sgd", loss=LOSSES, loss_weights=[1.0, 0.25], metrics={"digit": ["accuracy"]})
+    second = RNG.normal(size=(23, 2))
+    for x in ([X, second], {"a": X, "b": second}):
+        for y in ([LABELS, Y], {"size": Y, "digit": LABELS}):
+            logs = model.fit(x, y, verbose=0, shuffle=False).history
+    assert list(logs) == ["loss", "digit_loss", "size_loss", "digit_accuracy"]
+    total, digit, size, accuracy = model.evaluate([X, second], [LABELS, Y], verbose=0)
+    assert total == pytest.approx(digit + 0.25 * size, rel=1e-5)
+    p, q = model.predict([X, second], verbose=0)
+    assert (p.shape, q.shape) == ((23, 4), (23, 1))
+    assert accuracy == pytest.approx((p.argmax(1) == LABELS).mean())
+    assert size == pytest.approx(np.mean((q - Y) ** 2), rel=1e-4)
+
+
+def test_outputs_keep_their_names_and_nesting():
+    a = nbcnn.Input((3,))
+    model = nbcnn.Model(a, {"one": layers.Dense(1)(a), "two": [layers.Dense(2)(a)]})
+    found = model.predict(X, verbose=0)
+    assert found["one"].shape == (23, 1)
+    assert found["two"][0].shape == (23, 2)
+
+
+def test_an_output_without_a_loss_needs_no_targets():
+    model = two_headed()
+    model.compile("sgd", loss={"size": "mse"})
+    second = RNG.normal(size=(23, 2))
+    before = model.get_layer("digit").get_weights()
+    logs = model.fit([X, second], {"size": Y}, verbose=0).history
+    np.testing.assert_array_equal(before[0], model.get_layer("digit").get_weights()[0])
+    assert list(logs) == ["loss", "size_loss"]
+
+
+class Net(nbcnn.Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden = layers.Dense(6, activation="relu")
+        self.drop = layers.Dropout(0.5)
+        self.out = layers.Dense(1)
+
+    def call(self, inputs, training=None):
+        return self.out(self.drop(self.hidden(inputs), training=training))
+
+
+def test_models_of_ones_own():
+    model = compiled(Net(), metrics=["mae"])
+    history = model.fit(X, Y, epochs=3, verbose=0).history
+    assert set(history) == {"loss", "mae"}
+    assert [v.shape for v in model.get_weights()] == [(3, 6), (6,), (6, 1), (1,)]
+    np.testing.assert_allclose(model.predict(X, verbose=0), model(X), rtol=1e-6)
+    assert (model(X, training=True) != model(X)).any()
+
+
+def test_models_of_ones_own_take_dictionaries():
+    class Sum(nbcnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = layers.Dense(1), layers.Dense(1)
+
+        def call(self, inputs):
+            return {"total": self.first(inputs["a"]) + self.second(inputs["b"])}
+
+    model = compiled(Sum(), loss={"total": "mse"})
+    data = {"a": X, "b": X[:, :2]}
+    model.fit(data, {"total": Y}, epochs=2, verbose=0)
+    assert model.predict(data, verbose=0)["total"].shape == (23, 1)
+
+
+def test_losses_and_metrics_of_ones_own():
+    def cubic(y_true, y_pred):
+        return ops.mean(ops.abs(y_pred - y_true) ** 3, axis=-1)
+
+    model = compiled(linear(), loss=cubic, metrics=[cubic, "mae"])
+    loss, metric, mae = model.evaluate(X, Y, verbose=0)
+    error = np.abs(model.predict(X, verbose=0) - Y)
+    assert loss == pytest.approx((error**3).mean(), rel=1e-4)
+    assert metric == pytest.approx(loss, rel=1e-5)
+    assert mae == pytest.approx(error.mean(), rel=1e-4)
+    assert model.metrics_names == ["loss", "cubic", "mae"]
+    before = loss
+    model.fit(X, Y, epochs=5, verbose=0)
+    assert model.evaluate(X, Y, verbose=0)[0] < before
+
+
+class Largest(nbcnn.metrics.Metric):
+    """Keeps state of its own and no values per sample."""
+
+    def __init__(self, name="largest", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.seen = self.add_variable((), "zeros", name="seen")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.assign(ops.maximum(self.seen, ops.max(ops.abs(y_pred))))
+
+    def result(self):
+        return self.seen
+
+
+def test_metrics_with_state_of_their_own():
+    model = compiled(linear(), metrics=[Largest()])
+    largest = np.abs(model.predict(X, verbose=0)).max()
+    _, found = model.evaluate(X, Y, batch_size=6, verbose=0)
+    assert found == pytest.approx(largest, rel=1e-5)
+    _, found = model.evaluate(X[:1], Y[:1], verbose=0)
+    assert found < largest
+    assert "largest" in model.fit(X, Y, verbose=0).history
+
+
+def test_metrics_that_finish_their_mean():
+    model = compiled(linear(), metrics=[nbcnn.metrics.RootMeanSquaredError(name="rmse")])
+    loss, rmse = model.evaluate(X, Y, verbose=0)
+    assert rmse == pytest.approx(np.sqrt(loss), rel=1e-5)
+
+
+def test_weighted_metrics_count_by_weight():
+    weights = (np.arange(23) < 10).astype("float32")
+    model = compiled_classifier(weighted_metrics=["accuracy"])
+    logs = model.evaluate(X, LABELS, sample_weight=weights, verbose=0, return_dict=True)
+    right = model.predict(X, verbose=0).argmax(axis=1) == LABELS
+    assert logs["accuracy"] == pytest.approx(right.mean())
+    assert logs["weighted_accuracy"] == pytest.approx(right[:10].mean())
+
+
+def test_regularizers_and_added_losses_count():
+    model = compiled(linear(kernel_regularizer=nbcnn.regularizers.L2(0.1)))
+    kernel = model.get_weights()[0]
+    error = np.mean((model.predict(X, verbose=0) - Y) ** 2)
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(error + 0.1 * (kernel**2).sum(), 1e-5)
+
+
+def test_frozen_layers_stay():
+    model = nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4), layers.Dense(1)])
+    model.layers[0].trainable = False
+    before = model.get_weights()
+    compiled(model).fit(X, Y, verbose=0)
+    after = model.get_weights()
+    np.testing.assert_array_equal(before[0], after[0])
+    assert (before[2] != after[2]).any()
+
+
+def test_compiling_again_with_the_same_optimizer_keeps_its_state():
+    model = compiled(linear(), optimizer=nbcnn.optimizers.Adam(0.01))
+    model.fit(X, Y, verbose=0)
+    compiled(model, optimizer=model.optimizer, metrics=["mae"])
+    model.fit(X, Y, verbose=0)
+    assert model.optimizer.iterations == 2
+    assert model._runners.store.slot_values()["momentum"][0].any()
+
+
+def test_learning_rate_changes_and_schedules_take_effect():
+    model = compiled(linear())
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+    schedule = nbcnn.optimizers.schedules.PiecewiseConstantDecay([1], [0.0, 0.1])
+    compiled(model, optimizer=nbcnn.optimizers.SGD(schedule))
+    model.train_on_batch(X, Y)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+    for _ in range(2):
+        model.train_on_batch(X, Y)
+    assert (before[0] != model.get_weights()[0]).any()
+
+
+def test_a_part_of_a_model_shares_its_weights():
+    model = compiled(nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4, name="h"), layers.Dense(1)]))
+    part = nbcnn.Model(model.inputs, model.get_layer("h").output)
+    before = part.predict(X, verbose=0)
+    model.fit(X, Y, verbose=0)
+    after = part.predict(X, verbose=0)
+    kernel, bias = model.get_weights()[:2]
+    assert (before != after).any()
+    np.testing.assert_allclose(after, X @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_sequential_grows_and_shrinks():
+    model = nbcnn.Sequential(name="chain")
+    model.add(layers.Dense(4))
+    model.add(layers.Dense(2))
+    assert model(X).shape == (23, 2)
+    model.pop()
+    model.add(layers.Dense(5, name="last"))
+    assert model.output_shape == (None, 5)
+    assert model.predict(X, verbose=0).shape == (23, 5)
+    assert [layer.name for layer in model.layers][-1] == "last"
+    nested = nbcnn.Sequential([model, layers.Dense(1)])
+    assert len(nested.weights) == 6
+    assert compiled(nested).fit(X, Y, verbose=0).history["loss"]
+
+
+def test_summary_shows_layers_sizes_and_totals():
+    lines = []
+    model = compiled(nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4), layers.Dense(1)]), optimizer="adam")
+    model.summary(print_fn=lines.append)
+    text = lines[0]
+    assert "(None, 4)" in text
+    assert "Total params: 21 (84.00 B)" in text
+    assert "Optimizer" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    model.fit(X, Y, verbose=0)
+    model.summary(print_fn=lines.append, line_length=120)
+    assert "Total params: 63" in lines[1]
+    assert "Optimizer params: 42" in lines[1]
+    assert "Activation memory" in lines[1]
+    two_headed().summary(print_fn=lines.append)
+    assert "Connected to" in lines[2]
+    nbcnn.Sequential([model, layers.Dense(3)]).summary(print_fn=lines.append, expand_nested=True)
+    assert lines[3].count("Dense") == 3
+
+
+def test_plans_are_shown_before_and_after_training(capsys):
+    model = compiled_classifier()
+    assert "matmul" in model.plan(8).show()
+    assert "matmul" in model.plan(8, training=False).show()
+    before = model.get_weights()
+    model.fit(X, LABELS, batch_size=8, verbose=0)
+    assert (before[0] != model.get_weights()[0]).any()
+    assert model.plan(8) is model.plan(8)
+    assert "adam" not in model.plan(4).show()
+    capsys.readouterr()
+
+
+def test_the_bar_is_one_line_an_epoch_where_there_is_no_terminal(capsys):
+    model = compiled_classifier()
+    model.fit(X, LABELS, epochs=2, verbose=2, validation_split=0.2)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 2
+    assert "Epoch 2/2" in printed
+    assert "val_accuracy" in printed
+    model.evaluate(X, LABELS, verbose=0)
+    model.predict(X, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_moving_a_model_keeps_it_training():
+    stays, moves = compiled(linear(), optimizer="adam"), compiled(linear(), optimizer="adam")
+    moves.set_weights(stays.get_weights())
+    for model in (stays, moves):
+        model.fit(X, Y, shuffle=False, verbose=0)
+        if model is moves:
+            assert model.to("cpu") is model
+        model.fit(X, Y, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(stays.get_weights()[0], moves.get_weights()[0])
+
+
+def test_compile_names_its_parts():
+    model = two_headed()
+    model.compile("adam", loss=LOSSES, metrics=[["accuracy", "accuracy"], ["mae"]])
+    second = RNG.normal(size=(23, 2))
+    names = list(model.evaluate([X, second], [LABELS, Y], verbose=0, return_dict=True))
+    assert names == [
+        "loss", "digit_loss", "size_loss", "digit_accuracy", "digit_accuracy_1", "size_mae",
+    ]  # fmt: skip
