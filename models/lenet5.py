@@ -100,7 +100,8 @@ def main():
     accuracy, seconds = train(model, data, args.epochs, args.batch_size, args.verbose)
     model.save(args.save)
     print(f"test accuracy: {accuracy:.4f}")
-    print(f"training: {len(data[0][0]) / np.median(seconds):,.0f} img/s")
+    steady = np.median(seconds[1:] if len(seconds) > 1 else seconds)  # the first one may compile
+    print(f"training: {len(data[0][0]) / steady:,.0f} img/s")
     peak = peak_memory()
     if peak is not None:
         print(f"peak memory: {peak / 2**20:,.0f} MiB")

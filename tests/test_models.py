@@ -7,10 +7,12 @@ def field(printed, name):
     return re.search(rf"^{name}: (.+)$", printed, re.MULTILINE).group(1)
 
 
-@pytest.mark.parametrize(("options", "reached"), [([], 0.05), (["--modern"], 0.9)])
+@pytest.mark.parametrize(
+    ("options", "reached"), [(["--epochs", "10"], 0.4), (["--epochs", "25", "--modern"], 0.95)]
+)
 def test_lenet5_trains_reports_and_saves(options, reached, root, python, tmp_path):
     script = root / "models" / "lenet5.py"
-    printed = python(script, "--device", "cpu", "--epochs", "3", "--verbose", "0", *options)
+    printed = python(script, "--device", "cpu", "--verbose", "0", *options)
     assert field(printed, "device") == "cpu"
     assert "Total params" in printed
     assert reached < float(field(printed, "test accuracy")) <= 1
