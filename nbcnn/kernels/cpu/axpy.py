@@ -1,7 +1,8 @@
 """Inner loops of the plain kernels: a few scaled rows added to a row, and dot products.
 
-Both run along contiguous memory, so LLVM turns them into vector code for any dtype. Adding four
-rows at once halves the traffic of the row that collects them: 5 loads and a store for 4
+Both run along contiguous memory, so LLVM turns them into vector code for any dtype, if indices are
+unsigned: for signed ones Numba adds a test for negative values that keeps it from doing so. Adding
+four rows at once halves the traffic of the row that collects them: 5 loads and a store for 4
 multiply-adds instead of 8 and 4.
 """
 

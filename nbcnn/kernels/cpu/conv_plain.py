@@ -5,14 +5,14 @@
 Forward: a task is a few rows of the output. For each kernel tap (u, v) the range of columns that
 meet the input is computed once, so that no inner loop tests for padding; the innermost loop adds
 scaled rows of w to a pixel's filters.
-Input gradient: the same taps read backwards, x[n, y, z]
-meets output pixel ((y + pt - u*dilh) / sh, ...) where that divides; the innermost loop is a dot
-product over filters. A task is a few rows of the input.
-Weight gradient: a task is one tap and one
-slab of output rows; it adds pixels of dy, four at a time, scaled by x. The sum over a run of rows
-is formed in a buffer of its own before it joins the slab's, which keeps float32 sums short.
+Input gradient: the same taps read backwards, x[n, y, z] meets output pixel ((y + pt - u*dilh) / sh,
+...) where that divides; the innermost loop is a dot product over filters. A task is a few rows of
+the input.
+Weight gradient: a task is one tap and one slab of output rows; it adds pixels of dy, four at a
+time, scaled by x. The sum over a run of rows is formed in a buffer of its own before it joins the
+slab's, which keeps float32 sums short.
 
-Chosen last: for float64, and where no faster implementation takes the shape.
+Chosen last, where no faster implementation takes the shape.
 """
 
 from numba import uintp

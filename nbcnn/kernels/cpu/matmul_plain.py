@@ -5,8 +5,9 @@
 A task is a tile of ROWS x COLUMNS of one matrix. It walks the sum in runs of RUN terms: a run of
 w's rows (64 x 256 elements) stays in the L2 cache for all rows of the tile, and each row's run is
 summed in a buffer before it joins y, which keeps float32 sums short. Where w is stored transposed,
-rows of w lie along the sum and each element of y is a dot product. Chosen last: for float64, and
-where no faster implementation takes the shape.
+rows of w lie along the sum and each element of y is a dot product.
+
+Chosen last, where no faster implementation takes the shape.
 """
 
 from nbcnn.kernels.cpu import jit

@@ -6,6 +6,8 @@ The number of slabs follows from the shape alone, so neither the number of threa
 changes how the sum is formed.
 """
 
+from numba import uintp
+
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 
@@ -29,13 +31,15 @@ def slab_range(slab, slabs, steps):
 def sum_slabs(task, thread, slabs, stride, offset, parts, out):
     """out[i] = sum over s of parts[s * stride + offset + i], for one block of `out`."""
     first = task * BLOCK
-    end = min(first + BLOCK, out.size)
-    for i in range(first, end):
-        out[i] = parts[offset + i]
-    for s in range(1, slabs):
-        start = s * stride + offset
-        for i in range(first, end):
-            out[i] += parts[start + i]
+    size, to = uintp(min(BLOCK, out.size - first)), uintp(first)  # unsigned: the loops vectorise
+    for s in range(slabs):
+        start = uintp(s * stride + offset + first)
+        if s == 0:
+            for i in range(size):
+                out[to + i] = parts[start + i]
+        else:
+            for i in range(size):
+                out[to + i] += parts[start + i]
 
 
 def reductions(parts, outputs) -> list[Call]:
