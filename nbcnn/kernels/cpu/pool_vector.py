@@ -25,13 +25,19 @@ from nbcnn.ops.pool import Pool2DSpec
 MOST_TAPS = 9
 
 
+@jit.always_inline
+def inside(s, top, left):
+    """Whether a window lies inside the image."""
+    return top >= 0 and top + s.kh <= s.h and left >= 0 and left + s.kw <= s.w
+
+
 @cache
-def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool) -> jit.Kernel:
+def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool, edges: bool) -> jit.Kernel:
     lanes, item = tile.lanes, tile.item
     whole = micro.window_max(tile, kh, kw, indexed, False)
     part = micro.window_max(tile, kh, kw, indexed, True)
 
-    @jit.kernel(constants=(tile, kh, kw, indexed))
+    @jit.kernel(constants=(tile, kh, kw, indexed, edges))
     def maxpool2d(task, thread, spec, per, x, y, indices):
         s, pixel = spec, spec.c * item
         line, full = s.w * pixel, s.c // lanes * lanes
@@ -40,7 +46,7 @@ def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool) -> jit.Kernel:
             image, top = row // s.oh, row % s.oh * s.sh - s.pt
             for j in range(s.ow):
                 left, at_y = j * s.sw - s.pl, (row * s.ow + j) * s.c
-                if top >= 0 and top + kh <= s.h and left >= 0 and left + kw <= s.w:
+                if not edges or inside(s, top, left):
                     at = from_x + (image * s.h + top) * line + left * pixel
                     y_at, i_at = to_y + at_y * item, to_i + at_y
                     for k in range(0, full, lanes):
@@ -48,18 +54,18 @@ def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool) -> jit.Kernel:
                     if full < s.c:
                         k = full
                         part(at + k * item, line, pixel, y_at + k * item, i_at + k, s.c - k)
-                else:
+                elif edges:
                     pool.max_window(s, image, top, left, at_y, x, y, indices)
 
     return maxpool2d
 
 
 @cache
-def avgpool2d_kernel(tile: Tile, kh: int, kw: int) -> jit.Kernel:
+def avgpool2d_kernel(tile: Tile, kh: int, kw: int, edges: bool) -> jit.Kernel:
     lanes, item = tile.lanes, tile.item
     whole, part = (micro.window_sum(tile, kh, kw, masked) for masked in (False, True))
 
-    @jit.kernel(constants=(tile, kh, kw))
+    @jit.kernel(constants=(tile, kh, kw, edges))
     def avgpool2d(task, thread, spec, per, x, y):
         s, pixel, share = spec, spec.c * item, y.dtype.type(1.0 / (kh * kw))
         line, full = s.w * pixel, s.c // lanes * lanes
@@ -68,7 +74,7 @@ def avgpool2d_kernel(tile: Tile, kh: int, kw: int) -> jit.Kernel:
             image, top = row // s.oh, row % s.oh * s.sh - s.pt
             for j in range(s.ow):
                 left, at_y = j * s.sw - s.pl, (row * s.ow + j) * s.c
-                if top >= 0 and top + kh <= s.h and left >= 0 and left + kw <= s.w:
+                if not edges or inside(s, top, left):
                     at = from_x + (image * s.h + top) * line + left * pixel
                     y_at = to_y + at_y * item
                     for k in range(0, full, lanes):
@@ -76,7 +82,7 @@ def avgpool2d_kernel(tile: Tile, kh: int, kw: int) -> jit.Kernel:
                     if full < s.c:
                         k = full
                         part(at + k * item, line, pixel, y_at + k * item, share, s.c - k)
-                else:
+                elif edges:
                     pool.mean_window(s, image, top, left, at_y, x, y)
 
     return avgpool2d
@@ -93,11 +99,11 @@ def clear(s, kw, add, covered, dx, at):
 
 
 @cache
-def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
+def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool, edges: bool) -> jit.Kernel:
     lanes, item = tile.lanes, tile.item
     whole, part = (micro.spread_max(tile, kw, add, masked) for masked in (False, True))
 
-    @jit.kernel(constants=(tile, kh, kw, add))
+    @jit.kernel(constants=(tile, kh, kw, add, edges))
     def maxpool2d_dx(task, thread, spec, per, dy, indices, dx):
         s, pixel, full = spec, spec.c * item, spec.c // lanes * lanes
         from_y, from_i, to_x = simd.address(dy), simd.address(indices), simd.address(dx)
@@ -109,7 +115,7 @@ def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
                 tap = (line + s.pt - i * s.sh) * kw
                 for j in range(s.ow):
                     left, at_y = j * s.sw - s.pl, ((image * s.oh + i) * s.ow + j) * s.c
-                    if left >= 0 and left + kw <= s.w:
+                    if not edges or (left >= 0 and left + kw <= s.w):
                         at, y_at = to_x + (row * s.w + left) * pixel, from_y + at_y * item
                         for k in range(0, full, lanes):
                             whole(y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, 0)
@@ -119,18 +125,18 @@ def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
                             part(
                                 y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, rest
                             )
-                    else:
+                    elif edges:
                         pool.spread_max(s, row, left, tap, at_y, dy, indices, dx)
 
     return maxpool2d_dx
 
 
 @cache
-def avgpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
+def avgpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool, edges: bool) -> jit.Kernel:
     lanes, item = tile.lanes, tile.item
     whole, part = (micro.spread_sum(tile, kw, add, masked) for masked in (False, True))
 
-    @jit.kernel(constants=(tile, kh, kw, add))
+    @jit.kernel(constants=(tile, kh, kw, add, edges))
     def avgpool2d_dx(task, thread, spec, per, dy, dx):
         s, pixel, full = spec, spec.c * item, spec.c // lanes * lanes
         number = dx.dtype.type
@@ -144,14 +150,14 @@ def avgpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool) -> jit.Kernel:
                 share = number(1.0 / ((u1 - u0) * kw))
                 for j in range(s.ow):
                     left, at_y = j * s.sw - s.pl, ((image * s.oh + i) * s.ow + j) * s.c
-                    if left >= 0 and left + kw <= s.w:
+                    if not edges or (left >= 0 and left + kw <= s.w):
                         at, y_at = to_x + (row * s.w + left) * pixel, from_y + at_y * item
                         for k in range(0, full, lanes):
                             whole(y_at + k * item, share, at + k * item, pixel, 0)
                         if full < s.c:
                             k = full
                             part(y_at + k * item, share, at + k * item, pixel, s.c - k)
-                    else:
+                    elif edges:
                         pool.spread_mean(s, row, u1 - u0, left, at_y, dy, dx)
 
     return avgpool2d_dx
@@ -164,6 +170,13 @@ def accepts(spec: Pool2DSpec, dtype: str, caps: Caps) -> str | None:
     return None if taps <= MOST_TAPS else f"window of {taps} taps, at most {MOST_TAPS}"
 
 
+def has_edges(spec: Pool2DSpec) -> bool:
+    """Whether some window reaches outside the image."""
+    below = (spec.oh - 1) * spec.sh - spec.pt + spec.kh > spec.h
+    right = (spec.ow - 1) * spec.sw - spec.pl + spec.kw > spec.w
+    return spec.pt > 0 or spec.pl > 0 or below or right
+
+
 def overlaps(spec: Pool2DSpec) -> bool:
     """Whether dx must be zeroed and added to: windows overlap, leave gaps, or start outside."""
     return spec.sh < spec.kh or spec.sw != spec.kw or spec.pl != 0
@@ -173,7 +186,9 @@ def bind_max(
     spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
     x, y, *indices = flat(inputs[0]), *map(flat, outputs)
-    kernel = maxpool2d_kernel(register_tile(caps, x.dtype.name), spec.kh, spec.kw, bool(indices))
+    kernel = maxpool2d_kernel(
+        register_tile(caps, x.dtype.name), spec.kh, spec.kw, bool(indices), has_edges(spec)
+    )
     per = pool.per_task(spec.sh * spec.w * spec.c)
     args = (spec, per, x, y, indices[0] if indices else np.empty(0, np.uint8))
     return [Call(kernel, blocks(spec.n * spec.oh, per), args)]
@@ -183,7 +198,7 @@ def bind_avg(
     spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
     x, y = flat(inputs[0]), flat(outputs[0])
-    kernel = avgpool2d_kernel(register_tile(caps, x.dtype.name), spec.kh, spec.kw)
+    kernel = avgpool2d_kernel(register_tile(caps, x.dtype.name), spec.kh, spec.kw, has_edges(spec))
     per = pool.per_task(spec.sh * spec.w * spec.c)
     return [Call(kernel, blocks(spec.n * spec.oh, per), (spec, per, x, y))]
 
@@ -194,7 +209,7 @@ def bind_dx(kernel_of):
     ) -> list[Call]:
         dx, per = flat(outputs[0]), pool.per_task(spec.w * spec.c)
         tile = register_tile(caps, dx.dtype.name)
-        kernel = kernel_of(tile, spec.kh, spec.kw, overlaps(spec))
+        kernel = kernel_of(tile, spec.kh, spec.kw, overlaps(spec), has_edges(spec))
         args = (spec, per, *map(flat, inputs), dx)
         return [Call(kernel, blocks(spec.n * spec.h, per), args)]
 

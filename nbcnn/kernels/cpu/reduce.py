@@ -73,12 +73,12 @@ def _smaller(a, b):
     return a if a <= b or a != a else b
 
 
-COMBINE = {"sum": _add, "mean": _add, "prod": _multiply, "max": _larger, "min": _smaller}
+COMBINE = {"sum": _add, "prod": _multiply, "max": _larger, "min": _smaller}
 
 
 def identity(function: str, dtype: str) -> int | float:
     """What leaves the other operand as it is."""
-    if function in ("sum", "mean", "prod"):
+    if function in ("sum", "prod"):
         return int(function == "prod")
     sign = -1 if function == "max" else 1
     if np.dtype(dtype).kind == "f":
@@ -89,9 +89,11 @@ def identity(function: str, dtype: str) -> int | float:
 
 @cache
 def fold_kernel(function: str, dtype: str) -> jit.Kernel:
-    """`dtype`: type of the running results."""
+    """`dtype`: type of the running results. Sums of floats are divided by `count`, which is 1 but
+    for means.
+    """
     combine, number = jit.always_inline(COMBINE[function]), np.dtype(dtype).type
-    start, mean = number(identity(function, dtype)), function == "mean"
+    start, divided = number(identity(function, dtype)), function == "sum" and dtype[0] == "f"
 
     @jit.kernel(constants=(function, dtype))
     def fold(task, thread, spec, g, count, x, scratch, y):
@@ -106,12 +108,10 @@ def fold_kernel(function: str, dtype: str) -> jit.Kernel:
             at = (block * spec.length + j0) * spec.inner + k0
             for k in range(width):
                 wide[k] = start
-            for _ in range(rows // g.repeat):
-                for k in range(width):
+            for j in range(0, rows, g.repeat):
+                for k in range(min(width, (rows - j) * columns)):
                     put(wide, k, combine(wide[k], number(fetch(x, at + k))), 0)
                 at += g.repeat * spec.inner
-            for k in range(rows % g.repeat * columns):
-                put(wide, k, combine(wide[k], number(fetch(x, at + k))), 0)
             left = g.repeat
             while left > 1:
                 half = left // 2
@@ -120,7 +120,7 @@ def fold_kernel(function: str, dtype: str) -> jit.Kernel:
                     wide[k] = combine(wide[k], wide[left * columns + k])
             out = (block * g.slabs + slab) * spec.inner + k0
             for k in range(columns):
-                y[out + k] = wide[k] / number(count) if mean else wide[k]
+                y[out + k] = wide[k] / number(count) if divided else wide[k]
 
     return fold
 
@@ -160,10 +160,11 @@ def fold_calls(function: str, spec: ReduceSpec, x, y, scratch: dict) -> list[Cal
     for i, level in enumerate(steps):
         last = i == len(steps) - 1
         target = y if last else scratch[f"parts{i}"]
-        kernel = fold_kernel(function if last or function != "mean" else "sum", dtype)
+        kernel = fold_kernel("sum" if function == "mean" else function, dtype)
+        count = spec.length if last and function == "mean" else 1
         g = cut(level)
         tasks = blocks(level.outer, g.per) * g.slabs * g.tiles if level.inner else 0
-        calls.append(Call(kernel, tasks, (level, g, spec.length, source, scratch["wide"], target)))
+        calls.append(Call(kernel, tasks, (level, g, count, source, scratch["wide"], target)))
         source = target
     return calls
 
