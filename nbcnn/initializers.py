@@ -153,14 +153,18 @@ class VarianceScaling(RandomInitializer):
 
 
 class FixedScaling(RandomInitializer):
-    """A variance scaling whose settings belong to the class; only the seed is an argument."""
+    """A variance scaling whose settings belong to the class; the seed is an argument, and the axes
+    as for `VarianceScaling`.
+    """
 
+    input_axes: tuple | None = arg(None, last=True)
+    output_axes: tuple | None = arg(None, last=True)
     scale: ClassVar[float] = 1.0
     mode: ClassVar[str] = "fan_avg"
     distribution: ClassVar[str] = "uniform"
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
-        fans = compute_fans(shape)
+        fans = compute_fans(shape, self.input_axes, self.output_axes)
         return scaled_values(shape, rng, fans, self.scale, self.mode, self.distribution)
 
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "kernels/cuda": ("kernels/cuda", "kernels/impl", "kernels/scalar", "ops"),
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
-    "layers": ("layers", "ops", "declare", "registry", "initializers", "regularizers", "activations", "config", "random_state"),
+    "layers": ("layers", "ops", "declare", "registry", "initializers", "regularizers", "constraints", "activations", "config", "random_state"),
 }
 # (text that only some files may contain, those files)
 ONLY_IN = [

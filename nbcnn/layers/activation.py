@@ -85,7 +85,7 @@ class Softmax(Layer):
     Call arguments: inputs; mask, a boolean tensor of values to take part (default all).
     """
 
-    axis: Any = -1
+    axis: Any = fields.axes(-1)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         if mask is not None:

@@ -234,7 +234,8 @@ class Layer(Declared, family=family):
         sizes = tuple(shape) if shape is not None else ()
         if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sizes):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: weight {name!r} needs known sizes, got {sizes}"
+                f"{type(self).__name__} {self.name!r}: weight {name!r} needs known sizes, "
+                f"got {sizes}"
             )
         variable = Variable(
             make, sizes, dtype or self.compute_dtype, trainable, name or "variable",
@@ -337,7 +338,8 @@ class Layer(Declared, family=family):
     def _only_call(self) -> LayerCall:
         if len(self.calls) != 1:
             raise AttributeError(
-                f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, not once"
+                f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, "
+                f"not once"
             )
         return self.calls[0]
 

@@ -43,11 +43,10 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
                 f"InputLayer: expected either shape or batch_shape, "
                 f"got shape={self.shape}, batch_shape={self.batch_shape}"
             )
-        if self.shape is not None:
-            self.batch_shape = (self.batch_size, *self.shape)
-        self.shape = self.batch_size = None
+        sizes = self.batch_shape or (self.batch_size, *(self.shape or ()))
+        self.batch_shape, self.shape, self.batch_size = sizes, None, None
         self.dtype = self.dtype or config.floatx()
-        tensor = Tensor(self.batch_shape, self.dtype, name=self.name)
+        tensor = Tensor(sizes, self.dtype, name=self.name)
         self.calls.append(LayerCall(self, (), {}, tensor))
         tensor.call = None  # a leaf: where tracing back through layers ends
         self.build(self.batch_shape)

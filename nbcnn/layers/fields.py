@@ -24,6 +24,11 @@ def constraint() -> Any:
     return arg(None, convert=constraints.get)
 
 
+def axes(default: Any = REQUIRED) -> Any:
+    """One axis, or a list of them."""
+    return arg(default, convert=lambda v: list(v) if isinstance(v, (list, tuple)) else v)
+
+
 def sizes(axes: int, default: Any = REQUIRED) -> Any:
     """One positive integer for each of `axes` spatial axes; a single one serves for all."""
     return arg(default, convert=integers(axes), check=positive)

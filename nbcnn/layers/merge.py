@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbcnn import ops
+from nbcnn.layers import fields
 from nbcnn.layers.base import Layer, is_shape
 
 
@@ -124,7 +125,7 @@ class Dot(Merge):
     Shapes: (n, a..., k) and (n, b..., k) -> (n, a..., b...), at least (n, 1).
     """
 
-    axes: Any
+    axes: Any = fields.axes()
     normalize: bool = False
 
     def check_shapes(self, shapes: list[tuple]) -> None:

@@ -128,7 +128,7 @@ class LayerNormalization(Affine):
     center, scale : whether there is a beta and a gamma, default True.
     """
 
-    axis: Any = -1
+    axis: Any = fields.axes(-1)
     epsilon: float = arg(1e-3, check=positive)
     center: bool = True
     scale: bool = True
@@ -187,20 +187,23 @@ class GroupNormalization(Affine):
 
     def build(self, input_shape: Any) -> None:
         shape = _sizes_along(self, (self.axis,), input_shape)
-        if self.groups == -1:
-            self.groups = shape[0]
-        if self.groups < 1 or shape[0] % self.groups:
+        groups = self.groups_of(shape[0])
+        if groups < 1 or shape[0] % groups:
             raise ValueError(
                 f"GroupNormalization {self.name!r}: groups must divide the channels, "
                 f"got groups={self.groups}, input shape {input_shape}"
             )
         self.add_affine(shape)
 
+    def groups_of(self, channels: int) -> int:
+        return channels if self.groups == -1 else self.groups
+
     def call(self, inputs: Any) -> Any:
         x = ops.moveaxis(inputs, self.axis, -1)
         *around, c = x.shape[1:]
         inside = int(np.prod(around))
-        grouped = ops.reshape(x, (-1, inside, self.groups, c // self.groups))
+        groups = self.groups_of(c)
+        grouped = ops.reshape(x, (-1, inside, groups, c // groups))
         y = ops.reshape(standardized(grouped, (1, 3), self.epsilon), (-1, *around, c))
         return ops.moveaxis(self.affine(y, (c,)), -1, self.axis)
 
@@ -208,7 +211,7 @@ class GroupNormalization(Affine):
 class UnitNormalization(Layer):
     """Scales values along `axis` (-1), one axis or a list of them, to Euclidean length 1."""
 
-    axis: Any = -1
+    axis: Any = fields.axes(-1)
 
     def call(self, inputs: Any) -> Any:
         axes = tuple(self.axis) if isinstance(self.axis, (list, tuple)) else self.axis

@@ -74,7 +74,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         array = array.astype("float32" if like is None or like.dtype != "float64" else "float64")
     elif array.dtype == np.int64 and not isinstance(value, (np.ndarray, np.generic)):
         array = array.astype("int32")
-    return Constant(np.ascontiguousarray(array))
+    return Constant(np.asarray(array, order="C"))  # a scalar stays one
 
 
 class _Tracing(threading.local):

@@ -1,0 +1,169 @@
+"""Layers with small inputs, for the checks that every layer must pass.
+
+A case is a function of the module `layers`, so that the same table makes real Keras's layers: see
+`tests/golden/make_layers.py`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """`make(layers)` gives the layer; `inputs` are shapes with the batch."""
+
+    name: str
+    make: Callable[[Any], Any]
+    inputs: tuple[tuple[int, ...], ...]
+    training: bool = False
+    integers: bool = False  # inputs are integers 0..255, as pixels are
+
+
+def case(name: str, make: Callable[[Any], Any], *inputs: tuple[int, ...], **options: Any) -> Case:
+    return Case(name, make, inputs, **options)
+
+
+IMAGE, SEQUENCE, ROW = (2, 6, 7, 4), (2, 8, 3), (3, 5)
+
+CONVOLUTIONS = [
+    case("conv2d", lambda L: L.Conv2D(3, 3), IMAGE),
+    case("conv2d relu", lambda L: L.Conv2D(5, (2, 3), activation="relu"), IMAGE),
+    case("conv2d same", lambda L: L.Conv2D(3, 4, padding="same", activation="tanh"), IMAGE),
+    case("conv2d strides", lambda L: L.Conv2D(3, 3, (2, 3), "same", use_bias=False), IMAGE),
+    case("conv2d dilated", lambda L: L.Conv2D(3, 2, dilation_rate=(2, 3)), IMAGE),
+    case("conv2d groups", lambda L: L.Conv2D(6, 3, groups=2, activation="sigmoid"), IMAGE),
+    case(
+        "conv2d channels first",
+        lambda L: L.Conv2D(3, 3, data_format="channels_first", activation="softmax"),
+        (2, 4, 6, 7),
+    ),
+    case("conv1d", lambda L: L.Conv1D(4, 3, activation="relu"), SEQUENCE),
+    case("conv1d causal", lambda L: L.Conv1D(4, 3, padding="causal", dilation_rate=2), SEQUENCE),
+    case("conv1d strides", lambda L: L.Conv1D(4, 2, 3, "same", use_bias=False), SEQUENCE),
+    case("conv1d groups", lambda L: L.Conv1D(4, 2, groups=2), (2, 8, 4)),
+    case("depthwise", lambda L: L.DepthwiseConv2D(3, activation="relu"), IMAGE),
+    case("depthwise same", lambda L: L.DepthwiseConv2D(3, 2, "same", use_bias=False), IMAGE),
+    case("depthwise multiplier", lambda L: L.DepthwiseConv2D(2, depth_multiplier=3), IMAGE),
+    case("separable", lambda L: L.SeparableConv2D(5, 3, activation="relu"), IMAGE),
+    case(
+        "separable same",
+        lambda L: L.SeparableConv2D(5, (3, 2), 2, "same", depth_multiplier=2, use_bias=False),
+        IMAGE,
+    ),
+    case("transpose", lambda L: L.Conv2DTranspose(3, 3, activation="relu"), IMAGE),
+    case("transpose same", lambda L: L.Conv2DTranspose(3, 4, 2, "same"), IMAGE),
+    case("transpose odd same", lambda L: L.Conv2DTranspose(3, 3, (2, 3), "same"), IMAGE),
+    case("transpose wide stride", lambda L: L.Conv2DTranspose(3, 2, 3), IMAGE),
+    case("transpose output padding", lambda L: L.Conv2DTranspose(3, 3, 2, "same", 0), IMAGE),
+    case("transpose dilated", lambda L: L.Conv2DTranspose(3, 3, dilation_rate=2), IMAGE),
+]
+
+POOLS = [
+    case("max pool", lambda L: L.MaxPooling2D(), IMAGE),
+    case("max pool overlapping", lambda L: L.MaxPooling2D((3, 2), 1), IMAGE),
+    case("max pool same", lambda L: L.MaxPooling2D(3, 2, "same"), IMAGE),
+    case(
+        "max pool channels first", lambda L: L.MaxPool2D(data_format="channels_first"), (2, 4, 6, 7)
+    ),
+    case("average pool", lambda L: L.AveragePooling2D(2), IMAGE),
+    case("average pool same", lambda L: L.AveragePooling2D(3, 2, "same"), IMAGE),
+    case("max pool 1d", lambda L: L.MaxPooling1D(3, 2, "same"), SEQUENCE),
+    case("average pool 1d", lambda L: L.AveragePooling1D(2), SEQUENCE),
+    case("global average", lambda L: L.GlobalAveragePooling2D(), IMAGE),
+    case("global average kept", lambda L: L.GlobalAveragePooling2D(keepdims=True), IMAGE),
+    case(
+        "global average channels first", lambda L: L.GlobalAveragePooling2D("channels_first"), IMAGE
+    ),
+    case("global max", lambda L: L.GlobalMaxPooling2D(), IMAGE),
+    case("global average 1d", lambda L: L.GlobalAveragePooling1D(), SEQUENCE),
+    case("global max 1d", lambda L: L.GlobalMaxPooling1D(keepdims=True), SEQUENCE),
+]
+
+NORMALIZATIONS = [
+    case("batch norm", lambda L: L.BatchNormalization(), IMAGE),
+    case("batch norm training", lambda L: L.BatchNormalization(), IMAGE, training=True),
+    case(
+        "batch norm plain training",
+        lambda L: L.BatchNormalization(momentum=0.5, epsilon=0.1, center=False, scale=False),
+        IMAGE,
+        training=True,
+    ),
+    case("batch norm axis", lambda L: L.BatchNormalization(axis=1), IMAGE),
+    case("batch norm axis training", lambda L: L.BatchNormalization(axis=1), IMAGE, training=True),
+    case("batch norm rows", lambda L: L.BatchNormalization(), ROW, training=True),
+    case(
+        "batch norm frozen", lambda L: L.BatchNormalization(trainable=False), IMAGE, training=True
+    ),
+    case("layer norm", lambda L: L.LayerNormalization(), IMAGE),
+    case("layer norm axes", lambda L: L.LayerNormalization(axis=[1, 3], scale=False), IMAGE),
+    case("group norm", lambda L: L.GroupNormalization(groups=2), IMAGE),
+    case("instance norm", lambda L: L.GroupNormalization(groups=-1, axis=1), IMAGE),
+    case("unit norm", lambda L: L.UnitNormalization(), IMAGE),
+]
+
+RESHAPES = [
+    case("flatten", lambda L: L.Flatten(), IMAGE),
+    case("flatten channels first", lambda L: L.Flatten("channels_first"), IMAGE),
+    case("flatten row", lambda L: L.Flatten(), (4,)),
+    case("reshape", lambda L: L.Reshape((4, -1, 2)), IMAGE),
+    case("permute", lambda L: L.Permute((3, 1, 2)), IMAGE),
+    case("repeat", lambda L: L.RepeatVector(3), ROW),
+    case("zero padding", lambda L: L.ZeroPadding2D(((1, 0), (2, 3))), IMAGE),
+    case(
+        "zero padding channels first",
+        lambda L: L.ZeroPadding2D((1, 2), data_format="channels_first"),
+        IMAGE,
+    ),
+    case("zero padding 1d", lambda L: L.ZeroPadding1D((1, 2)), SEQUENCE),
+    case("cropping", lambda L: L.Cropping2D(((1, 0), (2, 3))), IMAGE),
+    case("cropping channels first", lambda L: L.Cropping2D(1, "channels_first"), IMAGE),
+    case("cropping 1d", lambda L: L.Cropping1D((1, 2)), SEQUENCE),
+    case("upsampling", lambda L: L.UpSampling2D((2, 3)), IMAGE),
+    case("upsampling channels first", lambda L: L.UpSampling2D(2, "channels_first"), IMAGE),
+    case("upsampling 1d", lambda L: L.UpSampling1D(3), SEQUENCE),
+]
+
+ELEMENTWISE = [
+    case("activation", lambda L: L.Activation("tanh"), IMAGE),
+    case("activation linear", lambda L: L.Activation("linear"), ROW),
+    case("relu", lambda L: L.ReLU(), IMAGE),
+    case("relu bounds", lambda L: L.ReLU(1.5, 0.1, 0.25), IMAGE),
+    case("leaky relu", lambda L: L.LeakyReLU(), IMAGE),
+    case("elu", lambda L: L.ELU(0.7), IMAGE),
+    case("prelu", lambda L: L.PReLU(), ROW),
+    case("prelu shared", lambda L: L.PReLU(shared_axes=(1, 2)), IMAGE),
+    case("softmax", lambda L: L.Softmax(), ROW),
+    case("softmax axis", lambda L: L.Softmax(axis=1), IMAGE),
+    case("softmax axes", lambda L: L.Softmax(axis=[1, 2]), IMAGE),
+    case("rescaling", lambda L: L.Rescaling(1 / 127.5, -1), IMAGE, integers=True),
+    case("rescaling channels", lambda L: L.Rescaling([1.0, 2.0, 3.0, 4.0], 0.5), IMAGE),
+    case("identity", lambda L: L.Identity(), IMAGE),
+    case("dropout", lambda L: L.Dropout(0.5), IMAGE),
+    case("dropout nothing", lambda L: L.Dropout(0), IMAGE, training=True),
+    case("dropout everything", lambda L: L.Dropout(1), IMAGE, training=True),
+    case("spatial dropout", lambda L: L.SpatialDropout2D(0.5), IMAGE),
+    case("spatial dropout 1d", lambda L: L.SpatialDropout1D(0.5), SEQUENCE),
+    case("activity regularization", lambda L: L.ActivityRegularization(0.1, 0.2), ROW),
+]
+
+DENSE = [
+    case("dense", lambda L: L.Dense(4, activation="relu"), ROW),
+    case("dense softmax", lambda L: L.Dense(4, "softmax", use_bias=False), ROW),
+    case("dense on images", lambda L: L.Dense(3, activation="sigmoid"), IMAGE),
+]
+
+MERGES = [
+    case("add", lambda L: L.Add(), IMAGE, IMAGE, IMAGE),
+    case("add broadcast", lambda L: L.Add(), IMAGE, (2, 4)),
+    case("subtract", lambda L: L.Subtract(), ROW, ROW),
+    case("multiply", lambda L: L.Multiply(), IMAGE, (2, 1, 1, 4)),
+    case("average", lambda L: L.Average(), ROW, ROW, ROW),
+    case("maximum", lambda L: L.Maximum(), ROW, ROW, ROW),
+    case("minimum", lambda L: L.Minimum(), ROW, ROW),
+    case("concatenate", lambda L: L.Concatenate(), IMAGE, (2, 6, 7, 1), (2, 6, 7, 3)),
+    case("concatenate axis", lambda L: L.Concatenate(axis=1), IMAGE, (2, 2, 7, 4)),
+    case("dot rows", lambda L: L.Dot(axes=1), ROW, ROW),
+    case("dot", lambda L: L.Dot(axes=(1, 2)), (2, 3, 4), (2, 5, 3)),
+    case("dot cosine", lambda L: L.Dot(axes=-1, normalize=True), (2, 3, 4), (2, 5, 4)),
+]
+
+CASES = [*CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES]

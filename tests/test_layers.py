@@ -1,0 +1,353 @@
+"""Every layer: against recorded values of real Keras, symbolically, by its configuration."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases.layers import CASES
+from golden.layer_values import input_values, slopes, weight_values
+
+from nbcnn import layers, ops
+from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.fuse import fuse
+from nbcnn.graph.graph import Graph, rewrite
+from nbcnn.graph.plan import Plan
+from nbcnn.graph.rewrite import INDICES, TRAINING
+from nbcnn.layers.context import Context
+from nbcnn.models.steps import accepted_by
+from nbcnn.ops.tensor import Tensor
+from nbcnn.registry import deserialize, serialize
+from nbcnn.runtime.device import current_device
+
+GOLDEN = Path(__file__).parent / "golden"
+RECORDED = dict(np.load(GOLDEN / "keras_layers.npz"))
+CONFIGS = json.loads((GOLDEN / "keras_layers.json").read_text())["configs"]
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+CLASSES = {
+    name: value
+    for name, value in vars(layers).items()
+    if inspect.isclass(value) and issubclass(value, layers.Layer) and value.__name__ == name
+}
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name.replace(" ", "-"))
+every_dtype = pytest.mark.parametrize("dtype", TOLERANCE)
+
+
+def recorded(case):
+    """What Keras gave, by name: y, `d input 0`, `d kernel`, `after moving_mean`, ..."""
+    prefix = f"{case.name}/"
+    return {k.removeprefix(prefix): v for k, v in RECORDED.items() if k.startswith(prefix)}
+
+
+def symbolic_inputs(case, batch=None, dtype="float32"):
+    dtype = "int32" if case.integers else dtype
+    tensors = [layers.Input(shape[1:], batch, dtype) for shape in case.inputs]
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def arrays(case, dtype):
+    values = [input_values(case, i) for i in range(len(case.inputs))]
+    return [v if case.integers else v.astype(dtype) for v in values]
+
+
+def built(case, dtype):
+    """The case's layer with its weights."""
+    layer = case.make(layers)
+    layer.dtype = dtype
+    layer(symbolic_inputs(case, dtype=dtype))
+    layer.set_weights([weight_values(case, v.name, v.shape) for v in layer.weights])
+    return layer
+
+
+def check(value, expected, dtype, what):
+    scale = max(np.abs(expected).max(initial=0.0), 1e-2)
+    assert value.shape == expected.shape, what
+    np.testing.assert_allclose(value, expected, 0, TOLERANCE[dtype] * scale, err_msg=what)
+
+
+def outcome(layer, case, dtype):
+    """Output and gradients as a training step computes them, by the names of `recorded`."""
+    device = current_device()
+    values = arrays(case, dtype)
+    leaves = [Tensor(v.shape, v.dtype.name) for v in values]
+    with Context(case.training) as context:
+        y = layer(leaves if len(leaves) > 1 else leaves[0])
+        loss = ops.sum(ops.multiply(y, slopes(case, y.shape).astype(dtype)))
+    graph = rewrite(rewrite(Graph([y, loss], context.updates), TRAINING), INDICES)
+    wanted = {f"d input {i}": leaf for i, leaf in enumerate(leaves) if not case.integers}
+    wanted |= {f"d {v.name}": v.symbol for v in layer.trainable_weights}
+    slope = dict(zip(wanted, gradients(graph.outputs[1], list(wanted.values()))))
+    known = {name: g for name, g in slope.items() if g is not None}
+    graph = fuse(Graph([graph.outputs[0], *known.values()], graph.effects), accepted_by(device))
+    plan = Plan(graph, device, weights_change=True)
+    for leaf, value in zip(leaves, values):
+        device.upload(plan.array(leaf), value)
+    plan.prepare()
+    plan.run()
+    results = [device.download(plan.array(t)) for t in graph.outputs]
+    found = dict(zip(["y", *known], results))
+    for name in slope.keys() - known.keys():
+        found[name] = np.zeros(wanted[name].shape)
+    return found
+
+
+@every_dtype
+@every_case
+def test_outputs_are_those_of_keras(case, dtype):
+    layer = built(case, dtype)
+    x = arrays(case, dtype)
+    y = layer(x if len(x) > 1 else x[0], training=case.training)
+    assert y.dtype == dtype
+    expected = recorded(case)
+    check(y, expected["y"], dtype, "output")
+    for variable in layer.non_trainable_weights:
+        if f"after {variable.name}" in expected:
+            check(variable.numpy(), expected[f"after {variable.name}"], dtype, variable.name)
+
+
+@every_dtype
+@every_case
+def test_gradients_are_those_of_keras(case, dtype):
+    expected = {k: v for k, v in recorded(case).items() if not k.startswith("after")}
+    found = outcome(built(case, dtype), case, dtype)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        check(found[name], value, dtype, name)
+
+
+@every_case
+def test_shapes_with_unknown_batch(case):
+    layer = case.make(layers)
+    y = layer(symbolic_inputs(case))
+    expected = recorded(case)["y"].shape
+    unknown = expected if "row" in case.name and len(expected) == 1 else (None, *expected[1:])
+    assert y.shape == unknown
+    shapes = [(None, *s[1:]) for s in case.inputs]
+    assert layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0]) == unknown
+    assert layer(symbolic_inputs(case, batch=5)).shape[1:] == expected[1:]
+
+
+@every_case
+def test_configuration_survives_a_file(case):
+    layer = case.make(layers)
+    described = json.loads(json.dumps(serialize(layer)))
+    again = deserialize(described)
+    assert type(again) is type(layer)
+    assert serialize(again) == serialize(layer)
+    assert repr(again) == repr(layer)
+    assert repr(layer).startswith(type(layer).__name__ + "(")
+
+
+# Arguments of Keras that concern other backends, or parts of Keras that are not here.
+NOT_HERE = {
+    "dtype", "renorm", "renorm_clipping", "renorm_momentum", "synchronized", "quantization_config",
+    "rms_scaling", "lora_rank", "lora_alpha",
+}  # fmt: skip
+
+
+@every_case
+def test_configurations_of_keras_are_understood(case):
+    config = {k: v for k, v in CONFIGS[case.name].items() if k not in NOT_HERE}
+    layer = case.make(layers)
+    assert config.keys() <= layer.fields.keys()
+    again = type(layer).from_config(config)
+    ours, theirs = layer.get_config(), again.get_config()
+    assert ours | {"name": None} == theirs | {"name": None}
+
+
+def test_every_layer_has_a_case():
+    without = {"Layer", "InputLayer", "Lambda"}
+    assert {type(c.make(layers)).__name__ for c in CASES} == CLASSES.keys() - without
+
+
+def test_weights_have_the_names_and_shapes_of_keras():
+    layer = layers.BatchNormalization()
+    layer.build((None, 3, 3, 7))
+    names = ["gamma", "beta", "moving_mean", "moving_variance"]
+    assert [v.name for v in layer.weights] == names
+    assert [v.path for v in layer.weights] == [f"{layer.name}/{n}" for n in names]
+    assert {v.shape for v in layer.weights} == {(7,)}
+    layer = layers.SeparableConv2D(5, (2, 3), depth_multiplier=2)
+    layer.build((None, 8, 8, 3))
+    shapes = {v.name: v.shape for v in layer.weights}
+    assert shapes == {
+        "depthwise_kernel": (2, 3, 3, 2),
+        "pointwise_kernel": (1, 1, 6, 5),
+        "bias": (5,),
+    }
+
+
+def conv(*args, **kwargs):
+    return lambda shape: layers.Conv2D(*args, **kwargs)(layers.Input(shape))
+
+
+ERRORS = [
+    (lambda: layers.Conv2D(3, 3, strides=(0, 1)), "Conv2D: strides must be positive, got (0, 1)"),
+    (lambda: layers.Conv2D(0, 3), "Conv2D: filters must be positive, got 0"),
+    (lambda: layers.Conv2D(3, (3, 3, 3)), "Conv2D: kernel_size must be an integer or a tuple of 2"),
+    (lambda: layers.Conv2D(3, 3, padding="full"), "Conv2D: padding must be 'valid', 'same', a num"),
+    (lambda: layers.Conv2D(3, 3, padding=-1), "none negative, got -1"),
+    (lambda: layers.Conv2D(3, 3, groups=2), "groups must divide filters, got groups=2, filters=3"),
+    (lambda: layers.Conv2D(3, 3, activation="rleu"), "did you mean 'relu'?"),
+    (lambda: layers.Conv2D(3, 3, conv_algorithm="fft"), "conv_algorithm must be None, 'auto', 'd"),
+    (lambda: layers.Conv2D(3, 3, data_format="nhwc"), "data_format must be 'channels_last' or 'c"),
+    (lambda: layers.Conv2D(3), "Conv2D: argument 'kernel_size' is missing"),
+    (lambda: layers.Conv2D(3, 3, stride=2), "did you mean 'strides'?"),
+    (lambda: conv(3, 3)((28, 28)), "expected an input of 4 axes, got shape (None, 28, 28)"),
+    (lambda: conv(3, 5)((3, 9, 1)), "window of 5 is larger than its padded input of 3"),
+    (lambda: conv(4, 3, groups=2)((9, 9, 3)), "groups must divide the input's channels"),
+    (lambda: conv(4, 3)((9, 9, None)), "number of channels must be known"),
+    (lambda: layers.MaxPooling2D(4)(layers.Input((3, 3, 1))), "pool_size (4, 4) does not fit"),
+    (lambda: layers.MaxPooling2D(strides=0), "MaxPooling2D: strides must be positive, got 0"),
+    (lambda: layers.Conv2DTranspose(3, 3, 2, output_padding=2), "must be less than strides"),
+    (lambda: layers.Dense(-1), "Dense: units must be positive, got -1"),
+    (lambda: layers.Dense(3)(layers.Input(())), "expected an input of at least 2 axes"),
+    (lambda: layers.Dropout(1.5), "Dropout: rate must be between 0 and 1, got 1.5"),
+    (lambda: layers.Reshape((3, 3))(layers.Input((4, 4))), "which do not fit target_shape (3, 3)"),
+    (lambda: layers.Reshape((-1, -1)), "at most one of them -1, got (-1, -1)"),
+    (lambda: layers.Permute((1, 3)), "dims must hold 1..2 once each"),
+    (lambda: layers.Cropping2D(2)(layers.Input((4, 9, 1))), "leaves nothing of input shape"),
+    (lambda: layers.Input(784), "InputLayer: shape must be a tuple of sizes"),
+    (lambda: layers.add(layers.Input((3,))), "Add: expected a list of inputs, got one of shape"),
+    (lambda: layers.add([layers.Input((3,)), layers.Input((4,))]), "do not broadcast"),
+    (lambda: layers.subtract([layers.Input((3,))]), "Subtract: expected 2 inputs, got 1"),
+    (
+        lambda: layers.concatenate([layers.Input((3, 4)), layers.Input((4, 3))]),
+        "Concatenate: sizes must agree on all axes but 2",
+    ),
+    (lambda: layers.BatchNormalization(axis=5)(layers.Input((3,))), "axis 5 is out of range"),
+    (lambda: layers.UpSampling2D(interpolation="bicubic"), "interpolation must be 'nearest'"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "text"), ERRORS, ids=[t for _, t in ERRORS])
+def test_errors_say_what_came_and_what_was_expected(wrong, text):
+    with pytest.raises(ValueError) as error:
+        wrong()
+    assert text in str(error.value)
+
+
+def test_a_built_layer_names_the_shape_it_expects():
+    layer = layers.Conv2D(3, 3, name="first")
+    layer(layers.Input((28, 28, 1)))
+    for shape in ((28, 28), (28, 28, 3)):
+        got = (None, *shape)
+        with pytest.raises(ValueError) as error:
+            layer(layers.Input(shape))
+        wanted = f"Conv2D 'first': expected input of shape (None, None, None, 1), got {got}"
+        assert str(error.value) == wanted
+
+
+def test_other_image_sizes_fit_the_same_weights():
+    layer = layers.Conv2D(3, 3)
+    assert layer(layers.Input((28, 28, 1))).shape == (None, 26, 26, 3)
+    assert layer(layers.Input((9, 8, 1))).shape == (None, 7, 6, 3)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "auto"])
+def test_explicit_padding_is_zeros_around(algorithm):
+    padding = ((1, 0), (2, 3))
+    x = np.random.default_rng(0).standard_normal((2, 5, 6, 2)).astype("float32")
+    around = layers.Conv2D(3, 3, padding=padding, conv_algorithm=algorithm)
+    y = around(x)
+    plain = layers.Conv2D(3, 3)
+    padded = np.pad(x, ((0, 0), *padding, (0, 0)))
+    plain(padded)
+    plain.set_weights(around.get_weights())
+    np.testing.assert_allclose(y, plain(padded), 0, 1e-5 * np.abs(y).max())
+
+
+def test_freezing_takes_weights_out_of_training():
+    layer = layers.BatchNormalization()
+    layer.build((None, 4))
+    assert [v.name for v in layer.trainable_weights] == ["gamma", "beta"]
+    layer.trainable = False
+    assert layer.trainable_weights == []
+    x = np.random.default_rng(0).standard_normal((9, 4)).astype("float32") + 5
+    before = layer.get_weights()
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))
+    for a, b in zip(before, layer.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_dropout_keeps_the_mean_and_zeroes_the_rate():
+    x = np.ones((40, 50), "float32")
+    y = layers.Dropout(0.25, seed=3)(x, training=True)
+    assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
+    assert abs((y == 0).mean() - 0.25) < 0.04
+    np.testing.assert_array_equal(y, layers.Dropout(0.25, seed=3)(x, training=True))
+    assert (y != layers.Dropout(0.25, seed=4)(x, training=True)).any()
+
+
+def test_spatial_dropout_drops_whole_channels():
+    x = np.ones((8, 3, 4, 10), "float32")
+    y = layers.SpatialDropout2D(0.5, seed=1)(x, training=True)
+    assert set(np.unique(y)) == {0, 2}
+    assert (y == y[:, :1, :1]).all()
+    y = layers.Dropout(0.5, noise_shape=(None, 3, 1, 1), seed=1)(x, training=True)
+    assert (y == y[:, :, :1, :1]).all()
+
+
+def test_lambda_calls_the_function():
+    x = np.float32([[1, 2], [3, 4]])
+    layer = layers.Lambda(lambda x, factor: x * factor, arguments={"factor": 3})
+    np.testing.assert_array_equal(layer(x), x * 3)
+    flag = layers.Lambda(lambda x, training: x * (2 if training else 1))
+    np.testing.assert_array_equal(flag(x, training=True), x * 2)
+    np.testing.assert_array_equal(flag(x), x)
+    with pytest.raises(ValueError, match="unknown"):
+        deserialize(json.loads(json.dumps(serialize(layer))))
+
+
+def test_functional_forms_are_the_layers():
+    a, b = layers.Input((3,)), layers.Input((3,))
+    for name in ("add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate"):
+        y = getattr(layers, name)([a, b], name=f"my_{name}")
+        assert type(y.call.layer).__name__.lower() == name
+        assert y.call.layer.name == f"my_{name}"
+
+
+def test_input_layer():
+    x = layers.Input((28, 28, 1), batch_size=4, dtype="int32", name="pixels")
+    assert (x.shape, x.dtype, x.name) == ((4, 28, 28, 1), "int32", "pixels")
+    layer = layers.InputLayer((5,))
+    assert layer.output.shape == (None, 5)
+    assert layers.InputLayer.from_config(layer.get_config()).batch_shape == (None, 5)
+
+
+def test_a_subclass_with_its_own_init_and_build():
+    class Scaled(layers.Layer):
+        def __init__(self, factor, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+            self.inner = layers.Dense(3, use_bias=False, kernel_initializer="ones")
+
+        def build(self, input_shape):
+            self.shift = self.add_weight((input_shape[-1],), "ones", name="shift")
+
+        def call(self, x, training=None):
+            return self.inner((x + self.shift) * (self.factor if training else 1.0))
+
+    layer = Scaled(2.0, name="mine")
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_allclose(layer(x), np.full((2, 3), 8))
+    np.testing.assert_allclose(layer(x, training=True), np.full((2, 3), 16))
+    assert [v.shape for v in layer.weights] == [(4,), (4, 3)]
+    assert layer.get_config() == {"factor": 2.0, "name": "mine", "trainable": True}
+
+
+def test_building_by_hand_happens_once():
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    assert layer.built
+    layer(layers.Input((3,)))
+    assert len(layer.weights) == 2
+
+
+def test_activity_regularizer_adds_to_the_losses():
+    layer = layers.Dense(2, activity_regularizer="l2")
+    layer(layers.Input((3,)))
+    with Context(training=True) as context:
+        layer(Tensor((4, 3)))
+    assert [t.shape for t in context.losses] == [()]
