@@ -1,4 +1,4 @@
-"""What layers need to know while a graph is traced: training or not, random streams, updates, losses."""
+"""What layers need while a graph is traced: training or not, random streams, updates, losses."""
 
 import threading
 from typing import Any
@@ -13,8 +13,9 @@ _local = threading.local()
 class Context:
     """One tracing of a model or layer.
 
-    training: what layers get for `training=None`. updates: assignments to variables, in order. losses: scalars
-    that layers added. `seed` is the int64 pair (model's seed, step) that random layers draw from.
+    training: what layers get for `training=None`. updates: assignments to variables, in order.
+    losses: scalars that layers added. `seed` is the int64 pair (model's seed, step) that random
+    layers draw from.
     """
 
     def __init__(self, training: bool = False):
@@ -32,7 +33,9 @@ class Context:
     def assign(self, variable: Any, value: Any) -> None:
         tensor = as_tensor(value, variable.symbol)
         if tensor.shape != variable.shape:
-            raise ValueError(f"{variable.path}: cannot assign shape {tensor.shape}, expected {variable.shape}")
+            raise ValueError(
+                f"{variable.path}: cannot assign shape {tensor.shape}, expected {variable.shape}"
+            )
         self.updates.append(Node(Assign(), [variable.symbol, tensor]))
 
     def __enter__(self) -> "Context":

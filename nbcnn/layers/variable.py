@@ -18,8 +18,9 @@ class Clock:
 class Variable:
     """An array with a name.
 
-    `symbol` stands for its current value in graphs; operations take the variable itself. The memory may be moved
-    (into a model's flat buffer, to a GPU), so `array` is only valid until the next move; use `numpy()`.
+    `symbol` stands for its current value in graphs; operations take the variable itself. The memory
+    may be moved (into a model's flat buffer, to a GPU), so `array` is only valid until the next
+    move; use `numpy()`.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Variable:
         value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):
-            raise ValueError(f"Variable {name}: initial value has shape {array.shape}, expected {tuple(shape)}")
+            raise ValueError(
+                f"Variable {name}: initial value has shape {array.shape}, expected {tuple(shape)}"
+            )
         self.shape, self.dtype, self.name, self.path = array.shape, array.dtype.name, name, name
         self.trainable, self.regularizer, self.constraint = trainable, regularizer, constraint
         self.array: Any = array
@@ -67,7 +70,9 @@ class Variable:
             return value
         array = np.asarray(value.numpy() if isinstance(value, Variable) else value)
         if array.shape != self.shape:
-            raise ValueError(f"{self.path}: cannot assign values of shape {array.shape}, expected {self.shape}")
+            raise ValueError(
+                f"{self.path}: cannot assign values of shape {array.shape}, expected {self.shape}"
+            )
         host = np.ascontiguousarray(array, dtype=self.dtype)
         if self.device is None:
             self.array[...] = host
@@ -106,7 +111,12 @@ class Variable:
         return self.numpy().astype(dtype or self.dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        return (self.symbol if is_tracing() else self.numpy())[key]
+        values: Any = self.symbol if is_tracing() else self.numpy()
+        return values[key]
+
+    def __neg__(self) -> Any:
+        values: Any = self.symbol if is_tracing() else self.numpy()
+        return -values
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path} shape={self.shape} dtype={self.dtype}>"
@@ -124,4 +134,3 @@ def _operator(name: str):
 for _name in ["add", "sub", "mul", "truediv", "pow", "matmul"]:
     setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(Variable, f"__r{_name}__", _operator(f"__r{_name}__"))
-Variable.__neg__ = lambda self: -self.symbol if is_tracing() else -self.numpy()  # type: ignore[attr-defined]

@@ -377,5 +377,15 @@ def _install_operators() -> None:
 
 _install_operators()
 
-__all__ = [n for n, v in globals().items() if callable(v) and not n.startswith("_") and n[0].islower()]
-__all__ += ["broadcast_to", "matmul", "reshape", "squeeze"]
+__all__ = [
+    "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
+    "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
+    "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "greater",
+    "greater_equal", "index", "is_tensor", "isfinite", "isinf", "isnan", "less", "less_equal",
+    "log", "log1p", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean",
+    "min", "minimum", "mod", "moveaxis", "multiply", "negative", "norm", "not_equal", "one_hot",
+    "ones", "ones_like", "pad", "power", "prod", "ravel", "reciprocal", "reshape", "round", "rsqrt",
+    "shape", "sign", "sin", "slice_axis", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "stop_gradient", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "var",
+    "where", "zeros", "zeros_like",
+]  # fmt: skip
