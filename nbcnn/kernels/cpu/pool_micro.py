@@ -82,9 +82,7 @@ def window_max(tile: Tile, kh: int, kw: int, indexed: bool, masked: bool):
             if best is None:
                 best, winner = value, lanes.number(0)
                 continue
-            better = builder.and_(
-                builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best)
-            )
+            better = _better(builder, value, best)
             best = builder.select(better, value, best)
             winner = builder.select(better, lanes.number(tap), winner)
         lanes.store(best, y)
@@ -92,6 +90,38 @@ def window_max(tile: Tile, kh: int, kw: int, indexed: bool, masked: bool):
             lanes.store_bytes(winner, indices)
 
     return simd.emit(types.void, (types.intp,) * 6, build)
+
+
+@cache
+def fold_max(tile: Tile, indexed: bool):
+    """fold_max(x, tap, y, indices, first, count): y and indices improved by one tap, or set if
+    `first`.
+
+    For windows of which only some taps are inside. Masked.
+    """
+
+    def build(builder, args):
+        x, tap, y, indices, first, count = args
+        lanes = Lanes(builder, tile, True, count)
+        started = builder.icmp_signed("==", first, ir.Constant(_I64, 0))
+        value, best = lanes.load(x), lanes.load(y)
+        keep = builder.and_(
+            builder.not_(_better(builder, value, best)),
+            simd.broadcast(builder, started, tile.lanes),
+        )
+        lanes.store(builder.select(keep, best, value), y)
+        if indexed:
+            number = simd.broadcast(builder, builder.trunc(tap, _I8), tile.lanes)
+            lanes.store_bytes(builder.select(keep, lanes.load_bytes(indices), number), indices)
+
+    return simd.emit(types.void, (types.intp,) * 6, build)
+
+
+def _better(builder, value, best):
+    """Lanes where `value` is larger, or NaN where `best` is not."""
+    return builder.and_(
+        builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best)
+    )
 
 
 @cache

@@ -36,6 +36,21 @@ def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool, edges: bool) -
     lanes, item = tile.lanes, tile.item
     whole = micro.window_max(tile, kh, kw, indexed, False)
     part = micro.window_max(tile, kh, kw, indexed, True)
+    fold = micro.fold_max(tile, indexed)
+
+    @jit.always_inline
+    def at_edge(s, image, top, left, x, y, indices):
+        """A window of which only some taps are inside. x, y, indices: addresses, y's of this pixel.
+        """
+        u0, u1 = pool.taps(top, s.h, kh)
+        v0, v1 = pool.taps(left, s.w, kw)
+        for tap in range(u0 * kw, u1 * kw):
+            u, v = tap // kw, tap % kw
+            if v0 <= v < v1:
+                at = x + ((image * s.h + top + u) * s.w + left + v) * s.c * item
+                first = u == u0 and v == v0
+                for k in range(0, s.c, lanes):
+                    fold(at + k * item, tap, y + k * item, indices + k, first, min(lanes, s.c - k))
 
     @jit.kernel(constants=(tile, kh, kw, indexed, edges))
     def maxpool2d(task, thread, spec, per, x, y, indices):
@@ -46,16 +61,16 @@ def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool, edges: bool) -
             image, top = row // s.oh, row % s.oh * s.sh - s.pt
             for j in range(s.ow):
                 left, at_y = j * s.sw - s.pl, (row * s.ow + j) * s.c
+                y_at, i_at = to_y + at_y * item, to_i + at_y
                 if not edges or inside(s, top, left):
                     at = from_x + (image * s.h + top) * line + left * pixel
-                    y_at, i_at = to_y + at_y * item, to_i + at_y
                     for k in range(0, full, lanes):
                         whole(at + k * item, line, pixel, y_at + k * item, i_at + k, 0)
                     if full < s.c:
                         k = full
                         part(at + k * item, line, pixel, y_at + k * item, i_at + k, s.c - k)
                 elif edges:
-                    pool.max_window(s, image, top, left, at_y, x, y, indices)
+                    at_edge(s, image, top, left, from_x, y_at, i_at)
 
     return maxpool2d
 
@@ -102,6 +117,16 @@ def clear(s, kw, add, covered, dx, at):
 def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool, edges: bool) -> jit.Kernel:
     lanes, item = tile.lanes, tile.item
     whole, part = (micro.spread_max(tile, kw, add, masked) for masked in (False, True))
+    one = micro.spread_max(tile, 1, True, True)
+
+    @jit.always_inline
+    def at_edge(s, left, tap, dy, indices, dx):
+        """One row of a window of which only some taps are inside. Addresses of its pixels."""
+        v0, v1 = pool.taps(left, s.w, kw)
+        for v in range(v0, v1):
+            at = dx + v * s.c * item
+            for k in range(0, s.c, lanes):
+                one(dy + k * item, indices + k, tap + v, at + k * item, 0, min(lanes, s.c - k))
 
     @jit.kernel(constants=(tile, kh, kw, add, edges))
     def maxpool2d_dx(task, thread, spec, per, dy, indices, dx):
@@ -115,8 +140,8 @@ def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool, edges: bool) ->
                 tap = (line + s.pt - i * s.sh) * kw
                 for j in range(s.ow):
                     left, at_y = j * s.sw - s.pl, ((image * s.oh + i) * s.ow + j) * s.c
+                    at, y_at = to_x + (row * s.w + left) * pixel, from_y + at_y * item
                     if not edges or (left >= 0 and left + kw <= s.w):
-                        at, y_at = to_x + (row * s.w + left) * pixel, from_y + at_y * item
                         for k in range(0, full, lanes):
                             whole(y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, 0)
                         if full < s.c:
@@ -126,7 +151,7 @@ def maxpool2d_dx_kernel(tile: Tile, kh: int, kw: int, add: bool, edges: bool) ->
                                 y_at + k * item, from_i + at_y + k, tap, at + k * item, pixel, rest
                             )
                     elif edges:
-                        pool.spread_max(s, row, left, tap, at_y, dy, indices, dx)
+                        at_edge(s, left, tap, y_at, from_i + at_y, at)
 
     return maxpool2d_dx
 
