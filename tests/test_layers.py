@@ -9,7 +9,7 @@ import pytest
 from cases.layers import CASES
 from golden.layer_values import input_values, slopes, weight_values
 
-from nbcnn import layers, ops
+from nbcnn import constraints, layers, ops
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
@@ -351,3 +351,41 @@ def test_activity_regularizer_adds_to_the_losses():
     with Context(training=True) as context:
         layer(Tensor((4, 3)))
     assert [t.shape for t in context.losses] == [()]
+
+
+def test_training_given_to_a_layer_holds_for_the_layers_inside():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.5)
+
+        def call(self, x, training=None):
+            return self.drop(x)
+
+    x = np.ones((20, 20), "float32")
+    assert (Block()(x, training=True) == 0).any()
+    with Context(training=True):
+        frozen = Block()(layers.Input((3,)), training=False)
+    assert frozen.node is None
+
+
+def test_dtypes_by_any_name():
+    assert layers.Dense(1, dtype=np.float64).dtype == "float64"
+    policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
+    assert layers.Dense.from_config({"units": 1, "dtype": policy}).dtype == "float32"
+    with pytest.raises(ValueError, match="Dense: dtype must be the name of a data type"):
+        layers.Dense(1, dtype="float33")
+
+
+def test_constraints_project():
+    w = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    length = np.sqrt((w**2).sum(0))
+    np.testing.assert_array_equal(constraints.NonNeg()(w), np.maximum(w, 0))
+    np.testing.assert_allclose(constraints.UnitNorm()(w), w / length, rtol=1e-5)
+    small = constraints.MaxNorm(0.5)(w)
+    np.testing.assert_allclose(np.sqrt((small**2).sum(0)), np.minimum(length, 0.5), rtol=1e-5)
+    inside = constraints.get("min_max_norm")(w)
+    np.testing.assert_allclose(np.sqrt((inside**2).sum(0)), np.minimum(length, 1), rtol=1e-5)
+    layer = layers.Dense(3, kernel_constraint="max_norm")
+    layer.build((None, 2))
+    assert layer.kernel.constraint is layer.kernel_constraint

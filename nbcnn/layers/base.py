@@ -2,15 +2,16 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nbcnn import config, initializers, regularizers
-from nbcnn.declare import Declared, arg
+from nbcnn.declare import Declared, Expected, arg
 from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
 from nbcnn.ops.elementwise import Cast, StopGradient
 from nbcnn.ops.op import apply, is_symbolic
@@ -30,6 +31,18 @@ class LayerCall:
         for tensor in flatten(outputs):
             if isinstance(tensor, Tensor):
                 tensor.call = self
+
+
+def dtype_name(value: Any) -> str | None:
+    """The name of a dtype; Keras's files describe it as a policy."""
+    if isinstance(value, Mapping) and value.get("class_name") == "DTypePolicy":
+        value = value["config"]["name"]
+    if value is None:
+        return None
+    try:
+        return np.dtype(value).name
+    except TypeError:
+        raise Expected("must be the name of a data type, such as 'float32'") from None
 
 
 def _marking_built(build: Callable) -> Callable:
@@ -62,7 +75,7 @@ class Layer(Declared, family=family):
 
     name: str | None = arg(None, kw_only=True)
     trainable: bool = arg(True, kw_only=True)
-    dtype: str | None = arg(None, kw_only=True)
+    dtype: str | None = arg(None, convert=dtype_name, kw_only=True)
 
     rank: ClassVar[int | None] = None  # axes of the input that the layer expects, batch included
     min_rank: ClassVar[int] = 0
@@ -138,7 +151,8 @@ class Layer(Declared, family=family):
         self.build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
-        outputs = self.call(*args, **self._with_training(kwargs))
+        with current().as_training(kwargs.get("training")) as training:
+            outputs = self.call(*args, **self._with_training(kwargs, training))
         if self.activity_regularizer is not None:
             for tensor in flatten(outputs):
                 self.add_loss(self.activity_regularizer(tensor))
@@ -153,14 +167,11 @@ class Layer(Declared, family=family):
             return apply(Cast(self.compute_dtype), value)
         return value
 
-    def _with_training(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The call's keywords; `training` is the tracing's where the layer takes it and none is
-        given.
-        """
+    def _with_training(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """The call's keywords, `training` among them only where the layer takes it."""
         if not _takes(type(self).call, "training"):
             return {k: v for k, v in kwargs.items() if k != "training"}
-        given = kwargs.get("training")
-        return {**kwargs, "training": current().training if given is None else bool(given)}
+        return {**kwargs, "training": training}
 
     def build_for(self, args: tuple) -> None:
         """Build on the shapes of the inputs, once; later inputs are checked against them."""
@@ -362,38 +373,3 @@ def _takes(function: Callable, name: str) -> bool:
         p.name == name or (p.kind is p.VAR_KEYWORD and function is not Layer.call)
         for p in parameters
     )
-
-
-def flatten(structure: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts (in order of insertion)."""
-    if isinstance(structure, (list, tuple)) and not hasattr(structure, "_fields"):
-        return [leaf for item in structure for leaf in flatten(item)]
-    if isinstance(structure, dict):
-        return [leaf for item in structure.values() for leaf in flatten(item)]
-    return [structure]
-
-
-def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
-    """The same nesting with `function` applied to every leaf."""
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(map_structure(function, item) for item in structure)
-    if isinstance(structure, dict):
-        return {key: map_structure(function, item) for key, item in structure.items()}
-    return function(structure)
-
-
-def is_shape(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and all(
-        n is None or isinstance(n, (int, np.integer)) for n in value
-    )
-
-
-def map_structure_shapes(function: Callable[[tuple], Any], structure: Any) -> Any:
-    """As `map_structure`, where the leaves are shapes."""
-    if is_shape(structure):
-        return function(tuple(structure))
-    if isinstance(structure, dict):
-        return {key: map_structure_shapes(function, item) for key, item in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return [map_structure_shapes(function, item) for item in structure]
-    return function(structure)

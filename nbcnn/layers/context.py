@@ -1,6 +1,8 @@
 """What layers need while a graph is traced: training or not, random streams, updates, losses."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nbcnn.ops.op import as_tensor, tracing
@@ -37,6 +39,16 @@ class Context:
                 f"{variable.path}: cannot assign shape {tensor.shape}, expected {variable.shape}"
             )
         self.updates.append(Node(Assign(), [variable.symbol, tensor]))
+
+    @contextmanager
+    def as_training(self, given: bool | None) -> Iterator[bool]:
+        """What `training` means inside one layer's call: what was given to it, or what it was."""
+        before = self.training
+        self.training = before if given is None else bool(given)
+        try:
+            yield self.training
+        finally:
+            self.training = before
 
     def __enter__(self) -> "Context":
         _stack().append(self)

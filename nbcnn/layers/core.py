@@ -6,7 +6,7 @@ from typing import Any
 from nbcnn import config, ops
 from nbcnn.declare import KINDS, Expected, arg
 from nbcnn.layers import fields
-from nbcnn.layers.base import Layer, LayerCall
+from nbcnn.layers.base import Layer, LayerCall, dtype_name
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize
 
@@ -33,7 +33,7 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
 
     shape: tuple | None = arg(None, convert=_shape)
     batch_size: int | None = None
-    dtype: str | None = arg(None)
+    dtype: str | None = arg(None, convert=dtype_name)
     batch_shape: tuple | None = arg(None, convert=_shape)
 
     def __post_init__(self) -> None:
