@@ -70,9 +70,7 @@ def test_batches_hold_every_sample_once_in_matching_order(dtype, kind, shuffle):
     assert (shuffle is False) == (list(labels) == list(range(10)))
 
 
-@given(
-    samples=st.integers(1, 40), batch=st.integers(1, 50), shuffle=st.sampled_from([True, False])
-)
+@given(samples=st.integers(1, 40), batch=st.integers(1, 50), shuffle=st.sampled_from([True, False]))
 def test_any_batch_size_covers_all_samples(samples, batch, shuffle):
     x = np.arange(samples, dtype="float32")[:, None]
     xs, _ = taken(data.ArraySource(prepared(x), batch, shuffle))

@@ -228,7 +228,9 @@ def test_batches_from_python_train_like_arrays():
         model.set_weights(from_arrays.get_weights())
     from_arrays.fit(X, Y, batch_size=6, shuffle=False, epochs=2, verbose=0)
     from_sequence.fit(Numbered(), shuffle=False, epochs=2, verbose=0, validation_data=Numbered())
-    several = (pair for _ in range(2) for pair in ((X[i : i + 6], Y[i : i + 6]) for i in range(0, 23, 6)))
+    several = (
+        pair for _ in range(2) for pair in ((X[i : i + 6], Y[i : i + 6]) for i in range(0, 23, 6))
+    )
     from_generator.fit(several, steps_per_epoch=4, epochs=2, verbose=0)
     for model in (from_sequence, from_generator):
         np.testing.assert_array_equal(model.get_weights()[0], from_arrays.get_weights()[0])
@@ -421,8 +423,10 @@ class Largest(nbcnn.metrics.Metric):
     def __init__(self, name="largest", **kwargs):
         super().__init__(name=name, **kwargs)
         self.seen = self.add_variable((), "zeros", name="seen")
+        self.batches = self.add_variable((), "zeros", name="batches")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
+        self.batches.assign_add(1.0)
         self.seen.assign(ops.maximum(self.seen, ops.max(ops.abs(y_pred))))
 
     def result(self):
@@ -434,6 +438,7 @@ def test_metrics_with_state_of_their_own():
     largest = np.abs(model.predict(X, verbose=0)).max()
     _, found = model.evaluate(X, Y, batch_size=6, verbose=0)
     assert found == pytest.approx(largest, rel=1e-5)
+    assert model.metrics[0].batches.numpy() == 4
     _, found = model.evaluate(X[:1], Y[:1], verbose=0)
     assert found < largest
     assert "largest" in model.fit(X, Y, verbose=0).history
@@ -496,7 +501,9 @@ def test_learning_rate_changes_and_schedules_take_effect():
 
 
 def test_a_part_of_a_model_shares_its_weights():
-    model = compiled(nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4, name="h"), layers.Dense(1)]))
+    model = compiled(
+        nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4, name="h"), layers.Dense(1)])
+    )
     part = nbcnn.Model(model.inputs, model.get_layer("h").output)
     before = part.predict(X, verbose=0)
     model.fit(X, Y, verbose=0)
@@ -523,7 +530,9 @@ def test_sequential_grows_and_shrinks():
 
 def test_summary_shows_layers_sizes_and_totals():
     lines = []
-    model = compiled(nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4), layers.Dense(1)]), optimizer="adam")
+    model = compiled(
+        nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(4), layers.Dense(1)]), optimizer="adam"
+    )
     model.summary(print_fn=lines.append)
     text = lines[0]
     assert "(None, 4)" in text

@@ -73,14 +73,15 @@ def equal_lengths(where: str, groups: Mapping[str, Sequence[Any]]) -> int:
     """The number of samples, which all arrays must share. `groups`: what the user called them."""
     first: tuple[str, int] | None = None
     for name, arrays in groups.items():
-        for array in arrays:
+        for i, array in enumerate(arrays):
             if array is None:
                 continue
+            label = name if len(arrays) == 1 else f"{name}[{i}]"
             if first is None:
-                first = (name, len(array))
+                first = (label, len(array))
             elif len(array) != first[1]:
                 raise ValueError(
-                    f"{where}: {first[0]} has {first[1]} samples, {name} has {len(array)}"
+                    f"{where}: {first[0]} has {first[1]} samples, {label} has {len(array)}"
                 )
     assert first is not None
     return first[1]

@@ -98,7 +98,7 @@ class Compiled:
         for i, (loss, target, slot) in enumerate(zip(wanted, shapes, slots)):
             if loss is not None and targets[i] is None:
                 name = "y" if len(slots) == 1 else f"y[{slot.name!r}]"
-                raise ValueError(f"{where}: {name} is missing, the loss needs it")
+                raise ValueError(f"{where}: {name} is missing, output {slot.name!r} needs it")
             self.losses.append(losses.for_output(loss, target, slot))
         self.loss_weights = [
             1.0 if weight is None else float(weight)

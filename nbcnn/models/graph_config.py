@@ -140,7 +140,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _as_tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else Constant(np.ascontiguousarray(value))
+    return value if isinstance(value, Tensor) else Constant(np.array(value, order="C"))
 
 
 def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:

@@ -57,6 +57,12 @@ class Trainer(Stepping):
             For names that are unknown, with the nearest known one.
         """
         check_options(steps_per_execution)
+        for name in ("train_step", "test_step", "predict_step", "compute_loss"):
+            if hasattr(self, name):
+                raise NotImplementedError(
+                    f"compile: {type(self).__name__} defines {name}, which is never called: "
+                    "a step is traced from call(), the losses and the metrics"
+                )
         arguments = CompileArguments(optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._set_compile_arguments(arguments)
 
