@@ -1,20 +1,16 @@
 """The CPU: ordinary NumPy arrays as memory, and the compiled loop that runs lists of kernel calls."""
 
-import ctypes
-import sys
-import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from nbcnn.kernels.cpu import jit, program
 from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.runtime.crew import crew
 from nbcnn.runtime.host import host_caps
 
 ALIGNMENT = 64
-_region = threading.Lock()  # Numba's fallback threading layer dies on regions entered from two threads at once
 
 
 class Program:
@@ -24,7 +20,6 @@ class Program:
         self.calls = tuple(calls)
         shared = threads > 1 and any(call.tasks > 1 for call in self.calls)
         self.threads = threads if shared else 1
-        self._run = program.compiled_run(parallel=shared)
         packed = [jit.pack(call.args) for call in self.calls]
         self._entries = [jit.compile_entry(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)]
         self._blocks = [block for _, block in packed]
@@ -40,21 +35,12 @@ class Program:
 
     def run(self) -> None:
         if self.calls:
-            with _region:
-                self._run(*self._addresses, 0, len(self.calls), self.threads, _usleep())
+            crew().lead(*self._addresses, len(self.calls), self.threads)
 
     def run_one(self, index: int) -> None:
         """Run a single call, for profiling."""
-        with _region:
-            self._run(*self._addresses, index, index + 1, self.threads, _usleep())
-
-
-@cache
-def _usleep() -> int:
-    """Address of the C library's usleep; 0 on Windows, which has none."""
-    if sys.platform == "win32":
-        return 0
-    return ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value or 0
+        rows, counters = self._addresses
+        crew().lead(rows + self._rows[0].nbytes * index, counters, 1, self.threads)
 
 
 class CpuDevice:

@@ -1,9 +1,10 @@
 """The only place with `@intrinsic`s of the CPU: atomics, calls through pointers, vectors."""
 
 import inspect
-from functools import cache
+from contextlib import contextmanager
 
 from llvmlite import ir
+from llvmlite.binding import get_process_triple
 from numba import types
 from numba.extending import intrinsic
 
@@ -63,6 +64,18 @@ def call_entry(typingctx, entry, block, task, thread):
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the processor that this is a waiting loop, where it has an instruction for that."""
+
+    def codegen(context, builder, signature, args):
+        if get_process_triple().startswith(("x86_64", "i386", "i686")):
+            builder.call(declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic
@@ -146,24 +159,30 @@ def item_of(vector):
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
-@cache
-def number_at(item):
-    """number(address): the number of `item` bytes there."""
-    kind = types.float32 if item == 4 else types.float64
-    pointer = scalar_type(item).as_pointer()
-    return emit(kind, (types.intp,), lambda builder, args: builder.load(builder.inttoptr(args[0], pointer), align=item))
+@contextmanager
+def loop(builder, count, step=1):
+    """The body of a loop over 0, step, ... below `count`; yields the index. LLVM leaves it rolled."""
+    entry, head, body, end = builder.block, *(builder.append_basic_block(n) for n in ("head", "body", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(_I64)
+    index.add_incoming(integer(0), entry)
+    builder.cbranch(builder.icmp_signed("<", index, count), body, end)
+    builder.position_at_end(body)
+    yield index
+    index.add_incoming(builder.add(index, integer(step)), builder.block)
+    rolled = builder.module.add_metadata([ir.MetaDataString(builder.module, "llvm.loop.unroll.disable")])
+    builder.branch(head).set_metadata("llvm.loop", builder.module.add_metadata([rolled]))
+    builder.position_at_end(end)
 
 
-@cache
-def put_number(item):
-    """put(address, value)."""
-    kind = types.float32 if item == 4 else types.float64
-    pointer = scalar_type(item).as_pointer()
+def smaller(builder, x, y):
+    """The smaller of two integers."""
+    return builder.select(builder.icmp_signed("<", x, y), x, y)
 
-    def build(builder, args):
-        builder.store(args[1], builder.inttoptr(args[0], pointer), align=item)
 
-    return emit(types.void, (types.intp, kind), build)
+def integer(value):
+    return ir.Constant(_I64, value)
 
 
 def broadcast(builder, value, lanes):
