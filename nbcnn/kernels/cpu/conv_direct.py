@@ -26,6 +26,8 @@ from nbcnn.ops.conv_spec import Conv2DSpec
 def _refuses(columns: int, spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
+    if spec.n == 0:
+        return "no images"
     lanes = register_tile(caps, dtype).lanes
     if spec.groups > 1 and columns * 4 <= lanes:
         return f"{columns} columns per group fill a quarter of a vector at most"

@@ -191,7 +191,9 @@ def weight_gradient_kernel(tile: Tile):
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    return None if dtype in ITEM else f"no {dtype}"
+    if dtype not in ITEM:
+        return f"no {dtype}"
+    return None if spec.n else "no images"
 
 
 class Phase(NamedTuple):
