@@ -593,3 +593,36 @@ def test_compile_names_its_parts():
     assert names == [
         "loss", "digit_loss", "size_loss", "digit_accuracy", "digit_accuracy_1", "size_mae",
     ]  # fmt: skip
+
+
+MOVE = """
+import numpy as np, nbcnn
+from nbcnn import layers
+
+x = np.random.default_rng(0).random((6, 6, 6, 2))
+y = np.arange(6) % 3
+
+def fit(devices):
+    nbcnn.utils.set_random_seed(0)
+    model = nbcnn.Sequential([nbcnn.Input((6, 6, 2)), layers.Conv2D(2, 3, activation="relu"),
+                              layers.Flatten(), layers.Dense(3, activation="softmax")])
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    for device in devices:
+        model.to(device).fit(x, y, batch_size=3, shuffle=False, verbose=0)
+        assert model.weights[0].device.kind == device
+    assert model.optimizer.iterations == 4
+    return model
+
+stayed, moved = fit(["cpu", "cpu"]), fit(["cpu", "cuda"])
+for a, b in zip(stayed.get_weights(), moved.get_weights()):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+expected = stayed.predict(x, verbose=0)
+np.testing.assert_allclose(moved.predict(x, verbose=0), expected, rtol=1e-4)
+np.testing.assert_allclose(moved.to("cpu").predict(x, verbose=0), expected, rtol=1e-4)
+"""
+
+
+def test_a_model_moves_to_a_simulated_gpu_and_trains_on(python, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(MOVE)
+    python(script, NUMBA_ENABLE_CUDASIM="1")

@@ -9,7 +9,6 @@ is verified.
 
 import json
 import os
-import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -57,7 +56,7 @@ def write(path: Path, members: Mapping[str, np.ndarray | str]) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Any]:
     """A new binary file beside `path` that takes its place when the block ends without an error."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(beside, "xb") as file:
             yield file
