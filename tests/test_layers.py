@@ -9,7 +9,7 @@ import pytest
 from cases.layers import CASES
 from golden.layer_values import input_values, slopes, weight_values
 
-from nbcnn import constraints, layers, ops
+from nbcnn import constraints, layers, ops, random_state
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
@@ -389,3 +389,15 @@ def test_constraints_project():
     layer = layers.Dense(3, kernel_constraint="max_norm")
     layer.build((None, 2))
     assert layer.kernel.constraint is layer.kernel_constraint
+
+
+def test_the_global_seed_decides_draws_and_weights():
+    def results():
+        random_state.set_seed(7)
+        dense = layers.Dense(3)
+        dense.build((None, 4))
+        x = np.ones((30, 30), "float32")
+        return [*dense.get_weights(), layers.Dropout(0.5)(x, training=True)]
+
+    for a, b in zip(results(), results()):
+        np.testing.assert_array_equal(a, b)
