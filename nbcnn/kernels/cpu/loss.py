@@ -41,22 +41,33 @@ def largest_float64(x, at, count):
     return best
 
 
+RUN = 512  # elements summed before they join the row's sum
 LARGEST = {"float32": largest_float32, "float64": largest_float64}
+
+
+@jit.always_inline
+def summed(x, at, count):
+    """Sum of a row, in runs that keep float32 sums short."""
+    zero = x.dtype.type(0)
+    total = zero
+    for first in range(0, count, RUN):
+        part = zero
+        for k in range(first, min(first + RUN, count)):
+            part += x[at + k]
+        total += part
+    return total
 
 
 @cache
 def exponentials(dtype: str):
     """exp(x - shift) of a row into y, and their sum."""
-    exp, zero = elementary("exp", dtype), np.dtype(dtype).type(0)
+    exp = elementary("exp", dtype)
 
     @jit.always_inline
     def row(x, y, at, count, shift):
         for k in range(count):
             put(y, at + k, exp(fetch(x, at + k) - shift), 0)
-        total = zero
-        for k in range(count):
-            total += y[at + k]
-        return total
+        return summed(y, at, count)
 
     return row
 
@@ -79,9 +90,13 @@ def softmax_kernel(dtype: str) -> jit.Kernel:
 @jit.kernel
 def softmax_dx(task, thread, spec, per, y, dy, dx):
     for row in range(task * per, min((task + 1) * per, spec.rows)):
-        at, total = row * spec.classes, y.dtype.type(0)
-        for k in range(spec.classes):
-            total += fetch(y, at + k) * fetch(dy, at + k)
+        zero = y.dtype.type(0)
+        at, total = row * spec.classes, zero
+        for first in range(0, spec.classes, RUN):
+            part = zero
+            for k in range(first, min(first + RUN, spec.classes)):
+                part += fetch(y, at + k) * fetch(dy, at + k)
+            total += part
         for k in range(spec.classes):
             put(dx, at + k, fetch(y, at + k) * (fetch(dy, at + k) - total), 0)
 
@@ -96,8 +111,11 @@ def log_softmax_kernel(dtype: str) -> jit.Kernel:
         for row in range(task * per, min((task + 1) * per, spec.rows)):
             at, total = row * spec.classes, number(0)
             shift = largest(x, at, spec.classes)
-            for k in range(spec.classes):
-                total += exp(fetch(x, at + k) - shift)
+            for first in range(0, spec.classes, RUN):
+                part = number(0)
+                for k in range(first, min(first + RUN, spec.classes)):
+                    part += exp(fetch(x, at + k) - shift)
+                total += part
             size = log(total)
             for k in range(spec.classes):
                 put(y, at + k, (fetch(x, at + k) - shift) - size, 0)
@@ -107,14 +125,13 @@ def log_softmax_kernel(dtype: str) -> jit.Kernel:
 
 @cache
 def log_softmax_dx_kernel(dtype: str) -> jit.Kernel:
-    exp, number = elementary("exp", dtype), np.dtype(dtype).type
+    exp = elementary("exp", dtype)
 
     @jit.kernel(constants=(dtype,))
     def log_softmax_dx(task, thread, spec, per, y, dy, dx):
         for row in range(task * per, min((task + 1) * per, spec.rows)):
-            at, total = row * spec.classes, number(0)
-            for k in range(spec.classes):
-                total += fetch(dy, at + k)
+            at = row * spec.classes
+            total = summed(dy, at, spec.classes)
             for k in range(spec.classes):
                 put(dx, at + k, fetch(dy, at + k) - exp(fetch(y, at + k)) * total, 0)
 
@@ -184,9 +201,8 @@ def crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
     def crossentropy(task, thread, spec, per, t, q, loss):
         classes = spec.classes
         for row in range(task * per, min((task + 1) * per, spec.rows)):
-            at, total, value = row * classes, number(0), number(0)
-            for k in range(classes):
-                total += fetch(q, at + k)
+            at, value = row * classes, number(0)
+            total = summed(q, at, classes)
             if sparse:
                 label = int(t[row])
                 value = nan
@@ -216,9 +232,8 @@ def crossentropy_dx_kernel(dtype: str, sparse: bool) -> jit.Kernel:
     def crossentropy_dx(task, thread, spec, per, t, q, dloss, dq):
         classes = spec.classes
         for row in range(task * per, min((task + 1) * per, spec.rows)):
-            at, total, inner = row * classes, zero, zero
-            for k in range(classes):
-                total += fetch(q, at + k)
+            at, inner = row * classes, zero
+            total = summed(q, at, classes)
             scale = dloss[row] / total
             if sparse:
                 label = int(t[row])

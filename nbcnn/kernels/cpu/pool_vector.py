@@ -40,8 +40,7 @@ def maxpool2d_kernel(tile: Tile, kh: int, kw: int, indexed: bool, edges: bool) -
 
     @jit.always_inline
     def at_edge(s, image, top, left, x, y, indices):
-        """A window of which only some taps are inside. x, y, indices: addresses, y's of this pixel.
-        """
+        """A window only partly inside. x, y, indices: addresses, y's and indices' of its pixel."""
         u0, u1 = pool.taps(top, s.h, kh)
         v0, v1 = pool.taps(left, s.w, kw)
         for tap in range(u0 * kw, u1 * kw):
