@@ -25,7 +25,7 @@ from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS, fill_block
-from nbcnn.kernels.cpu.gemm_micro import micro_kernel
+from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
@@ -62,6 +62,8 @@ class Reduction(NamedTuple):
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
+    if spec.n == 0:
+        return "no images"
     columns, lanes = spec.f // spec.groups, register_tile(caps, dtype).lanes
     if spec.groups > 1 and columns * 4 <= lanes:
         return f"{columns} columns per group fill a quarter of a vector at most"
@@ -147,7 +149,7 @@ def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
         dw, apart = partials, made.weights * spec.f  # db follows dw in a row of the partials
         db = partials
         sums = slabs.reductions(partials, outputs)
-    target_rows = np.arange(tile.rows, dtype=np.int64) * (spec.f * tile.item)
+    target_rows = np.arange(made.weights, dtype=np.int64) * (spec.f * tile.item)
     arrays = (x.reshape(-1), dy.reshape(-1), dw, db, np.zeros(tile.width, dtype), scratch["buffer"], scratch["panel"])
     args = (made, apart, *arrays, offsets, segments, target_rows)
     return [Call(dw_kernel(tile), made.slabs * made.parts, args), *sums]
@@ -155,10 +157,8 @@ def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
 
 @cache
 def dw_kernel(tile: Tile):
-    two, one = micro_kernel(tile, 2), micro_kernel(tile, 1)
-    sum_two, sum_one = sum_panel(tile, 2), sum_panel(tile, 1)
-    pack, fill = pack_rows(tile), fill_block(tile)
-    rows, lanes, width, item = tile.rows, tile.lanes, tile.width, tile.item
+    product, sums, pack, fill = panel_product(tile), sum_panel(tile), pack_rows(tile), fill_block(tile)
+    lanes, width, item = tile.lanes, tile.width, tile.item
     lowest = (np.float32 if item == 4 else np.float64)(-np.inf)
 
     def weight_gradient(
@@ -190,25 +190,12 @@ def dw_kernel(tile: Tile):
                 f = group * s.group_f + panel * width
                 pack(own, pixel + f * item, s.f * item, pixels, left)
                 if s.bias:
-                    if across > lanes:
-                        sum_two(db_slab + f * item, own, pixels, left, resume)
-                    else:
-                        sum_one(db_slab + f * item, own, pixels, left, resume)
-                for r in range(0, s.weights, rows):
-                    if across > lanes:
-                        two(
-                            a + group * s.group_c * item, simd.address(offsets) + r * 8, s.step,
-                            simd.address(segments), images * height, s.ow, own, across * item,
-                            dw_slab + (r * s.f + f) * item, simd.address(target_rows),
-                            min(rows, s.weights - r), left, simd.address(zeros), resume, lowest,
-                        )
-                    else:
-                        one(
-                            a + group * s.group_c * item, simd.address(offsets) + r * 8, s.step,
-                            simd.address(segments), images * height, s.ow, own, across * item,
-                            dw_slab + (r * s.f + f) * item, simd.address(target_rows),
-                            min(rows, s.weights - r), left, simd.address(zeros), resume, lowest,
-                        )
+                    sums(db_slab + f * item, own, pixels, left, resume)
+                product(
+                    a + group * s.group_c * item, simd.address(offsets), s.step, simd.address(segments),
+                    images * height, s.ow, own, across * item, dw_slab + f * item, simd.address(target_rows),
+                    s.weights, left, simd.address(zeros), resume, lowest,
+                )
 
     return jit.kernel(weight_gradient, constants=(tile,))
 

@@ -25,7 +25,7 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, simd
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.gemm_micro import micro_kernel
+from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.ops.conv_spec import RELU
 
@@ -212,10 +212,8 @@ def call(sweep: Sweep, tables: Tables, source, packed, bias, target, buffer, cap
 
 @cache
 def sweep_kernel(tile: Tile):
-    micros = micro_kernel(tile, 2), micro_kernel(tile, 1)
-    two, one = micros
-    act_numbers, fill = activate(tile), fill_block(tile)
-    rows, lanes, width, item = tile.rows, tile.lanes, tile.width, tile.item
+    product, act_numbers, fill = panel_product(tile), activate(tile), fill_block(tile)
+    lanes, width, item = tile.lanes, tile.width, tile.item
     number = np.float32 if item == 4 else np.float64
     lowest, zero = number(-np.inf), number(0)
 
@@ -255,19 +253,10 @@ def sweep_kernel(tile: Tile):
                     b = b_panel + chunks[k, 3] * across * item
                     segment = simd.address(segments) + chunks[k, 0] * 8
                     resume = int(k > phases[index, 0])
-                    for pixel in range(0, pixels, rows):
-                        if across > lanes:
-                            two(
-                                a + group * s.group_c * item, source_table + pixel * 8, item, segment, chunks[k, 1],
-                                chunks[k, 2], b, across * item, c + f * item, target_table + pixel * 8,
-                                min(rows, pixels - pixel), left, start, resume, low,
-                            )
-                        else:
-                            one(
-                                a + group * s.group_c * item, source_table + pixel * 8, item, segment, chunks[k, 1],
-                                chunks[k, 2], b, across * item, c + f * item, target_table + pixel * 8,
-                                min(rows, pixels - pixel), left, start, resume, low,
-                            )
+                    product(
+                        a + group * s.group_c * item, source_table, item, segment, chunks[k, 1], chunks[k, 2],
+                        b, across * item, c + f * item, target_table, pixels, left, start, resume, low,
+                    )
         if s.act > RELU:
             act_numbers(c, images * height * s.target_w * s.target_c, s.act)
 

@@ -26,7 +26,7 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.gemm_micro import micro_kernel
+from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_all_rows, pack_columns, pack_rows
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
@@ -116,7 +116,7 @@ def bind(spec: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
     x_rows = row * (1 if spec.tx else spec.k)
     if made.pack:
         x_rows = row // tile.lanes * made.depth * tile.lanes + row % tile.lanes
-    tables = x_rows * tile.item, row[: tile.rows] * spec.n * tile.item, np.zeros(1, np.int64)
+    tables = x_rows * tile.item, row * spec.n * tile.item, np.zeros(1, np.int64)
     tasks = -(-spec.m // made.rows) * -(-spec.n // made.columns) * spec.batch * made.slabs
     arrays = x.reshape(-1), w.reshape(-1), bias, target, scratch["panels"], block
     return [Call(gemm_kernel(tile), tasks, (spec, made, *arrays, *tables)), *sums]
@@ -124,14 +124,14 @@ def bind(spec: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
 
 @cache
 def gemm_kernel(tile: Tile):
-    two, one = micro_kernel(tile, 2), micro_kernel(tile, 1)
+    product = panel_product(tile)
     as_rows, as_columns, act_numbers = pack_all_rows(tile), pack_columns(tile), activate(tile)
     one_panel, pack_x = pack_rows(tile), pack_block(tile)
-    rows, lanes, width, item = tile.rows, tile.lanes, tile.width, tile.item
+    lanes, width, item = tile.lanes, tile.width, tile.item
     number = np.float32 if item == 4 else np.float64
     lowest, zero = number(-np.inf), number(0)
 
-    def product(task, thread, s, at, x, w, bias, y, packed, block, x_rows, y_rows, segments):
+    def multiply(task, thread, s, at, x, w, bias, y, packed, block, x_rows, y_rows, segments):
         across, down = (s.n + at.columns - 1) // at.columns, (s.m + at.rows - 1) // at.rows
         j0, task = task % across * at.columns, task // across
         i0, task = task % down * at.rows, task // down
@@ -167,24 +167,17 @@ def gemm_kernel(tile: Tile):
                     if at.fetch == IN_PLACE and left >= width:
                         panel, step = b + (l * s.n + j) * item, s.n * item
                     start = simd.address(bias) + s.bias * j * item
-                    for i in range(group, min(group + at.run, i1), rows):
-                        if left > lanes:
-                            two(
-                                a_from, simd.address(x_rows) + (i - i0) * 8, x_step, simd.address(segments), 1, depth,
-                                panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
-                                start, int(l > first), low,
-                            )
-                        else:
-                            one(
-                                a_from, simd.address(x_rows) + (i - i0) * 8, x_step, simd.address(segments), 1, depth,
-                                panel, step, c + (i * s.n + j) * item, simd.address(y_rows), min(rows, i1 - i), left,
-                                start, int(l > first), low,
-                            )
+                    rows = min(at.run, i1 - group)
+                    product(
+                        a_from, simd.address(x_rows) + (group - i0) * 8, x_step, simd.address(segments), 1, depth,
+                        panel, step, c + (i0 * s.n + j) * item, simd.address(y_rows) + (group - i0) * 8, rows, left,
+                        start, int(l > first), low,
+                    )
         if s.act > RELU:
             for i in range(i0, i1):
                 act_numbers(c + (i * s.n + j0) * item, j1 - j0, s.act)
 
-    return jit.kernel(product, constants=(tile,))
+    return jit.kernel(multiply, constants=(tile,))
 
 
 @cache

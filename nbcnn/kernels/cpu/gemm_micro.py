@@ -20,14 +20,11 @@ from functools import cache
 from llvmlite import ir
 from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import simd
 from nbcnn.kernels.cpu.blocking import Tile
+from nbcnn.kernels.cpu.simd import integer
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-
-def _int(value):
-    return ir.Constant(_I64, value)
 
 
 class _Emitter:
@@ -39,7 +36,7 @@ class _Emitter:
         self.scalar = simd.scalar_type(tile.item)
         self.vector = simd.vector_type(tile.lanes, tile.item)
 
-    def integer(self, address):
+    def offset(self, address):
         return self.b.load(self.b.inttoptr(address, _I64.as_pointer()), align=8)
 
     def broadcast_at(self, address):
@@ -51,12 +48,12 @@ class _Emitter:
 
     def offsets(self, table, count):
         """Entries 0..rows-1 of a table of 8-byte integers; past `count` the last valid one again."""
-        last = self.b.sub(count, _int(1))
+        last = self.b.sub(count, integer(1))
         found = []
         for i in range(self.rows):
-            inside = self.b.icmp_signed("<", _int(i), count)
-            index = self.b.select(inside, _int(i), last)
-            found.append(self.integer(self.b.add(table, self.b.shl(index, _int(3)))))
+            inside = self.b.icmp_signed("<", integer(i), count)
+            index = self.b.select(inside, integer(i), last)
+            found.append(self.offset(self.b.add(table, self.b.shl(index, integer(3)))))
         return found
 
     def prefetch(self, rows):
@@ -66,7 +63,7 @@ class _Emitter:
         options = [ir.Constant(_I32, x) for x in (1, 3, 1)]  # to write, into L1, data
         for row in rows:
             for v in range(0, self.vectors * self.lanes * self.item, 64):
-                self.b.call(function, [self.b.inttoptr(self.b.add(row, _int(v)), byte), *options])
+                self.b.call(function, [self.b.inttoptr(self.b.add(row, integer(v)), byte), *options])
 
     def opaque(self, value):
         """The same integer, hidden from LLVM's loop strength reduction.
@@ -76,7 +73,7 @@ class _Emitter:
         return self.b.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", (value,), side_effect=False)
 
     def column(self, v):
-        return _int(v * self.lanes * self.item)
+        return integer(v * self.lanes * self.item)
 
     def products(self, a_rows, a_step, segments, count, depth, b, b_step):
         """The loops over segments and steps; returns the accumulators."""
@@ -94,7 +91,7 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed("<", t, count), segment, done)
 
         builder.position_at_end(segment)
-        a_offset = self.integer(builder.add(segments, builder.shl(t, _int(3))))
+        a_offset = self.offset(builder.add(segments, builder.shl(t, integer(3))))
         rows = [builder.add(row, a_offset) for row in a_rows]
         builder.branch(inner)
 
@@ -107,20 +104,20 @@ class _Emitter:
             x = self.broadcast_at(builder.add(rows[i], a_at))
             for v in range(self.vectors):
                 totals.append(simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v]))
-        fewer, b_next = builder.sub(left, _int(1)), builder.add(b_at, b_step)
+        fewer, b_next = builder.sub(left, integer(1)), builder.add(b_at, b_step)
         a_next = self.opaque(builder.add(a_at, a_step))
-        builder.cbranch(builder.icmp_signed(">", fewer, _int(0)), inner, segment_end)
+        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), inner, segment_end)
         for phi, start, following in (
-            (left, depth, fewer), (a_at, _int(0), a_next), (b_at, b_start, b_next), *zip(running, sums, totals),
+            (left, depth, fewer), (a_at, integer(0), a_next), (b_at, b_start, b_next), *zip(running, sums, totals),
         ):
             phi.add_incoming(start, segment)
             phi.add_incoming(following, inner)
 
         builder.position_at_end(segment_end)
-        following = builder.add(t, _int(1))
+        following = builder.add(t, integer(1))
         builder.branch(outer)
         for phi, start, after in (
-            (t, _int(0), following), (b_start, b, b_next), *((s, zero, x) for s, x in zip(sums, totals)),
+            (t, integer(0), following), (b_start, b, b_next), *((s, zero, x) for s, x in zip(sums, totals)),
         ):
             phi.add_incoming(start, entry)
             phi.add_incoming(after, segment_end)
@@ -132,8 +129,8 @@ class _Emitter:
         builder = self.b
         full, partial, end = (builder.append_basic_block(n) for n in ("full", "partial", "end"))
         whole = builder.and_(
-            builder.icmp_signed(">=", count, _int(self.rows)),
-            builder.icmp_signed(">=", columns, _int(self.vectors * self.lanes)),
+            builder.icmp_signed(">=", count, integer(self.rows)),
+            builder.icmp_signed(">=", columns, integer(self.vectors * self.lanes)),
         )
         low = simd.broadcast(builder, low, self.lanes)
         builder.cbranch(whole, full, partial)
@@ -148,9 +145,9 @@ class _Emitter:
 
         builder.position_at_end(partial)
         for v in range(self.vectors):
-            inside = simd.first_lanes(builder, builder.sub(columns, _int(v * self.lanes)), self.lanes)
+            inside = simd.first_lanes(builder, builder.sub(columns, integer(v * self.lanes)), self.lanes)
             for i in range(self.rows):
-                exists = builder.icmp_signed("<", _int(i), count)
+                exists = builder.icmp_signed("<", integer(i), count)
                 mask = builder.and_(inside, simd.broadcast(builder, exists, self.lanes))
                 start = simd.masked_load(builder, builder.add(starts[i], self.column(v)), self.vector, mask)
                 value = self.clamp(builder.fadd(sums[i * self.vectors + v], start), low)
@@ -163,9 +160,25 @@ class _Emitter:
         return self.b.select(self.b.fcmp_ordered(">", low, value), low, value)
 
 
+def _tile(builder, tile: Tile, vectors: int, args):
+    (a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns, start, resume, low) = args
+    emitter = _Emitter(builder, tile, vectors)
+    a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
+    c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
+    emitter.prefetch(c_rows)
+    sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step)
+    again = builder.icmp_signed("!=", resume, integer(0))
+    starts = [builder.select(again, row, start) for row in c_rows]
+    emitter.finish(sums, c_rows, starts, rows, columns, low)
+
+
+def _arguments(tile: Tile):
+    return (types.intp,) * 14 + (types.float32 if tile.item == 4 else types.float64,)
+
+
 @cache
 def micro_kernel(tile: Tile, vectors: int):
-    """A function for kernels:
+    """A function for kernels, one tile:
 
         micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low)
 
@@ -174,22 +187,25 @@ def micro_kernel(tile: Tile, vectors: int):
     `columns` >= 1 say how much of the tile exists. `start`: address of the row that the sums start from (a bias,
     zeros); with `resume` they start from C itself. `low`: results are max(result, low).
     """
-    number = types.float32 if tile.item == 4 else types.float64
+    return simd.emit(types.void, _arguments(tile), lambda builder, args: _tile(builder, tile, vectors, args))
+
+
+@cache
+def panel_product(tile: Tile):
+    """A function for kernels, all tiles below each other: arguments as of `micro_kernel`, with any number of `rows`.
+
+    The panel has two vectors or, if `columns` fit, one.
+    """
 
     def build(builder, args):
-        (a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns, start, resume, low) = args
-        emitter = _Emitter(builder, tile, vectors)
-        a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
-        c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
-        emitter.prefetch(c_rows)
-        sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step)
-        again = builder.icmp_signed("!=", resume, _int(0))
-        starts = [builder.select(again, row, start) for row in c_rows]
-        emitter.finish(sums, c_rows, starts, rows, columns, low)
+        a, a_table, *between, c_table, rows, columns, start, resume, low = args
+        with builder.if_else(builder.icmp_signed(">", columns, integer(tile.lanes))) as branches:
+            for vectors, branch in zip((2, 1), branches):
+                with branch, simd.loop(builder, rows, tile.rows) as i:
+                    skip = builder.shl(i, integer(3))
+                    tables = builder.add(a_table, skip), builder.add(c_table, skip)
+                    left = simd.smaller(builder, builder.sub(rows, i), integer(tile.rows))
+                    below = (a, tables[0], *between, tables[1], left, columns, start, resume, low)
+                    _tile(builder, tile, vectors, below)
 
-    emitted = simd.emit(types.void, (types.intp,) * 14 + (number,), build)
-
-    def micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low):
-        emitted(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low)
-
-    return jit.helper(micro)
+    return simd.emit(types.void, _arguments(tile), build)

@@ -13,71 +13,73 @@ from functools import cache
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import simd
 from nbcnn.kernels.cpu.blocking import Tile
+from nbcnn.kernels.cpu.simd import integer
 
-_I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
-
-
-def _int(value):
-    return ir.Constant(_I64, value)
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-@cache
-def pack_all_rows(tile: Tile):
-    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space for `room` steps.
+class _Packer:
+    """What the packings share: emission of moves between places of one vector."""
 
-    Reads whole rows of the source one after the other, as memory and its translation like it.
-    """
-    spread, last = _spread(tile), pack_rows(tile)
-    full_width, item = tile.width, tile.item
+    def __init__(self, builder, tile: Tile):
+        self.b, self.tile, self.size = builder, tile, tile.lanes * tile.item
+        self.vector = simd.vector_type(tile.lanes, tile.item)
 
-    def pack(target, source, step, depth, columns, room):
-        full = columns // full_width
-        size = full_width * item
-        for l in range(depth):
-            spread(target + l * size, source + l * step, full, room * size)
-        if full * full_width < columns:
-            last(target + full * room * size, source + full * size, step, depth, columns - full * full_width)
+    def times(self, x, factor: int):
+        return self.b.mul(x, integer(factor))
 
-    return jit.helper(pack)
+    def padded(self, columns):
+        """`columns` rounded up to whole vectors."""
+        lanes = self.tile.lanes
+        return self.b.and_(self.b.add(columns, integer(lanes - 1)), integer(-lanes))
 
-
-def _spread(tile: Tile):
-    """spread(target, source, count, room): `count` panel rows that follow each other, to places `room` bytes apart."""
-    size = tile.lanes * tile.item
-
-    def build(builder, args):
-        target, source, count, room = args
-        vector = simd.vector_type(tile.lanes, tile.item)
-        with cgutils.for_range(builder, count) as loop:
-            start = builder.add(source, builder.mul(loop.index, _int(tile.vectors * size)))
-            place = builder.add(target, builder.mul(loop.index, room))
-            for v in range(tile.vectors):
-                value = simd.load_vector(builder, builder.add(start, _int(v * size)), vector)
-                simd.store_vector(builder, value, builder.add(place, _int(v * size)))
-
-    return simd.emit(types.void, (types.intp,) * 4, build)
-
-
-def _move(tile: Tile):
-    """move(target, source, count): one vector, of which `count` numbers exist and the rest become zeros."""
-
-    def build(builder, args):
-        target, source, count = args
-        vector = simd.vector_type(tile.lanes, tile.item)
-        whole = builder.icmp_signed(">=", count, _int(tile.lanes))
-        with builder.if_else(whole) as (full, partial):
+    def move(self, target, source, count):
+        """One vector, of which `count` numbers exist and the rest become zeros."""
+        b = self.b
+        with b.if_else(b.icmp_signed(">=", count, integer(self.tile.lanes))) as (full, partial):
             with full:
-                simd.store_vector(builder, simd.load_vector(builder, source, vector), target)
+                simd.store_vector(b, simd.load_vector(b, source, self.vector), target)
             with partial:
-                mask = simd.first_lanes(builder, count, tile.lanes)
-                simd.store_vector(builder, simd.masked_load(builder, source, vector, mask), target)
+                mask = simd.first_lanes(b, count, self.tile.lanes)
+                simd.store_vector(b, simd.masked_load(b, source, self.vector, mask), target)
 
-    return simd.emit(types.void, (types.intp,) * 3, build)
+    def rows(self, target, source, step, depth, columns):
+        """A panel whose rows are rows of the source."""
+        b = self.b
+        row = self.times(self.padded(columns), self.tile.item)
+        with simd.loop(b, depth) as l:
+            to, at = b.add(target, b.mul(l, row)), b.add(source, b.mul(l, step))
+            with simd.loop(b, columns, self.tile.lanes) as j:
+                start = self.times(j, self.tile.item)
+                self.move(b.add(to, start), b.add(at, start), b.sub(columns, j))
+
+    def transpose(self, target, target_step, source, source_step, height=None, width=None):
+        """A lanes x lanes block through registers; or one of which only height x width exist: zeros, not stored."""
+        b, lanes = self.b, self.tile.lanes
+        rows = []
+        for i in range(lanes):
+            at = b.add(source, self.times(source_step, i))
+            if height is None:
+                rows.append(simd.load_vector(b, at, self.vector))
+            else:
+                mask = b.and_(simd.first_lanes(b, width, lanes), self.exists(i, height))
+                rows.append(simd.masked_load(b, at, self.vector, mask))
+        distance = 1
+        while distance < lanes:  # swap bit by bit between row number and lane number
+            rows = _exchange(b, rows, distance, lanes)
+            distance *= 2
+        for i in range(lanes):
+            at = b.add(target, self.times(target_step, i))
+            if width is None:
+                simd.store_vector(b, rows[i], at)
+            else:
+                simd.masked_store(b, rows[i], at, self.exists(i, width))
+
+    def exists(self, row: int, count):
+        return simd.broadcast(self.b, self.b.icmp_signed("<", integer(row), count), self.tile.lanes)
 
 
 @cache
@@ -86,18 +88,40 @@ def pack_rows(tile: Tile):
 
     The panel is as wide as the vectors that hold `columns`, at most `tile.width`.
     """
-    full_width, lanes, size = tile.width, tile.lanes, tile.lanes * tile.item
-    move = _move(tile)
 
-    def pack(target, source, step, depth, columns):
-        columns = min(columns, full_width)
-        vectors = (columns + lanes - 1) // lanes
-        for l in range(depth):
-            for v in range(vectors):
-                move(target, source + l * step + v * size, columns - v * lanes)
-                target += size
+    def build(builder, args):
+        target, source, step, depth, columns = args
+        columns = simd.smaller(builder, columns, integer(tile.width))
+        _Packer(builder, tile).rows(target, source, step, depth, columns)
 
-    return jit.helper(pack)
+    return simd.emit(types.void, (types.intp,) * 5, build)
+
+
+@cache
+def pack_all_rows(tile: Tile):
+    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space for `room` steps.
+
+    Reads whole rows of the source one after the other, as memory and its translation like it.
+    """
+    width = tile.width * tile.item
+
+    def build(builder, args):
+        b, (target, source, step, depth, columns, room) = builder, args
+        packer = _Packer(b, tile)
+        full = b.sdiv(columns, integer(tile.width))
+        size = packer.times(room, width)
+        with simd.loop(b, depth) as l:
+            to, at = b.add(target, packer.times(l, width)), b.add(source, b.mul(l, step))
+            with simd.loop(b, full) as panel:
+                for v in range(tile.vectors):
+                    start = b.add(at, b.add(packer.times(panel, width), integer(v * packer.size)))
+                    place = b.add(to, b.add(b.mul(panel, size), integer(v * packer.size)))
+                    simd.store_vector(b, simd.load_vector(b, start, packer.vector), place)
+        left = b.sub(columns, packer.times(full, tile.width))
+        last = b.add(target, b.mul(full, size))
+        packer.rows(last, b.add(source, packer.times(full, width)), step, depth, left)
+
+    return simd.emit(types.void, (types.intp,) * 6, build)
 
 
 @cache
@@ -106,52 +130,26 @@ def pack_columns(tile: Tile):
 
     As `pack_rows`, of the transposed source.
     """
-    full_width, lanes, item = tile.width, tile.lanes, tile.item
-    transpose, number, put = transpose_block(tile), simd.number_at(item), simd.put_number(item)
-
-    def pack(target, source, step, depth, columns):
-        columns = min(columns, full_width)
-        width = (columns + lanes - 1) // lanes * lanes
-        blocks = depth // lanes * lanes
-        for first in range(0, width, lanes):
-            inside = min(columns - first, lanes)
-            start = 0
-            if inside == lanes:
-                for l in range(0, blocks, lanes):
-                    at = source + first * step + l * item
-                    transpose(target + (l * width + first) * item, width * item, at, step)
-                start = blocks
-            for l in range(start, depth):
-                at = target + (l * width + first) * item
-                for j in range(inside):
-                    put(at + j * item, number(source + (first + j) * step + l * item))
-                for j in range(inside, lanes):
-                    put(at + j * item, 0.0)
-
-    return jit.helper(pack)
-
-
-@cache
-def transpose_block(tile: Tile):
-    """transpose(target, target_step, source, source_step): a lanes x lanes block, through registers."""
     lanes, item = tile.lanes, tile.item
 
     def build(builder, args):
-        target, target_step, source, source_step = args
-        vector = simd.vector_type(lanes, item)
-        rows = []
-        for i in range(lanes):
-            at = builder.add(source, builder.mul(source_step, _int(i)))
-            rows.append(simd.load_vector(builder, at, vector))
-        distance = 1
-        while distance < lanes:  # swap bit by bit between row number and lane number
-            rows = _exchange(builder, rows, distance, lanes)
-            distance *= 2
-        for i in range(lanes):
-            at = builder.add(target, builder.mul(target_step, _int(i)))
-            simd.store_vector(builder, rows[i], at)
+        b, (target, source, step, depth, columns) = builder, args
+        packer = _Packer(b, tile)
+        columns = simd.smaller(b, columns, integer(tile.width))
+        row = packer.times(packer.padded(columns), item)
+        with simd.loop(b, columns, lanes) as j:
+            with simd.loop(b, depth, lanes) as l:
+                to = b.add(target, b.add(b.mul(l, row), packer.times(j, item)))
+                at = b.add(source, b.add(b.mul(j, step), packer.times(l, item)))
+                height, width = b.sub(columns, j), b.sub(depth, l)
+                least = simd.smaller(b, height, width)
+                with b.if_else(b.icmp_signed(">=", least, integer(lanes))) as (whole, part):
+                    with whole:
+                        packer.transpose(to, row, at, step)
+                    with part:
+                        packer.transpose(to, row, at, step, height, width)
 
-    return simd.emit(types.void, (types.intp,) * 4, build)
+    return simd.emit(types.void, (types.intp,) * 5, build)
 
 
 def _exchange(builder, rows, distance, lanes):
@@ -169,36 +167,25 @@ def _exchange(builder, rows, distance, lanes):
 
 
 @cache
-def sum_panel(tile: Tile, vectors: int):
+def sum_panel(tile: Tile):
     """sum_panel(sums, panel, depth, columns, resume): sums of a packed panel's columns; `resume`: added to `sums`."""
-    size = tile.lanes * tile.item
 
     def build(builder, args):
-        sums, panel, depth, columns, resume = args
-        vector = simd.vector_type(tile.lanes, tile.item)
-        entry, loop, end = builder.block, *(builder.append_basic_block(n) for n in ("loop", "end"))
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        at, left = builder.phi(_I64), builder.phi(_I64)
-        totals = [builder.phi(vector) for _ in range(vectors)]
-        added = []
-        for v, total in enumerate(totals):
-            row = simd.load_vector(builder, builder.add(at, _int(v * size)), vector)
-            added.append(builder.fadd(total, row))
-        at_next, fewer = builder.add(at, _int(vectors * size)), builder.sub(left, _int(1))
-        builder.cbranch(builder.icmp_signed(">", fewer, _int(0)), loop, end)
-        zero = ir.Constant(vector, [0.0] * tile.lanes)
-        for phi, start, following in (
-            (at, panel, at_next), (left, depth, fewer), *((t, zero, a) for t, a in zip(totals, added)),
-        ):
-            phi.add_incoming(start, entry)
-            phi.add_incoming(following, loop)
-        builder.position_at_end(end)
-        again = simd.broadcast(builder, builder.icmp_signed("!=", resume, _int(0)), tile.lanes)
-        for v, total in enumerate(added):
-            mask = simd.first_lanes(builder, builder.sub(columns, _int(v * tile.lanes)), tile.lanes)
-            target = builder.add(sums, _int(v * size))
-            before = simd.masked_load(builder, target, vector, builder.and_(mask, again))
-            simd.masked_store(builder, builder.fadd(total, before), target, mask)
+        b, (sums, panel, depth, columns, resume) = builder, args
+        packer = _Packer(b, tile)
+        columns = simd.smaller(b, columns, integer(tile.width))
+        row = packer.times(packer.padded(columns), tile.item)
+        zero = ir.Constant(packer.vector, [0.0] * tile.lanes)
+        again = b.icmp_signed("!=", resume, integer(0))
+        with simd.loop(b, columns, tile.lanes) as j:
+            start = packer.times(j, tile.item)
+            mask = simd.first_lanes(b, b.sub(columns, j), tile.lanes)
+            target = b.add(sums, start)
+            with simd.loop(b, depth, 1, [zero]) as (l, totals):
+                at = b.add(b.add(panel, start), b.mul(l, row))
+                totals[0] = b.fadd(totals[0], simd.load_vector(b, at, packer.vector))
+            kept = b.and_(mask, simd.broadcast(b, again, tile.lanes))
+            before = simd.masked_load(b, target, packer.vector, kept)
+            simd.masked_store(b, b.fadd(totals[0], before), target, mask)
 
     return simd.emit(types.void, (types.intp,) * 5, build)

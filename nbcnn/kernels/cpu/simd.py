@@ -160,20 +160,35 @@ def item_of(vector):
 
 
 @contextmanager
-def loop(builder, count, step=1):
-    """The body of a loop over 0, step, ... below `count`; yields the index. LLVM leaves it rolled."""
+def loop(builder, count, step=1, values=()):
+    """The body of a loop over 0, step, ... below `count`; LLVM leaves it rolled.
+
+    Yields the index or, where the loop carries `values`, (index, list of values): the body replaces entries of the
+    list, and after the loop it holds the results.
+    """
     entry, head, body, end = builder.block, *(builder.append_basic_block(n) for n in ("head", "body", "end"))
     builder.branch(head)
     builder.position_at_end(head)
-    index = builder.phi(_I64)
-    index.add_incoming(integer(0), entry)
+    index, carried = builder.phi(_I64), [builder.phi(value.type) for value in values]
     builder.cbranch(builder.icmp_signed("<", index, count), body, end)
     builder.position_at_end(body)
-    yield index
-    index.add_incoming(builder.add(index, integer(step)), builder.block)
-    rolled = builder.module.add_metadata([ir.MetaDataString(builder.module, "llvm.loop.unroll.disable")])
-    builder.branch(head).set_metadata("llvm.loop", builder.module.add_metadata([rolled]))
+    current = list(carried)
+    yield (index, current) if values else index
+    following = builder.add(index, integer(step))
+    for phi, start, after in zip((index, *carried), (integer(0), *values), (following, *current)):
+        phi.add_incoming(start, entry)
+        phi.add_incoming(after, builder.block)
+    builder.branch(head).set_metadata("llvm.loop", _rolled(builder.module))
     builder.position_at_end(end)
+    current[:] = carried
+
+
+def _rolled(module):
+    """Metadata of a loop that is not unrolled. It must refer to itself first, to be no other loop's."""
+    off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    node = ir.MDValue(module, [off], name=str(len(module.metadata)))
+    node.operands = (node, off)
+    return node
 
 
 def smaller(builder, x, y):

@@ -13,11 +13,9 @@ from functools import cache
 from llvmlite import ir
 from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import simd
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
-
-_I64 = ir.IntType(64)
 
 
 class _Numbers:
@@ -91,45 +89,20 @@ class _Numbers:
 
 
 @cache
-def _in_place(lanes: int, item: int, name: str):
-    """f(address, count): the first `count` <= lanes numbers there replaced by their `name`."""
-
-    def build(builder, args):
-        address, count = args
-        vector = simd.vector_type(lanes, item)
-        apply = getattr(_Numbers(builder, vector), name)
-        with builder.if_else(builder.icmp_signed(">=", count, ir.Constant(_I64, lanes))) as (full, partial):
-            with full:
-                simd.store_vector(builder, apply(simd.load_vector(builder, address, vector)), address)
-            with partial:
-                mask = simd.first_lanes(builder, count, lanes)
-                value = apply(simd.masked_load(builder, address, vector, mask))
-                simd.masked_store(builder, value, address, mask)
-
-    emitted = simd.emit(types.void, (types.intp, types.intp), build)
-
-    @jit.exact  # `split_exp` adds and subtracts the same number, which reordering would cancel
-    def apply_in_place(address, count):
-        emitted(address, count)
-
-    return apply_in_place
-
-
-@cache
 def activate(tile: Tile):
     """activate(address, count, act): apply an activation of `TAIL_ACTIVATIONS` to `count` numbers, in place."""
-    relu, sigmoid, tanh = (_in_place(tile.lanes, tile.item, n) for n in ("relu", "sigmoid", "tanh"))
-    lanes, size = tile.lanes, tile.lanes * tile.item
+    lanes, item = tile.lanes, tile.item
+    vector = simd.vector_type(lanes, item)
 
-    def activate_numbers(address, count, act):
-        if act == RELU:
-            for start in range(0, count, lanes):
-                relu(address + start // lanes * size, count - start)
-        elif act == SIGMOID:
-            for start in range(0, count, lanes):
-                sigmoid(address + start // lanes * size, count - start)
-        elif act == TANH:
-            for start in range(0, count, lanes):
-                tanh(address + start // lanes * size, count - start)
+    def build(builder, args):
+        b, (address, count, act) = builder, args
+        numbers = _Numbers(b, vector)
+        for number, function in ((RELU, numbers.relu), (SIGMOID, numbers.sigmoid), (TANH, numbers.tanh)):
+            with b.if_then(b.icmp_signed("==", act, simd.integer(number))):
+                with simd.loop(b, count, lanes) as i:
+                    at = b.add(address, b.mul(i, simd.integer(item)))
+                    mask = simd.first_lanes(b, b.sub(count, i), lanes)
+                    value = function(simd.masked_load(b, at, vector, mask))
+                    simd.masked_store(b, value, at, mask)
 
-    return jit.helper(activate_numbers)
+    return simd.emit(types.void, (types.intp,) * 3, build)
