@@ -1,65 +1,133 @@
-"""Convolutions and matrix products at the edges: shapes that a blocked kernel gets wrong first."""
+"""Convolutions in all geometries: each row is run forward, plain and with bias and activation, and
+backward to input and kernel.
+"""
 
-from nbcnn.ops.conv import window_output
-from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH, Conv2DSpec, MatmulSpec
+import dataclasses
+from typing import Any, NamedTuple
 
+from cases.case import Case, Draw, normal
 
-def conv(n, h, w, c, f, kernel=(3, 3), stride=(1, 1), pad="valid", dil=(1, 1), groups=1, **tail):
-    """Spec of images (n, h, w, c) and `f` filters; `pad` as in `ops.conv`."""
-    pads = (pad, pad) if isinstance(pad, str) else pad
-    oh, pt, _ = window_output(h, kernel[0], stride[0], pads[0], dil[0])
-    ow, pl, _ = window_output(w, kernel[1], stride[1], pads[1], dil[1])
-    return Conv2DSpec(
-        n, h, w, c, f, *kernel, groups, oh, ow, *stride, *dil, pt, pl,
-        int(tail.get("bias", 0)), tail.get("act", 0),
-    )  # fmt: skip
+from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
+from nbcnn.ops.conv_spec import RELU, TAIL_ACTIVATIONS
 
 
-CONVOLUTIONS = {
-    "one_number": conv(1, 1, 1, 1, 1, (1, 1)),
-    "lenet_first": conv(2, 28, 28, 1, 6, (5, 5), pad="same", bias=1, act=SIGMOID),
-    "lenet_second": conv(3, 14, 14, 6, 16, (5, 5), bias=1, act=SIGMOID),
-    "odd_sizes": conv(2, 9, 11, 5, 7, (5, 3), pad="same", bias=1, act=RELU),
-    "one_filter": conv(1, 5, 5, 33, 1, pad="same", bias=1, act=TANH),
-    "kernel_covers_map": conv(3, 3, 3, 24, 40, pad="same"),
-    "map_of_one": conv(5, 1, 1, 20, 10, (1, 1), bias=1),
-    "wide_kernel": conv(2, 5, 23, 2, 3, (1, 7), (1, 3), "same"),
-    "stride_two": conv(2, 10, 11, 16, 32, stride=(2, 2), pad="same", bias=1, act=RELU),
-    "stride_over_kernel": conv(2, 11, 10, 4, 4, (2, 2), (3, 4)),
-    "dilation": conv(2, 13, 14, 4, 5, pad="same", dil=(2, 3), bias=1),
-    "stride_and_dilation": conv(2, 14, 13, 6, 4, stride=(2, 3), pad=((3, 2), (1, 4)), dil=(2, 1)),
-    "more_padding_than_kernel": conv(1, 7, 6, 3, 20, pad=((5, 4), (4, 7)), bias=1),
-    "only_padding": conv(1, 3, 3, 8, 8, stride=(4, 4), pad=((6, 6), (6, 6))),
-    "cropping": conv(2, 9, 9, 7, 9, pad=((-2, 1), (1, -1)), bias=1),
-    "pointwise": conv(3, 6, 6, 17, 33, (1, 1), bias=1, act=RELU),
-    "pointwise_stride": conv(2, 8, 9, 16, 16, (1, 1), (2, 2)),
-    "many_channels": conv(1, 4, 4, 700, 40, (2, 2), bias=1),
-    "many_pixels": conv(9, 33, 31, 3, 8, pad="same", bias=1),
-    "groups": conv(2, 9, 9, 6, 12, pad="same", groups=3, bias=1, act=TANH),
-    "wide_groups": conv(2, 6, 6, 40, 80, stride=(2, 1), pad="same", groups=5, bias=1),
-    "depth_multiplier": conv(2, 7, 7, 4, 12, pad="same", groups=4, bias=1, act=RELU),
-    "depthwise": conv(2, 12, 13, 35, 35, pad="same", groups=35, bias=1, act=RELU),
-    "depthwise_narrow": conv(3, 8, 7, 3, 3, pad="same", groups=3, act=SIGMOID),
-    "depthwise_stride": conv(2, 20, 21, 19, 19, (7, 5), (2, 3), "same", groups=19, bias=1),
-    "depthwise_padding": conv(
-        2, 8, 8, 16, 16, pad=((4, 4), (4, 4)), dil=(3, 3), groups=16, bias=1, act=TANH
-    ),
-    "depthwise_cropping": conv(2, 10, 9, 5, 5, stride=(2, 1), pad=((-2, 0), (-1, -2)), groups=5),
-    "depthwise_large": conv(2, 40, 50, 40, 40, pad="same", groups=40, bias=1),
-}
+class Geometry(NamedTuple):
+    """Shapes of x (n, h, w, c) and w (kh, kw, c / groups, f), and attributes of the operation."""
 
-_SIZES = (
-    (1, 1, 1), (3, 5, 7), (17, 33, 65), (64, 10, 400), (9, 257, 129), (70, 1, 20), (7, 40, 2500),
-)  # fmt: skip
-MATMULS = {
-    f"{m}x{n}x{k}{'_tx' * tx}{'_tw' * tw}": MatmulSpec(
-        m, n, k, tx, tw, bias=(m + tx) % 2, act=(n + tw) % 4
-    )
-    for m, n, k in _SIZES
-    for tx in (0, 1)
-    for tw in (0, 1)
-} | {
-    "batch": MatmulSpec(5, 6, 7, batch=3),
-    "batch_shared_x": MatmulSpec(5, 20, 7, tw=1, batch=3, xb=0),
-    "batch_shared_w": MatmulSpec(18, 20, 33, tx=1, batch=2, wb=0, bias=1, act=RELU),
-}
+    name: str
+    x: tuple[int, int, int, int]
+    w: tuple[int, int, int, int]
+    attributes: dict[str, Any]
+    act: int = RELU  # of the row with bias
+
+
+def row(name, x, w, strides=1, padding="valid", dilation=1, groups=1, act=RELU):
+    pair = [(v, v) if isinstance(v, int) else v for v in (strides, dilation)]
+    attributes = {"strides": pair[0], "padding": padding, "dilation": pair[1], "groups": groups}
+    return Geometry(name, x, w, attributes, act)
+
+
+TINY = [
+    row("valid", (2, 5, 6, 2), (3, 2, 2, 3)),
+    row("same", (1, 4, 5, 2), (3, 3, 2, 2), padding="same"),
+    row("strided", (1, 7, 6, 1), (3, 2, 1, 2), (2, 3), "same"),
+    row("dilated", (1, 7, 6, 1), (3, 2, 1, 2), dilation=(2, 3)),
+    row("asymmetric", (1, 4, 4, 1), (2, 3, 1, 2), (1, 2), ((2, 0), (1, 3))),
+    row("grouped", (1, 4, 4, 4), (2, 2, 2, 6), groups=2),
+    row("depth_multiplier", (1, 4, 4, 3), (3, 3, 1, 6), padding="same", groups=3),
+    row("depthwise", (1, 4, 4, 3), (3, 3, 1, 3), padding="same", groups=3),
+    row("pointwise", (2, 2, 3, 4), (1, 1, 4, 3)),
+    row("no_images", (0, 4, 4, 2), (3, 3, 2, 2)),
+]
+
+SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
+
+LARGE = [
+    # layers of well-known networks
+    row("lenet_first", (3, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID),
+    row("lenet_second", (3, 14, 14, 6), (5, 5, 6, 16), act=SIGMOID),
+    row("resnet_stem", (1, 33, 33, 3), (7, 7, 3, 64), 2, "same"),
+    row("resnet", (1, 14, 14, 64), (3, 3, 64, 64), padding="same"),
+    row("resnet_down", (1, 15, 14, 64), (3, 3, 64, 96), 2, "same"),
+    row("resnet_projection", (3, 8, 9, 48), (1, 1, 48, 64), 2),
+    row("mobilenet", (1, 28, 28, 64), (3, 3, 1, 64), padding="same", groups=64),
+    row("mobilenet_down", (3, 13, 14, 17), (3, 3, 1, 17), 2, "same", groups=17),
+    row("mobilenet_pointwise", (2, 14, 14, 17), (1, 1, 17, 65)),
+    row("inception_row", (1, 9, 17, 16), (1, 7, 16, 20), padding="same", act=TANH),
+    row("inception_column", (1, 17, 9, 16), (7, 1, 16, 5), padding="same"),
+    # channels and filters beside multiples of a vector
+    row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=TANH),
+    row("stride_tail", (1, 8, 8, 17), (3, 3, 17, 33), 2),
+    row("one_filter", (3, 5, 5, 33), (3, 3, 33, 1), padding="same"),
+    row("one_channel", (3, 6, 7, 1), (3, 3, 1, 31), padding="same"),
+    row("many_channels", (1, 4, 4, 700), (2, 2, 700, 40)),
+    row("odd_sizes", (2, 9, 11, 5), (5, 3, 5, 7), padding="same"),
+    # extents
+    row("one_pixel", (3, 1, 1, 20), (1, 1, 20, 10)),
+    row("one_number", (1, 1, 1, 1), (1, 1, 1, 1)),
+    row("whole_image", (3, 5, 4, 16), (5, 4, 16, 12)),
+    row("kernel_covers_map", (3, 3, 3, 24), (3, 3, 24, 40), padding="same"),
+    row("even_kernel", (1, 9, 10, 3), (4, 2, 3, 8), padding="same"),
+    row("many_images", (33, 6, 6, 4), (3, 3, 4, 8), padding="same"),
+    row("many_pixels", (3, 61, 67, 3), (3, 3, 3, 8), padding="same"),
+    row("no_image_of_many", (0, 7, 7, 64), (3, 3, 64, 64), padding="same"),
+    row("depthwise_no_image", (0, 7, 7, 5), (3, 3, 1, 5), padding="same", groups=5),
+    # strides and dilations
+    row("wide_kernel", (2, 5, 23, 2), (1, 7, 2, 3), (1, 3), "same"),
+    row("stride_beyond_kernel", (2, 11, 10, 4), (2, 2, 4, 4), (3, 4)),
+    row("stride_beyond_image", (2, 3, 3, 5), (2, 2, 5, 4), (7, 5)),
+    row("dilation", (2, 13, 14, 4), (3, 3, 4, 5), padding="same", dilation=(2, 3)),
+    row("stride_and_dilation", (2, 14, 13, 6), (3, 3, 6, 4), (2, 3), ((3, 2), (1, 4)), (2, 1)),
+    # padding
+    row("padding_beyond_kernel", (1, 7, 6, 3), (3, 3, 3, 20), padding=((5, 4), (4, 7))),
+    row("only_padding", (1, 3, 3, 8), (3, 3, 8, 8), 4, ((6, 6), (6, 6))),
+    row("crop", (2, 9, 9, 7), (3, 3, 7, 9), padding=((-2, 1), (1, -1))),
+    row("crop_all_sides", (1, 10, 9, 16), (2, 3, 16, 16), 2, ((-1, -2), (-1, -1))),
+    # groups
+    row("groups", (1, 9, 8, 12), (3, 3, 4, 24), padding="same", groups=3),
+    row("narrow_groups", (2, 9, 9, 6), (3, 3, 2, 12), padding="same", groups=3, act=TANH),
+    row("wide_groups", (2, 6, 6, 40), (3, 3, 8, 80), (2, 1), "same", groups=5),
+    row("groups_tail", (1, 6, 6, 34), (3, 3, 17, 34), groups=2),
+    # one filter per channel
+    row("depthwise_wide", (2, 12, 13, 35), (3, 3, 1, 35), padding="same", groups=35),
+    row("depthwise_stride", (2, 20, 21, 19), (7, 5, 1, 19), (2, 3), "same", groups=19, act=TANH),
+    row("depthwise_dilated", (2, 8, 8, 16), (3, 3, 1, 16), 1, ((4, 4), (4, 4)), 3, 16, SIGMOID),
+    row("depthwise_crop", (2, 10, 9, 5), (3, 3, 1, 5), (2, 1), ((-2, 0), (-1, -2)), groups=5),
+    row("depthwise_bands", (1, 60, 70, 33), (3, 3, 1, 33), padding="same", groups=33),
+]
+
+
+def gradients(g: Geometry, tiny: bool):
+    s = Conv2D(**g.attributes).geometry(g.x, g.w)
+    x, w, dy = Draw(g.x), Draw(g.w, 1), Draw((s.n, s.oh, s.ow, s.f), 3)
+    into_x = Conv2DInputGradient(**g.attributes, shape=g.x)
+    into_w = Conv2DKernelGradient(**g.attributes, shape=g.w)
+    yield Case(f"conv2d_dx-{g.name}", into_x, (dy, w), tiny=tiny)
+    yield Case(f"conv2d_dw-{g.name}", into_w, (x, dy), tiny=tiny)
+    with_bias = dataclasses.replace(into_w, bias=True)
+    yield Case(f"conv2d_dw-{g.name}-bias", with_bias, (x, dy), tiny=tiny)
+
+
+def forward(g: Geometry, tiny: bool, activations: dict[str, int]):
+    inputs = Draw(g.x), Draw(g.w, 1), Draw(g.w[3:], 2)
+    yield Case(f"conv2d-{g.name}", Conv2D(**g.attributes), inputs[:2], tiny=tiny)
+    for name, act in activations.items():
+        op = Conv2D(**g.attributes, bias=True, act=act)
+        yield Case(f"conv2d-{g.name}-bias_{name}", op, inputs, tiny=tiny)
+
+
+def convolutions():
+    for g in TINY:
+        yield from forward(g, True, TAIL_ACTIVATIONS)
+        yield from gradients(g, True)
+    for g in LARGE:
+        yield from forward(g, False, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})
+        yield from gradients(g, False)
+    x = normal(1, 5, 5, 17)
+    x[0, 2, 2, 3], x[0, 0, 4, 16] = float("nan"), float("inf")
+    op = Conv2D(padding="same", bias=True, act=RELU)
+    inputs = (x, Draw((3, 3, 17, 16), 1), Draw((16,), 2))
+    yield Case("conv2d-nan", op, inputs, tiny=False)
+
+
+CASES = list(convolutions())

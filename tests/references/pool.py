@@ -30,9 +30,10 @@ def maxpool2d(spec, x):
     indices = np.empty(y.shape, np.int64)
     for i, j, rows, columns, u, v in _windows(spec):
         window = x[:, rows, columns]
-        n, _, width, c = window.shape
-        winner = window.reshape(n, -1, c).argmax(axis=1)
-        y[:, i, j] = np.take_along_axis(window.reshape(n, -1, c), winner[:, None], axis=1)[:, 0]
+        n, height, width, c = window.shape
+        pixels = window.reshape(n, height * width, c)
+        winner = pixels.argmax(axis=1)
+        y[:, i, j] = np.take_along_axis(pixels, winner[:, None], axis=1)[:, 0]
         indices[:, i, j] = (u + winner // width) * spec.kw + v + winner % width
     return y, indices
 

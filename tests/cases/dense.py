@@ -1,0 +1,63 @@
+"""Matrix products: all orientations, stacks and shared operands, sizes beside the tiles' edges."""
+
+from cases.case import Case, Draw, large, normal
+
+from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+from nbcnn.ops.dense import Matmul
+
+ORIENTATIONS = [(tx, tw) for tx in (False, True) for tw in (False, True)]
+
+# rows, columns, steps of the sum
+SIZES = [
+    (1, 1, 1), (3, 5, 7), (17, 33, 65), (64, 10, 400), (9, 257, 129), (70, 1, 20), (7, 40, 2500),
+    (120, 16, 64), (65, 84, 120), (1, 300, 33), (200, 130, 257),
+]  # fmt: skip
+
+
+def operands(m: int, n: int, k: int, tx: bool, tw: bool) -> tuple[Draw, Draw]:
+    return Draw((k, m) if tx else (m, k)), Draw((n, k) if tw else (k, n), 1)
+
+
+def orientations():
+    """The smallest product of each kind."""
+    for tx, tw in ORIENTATIONS:
+        op, name = Matmul(tx, tw), f"matmul-{tx:d}{tw:d}"
+        (x, w), b = operands(4, 5, 3, tx, tw), normal(5, seed=2)
+        xs, ws = normal(2, *x.shape), normal(2, *w.shape, seed=1)
+        yield Case(name, op, (x, w))
+        yield Case(f"{name}-stack", op, (xs, ws))
+        yield Case(f"{name}-shared_w", op, (xs, w))
+        yield Case(f"{name}-shared_x", op, (x, ws))
+        yield Case(f"{name}-deep_stack", op, (normal(2, 3, *x.shape), normal(2, 3, *w.shape)))
+        yield Case(f"{name}-bias", Matmul(tx, tw, bias=True), (x, w, b))
+    for name, act in TAIL_ACTIVATIONS.items():
+        inputs = (*operands(4, 5, 3, False, False), normal(5, seed=2))
+        yield Case(f"matmul-bias_{name}", Matmul(bias=True, act=act), inputs)
+    yield Case("matmul-no_rows", Matmul(bias=True), (normal(0, 3), normal(3, 5), normal(5)))
+    yield Case("matmul-empty_sum", Matmul(), (normal(4, 0), normal(0, 5)))
+    yield Case("matmul-empty_sum_bias", Matmul(bias=True), (normal(4, 0), normal(0, 5), normal(5)))
+    yield Case("matmul-no_stack", Matmul(), (normal(0, 2, 3), normal(0, 3, 4)))
+
+
+def sizes():
+    acts = list(TAIL_ACTIVATIONS.items())
+    for i, (m, n, k) in enumerate(SIZES):
+        for tx, tw in ORIENTATIONS:
+            name = f"matmul-{m}x{n}x{k}-{tx:d}{tw:d}"
+            yield large(name, Matmul(tx, tw), *operands(m, n, k, tx, tw))
+        act, number = acts[i % len(acts)]
+        op, inputs = Matmul(bias=True, act=number), operands(m, n, k, False, False)
+        yield large(f"matmul-{m}x{n}x{k}-bias_{act}", op, *inputs, Draw((n,), 2))
+    # A weight gradient of a dense layer on many rows: few results of a long sum, in slabs.
+    yield large("matmul-slabs-10", Matmul(tx=True), *operands(24, 12, 20_000, True, False))
+    yield large("matmul-slabs-00", Matmul(), *operands(5, 17, 30_000, False, False))
+    # Rows at a multiple of 2 kB, so that x is packed.
+    yield large("matmul-packed", Matmul(), *operands(50, 200, 512, False, False))
+    yield large("matmul-stack", Matmul(), Draw((5, 33, 40)), Draw((5, 40, 17), 1))
+    yield large(
+        "matmul-rows", Matmul(bias=True), Draw((3, 7, 9, 40)), Draw((40, 17), 1), Draw((17,))
+    )
+    yield large("matmul-shared", Matmul(tw=True), Draw((33, 40)), Draw((5, 17, 40), 1))
+
+
+CASES = [*orientations(), *sizes()]
