@@ -401,6 +401,56 @@ def test_models_of_ones_own_take_dictionaries():
     assert model.predict(data, verbose=0)["total"].shape == (23, 1)
 
 
+def test_models_inside_a_model_of_ones_own():
+    class Outer(nbcnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.body = nbcnn.Sequential([layers.Dense(4), layers.Dense(2)])
+            self.head = Net()
+
+        def call(self, inputs):
+            return self.head(self.body(inputs))
+
+    model = compiled(Outer())
+    model.build((None, 3))
+    lines = []
+    model.summary(print_fn=lines.append, expand_nested=True)
+    assert "(None, 2)" in lines[0]
+    assert "?" not in lines[0]
+    model.fit(X, Y, verbose=0)
+    assert len(model.weights) == 8
+
+
+def test_models_without_fixed_sizes_take_images_of_any():
+    image = nbcnn.Input((None, None, 1))
+    functional = nbcnn.Model(image, layers.GlobalAveragePooling2D()(layers.Conv2D(1, 3)(image)))
+
+    class Own(nbcnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.mean = layers.Conv2D(1, 3), layers.GlobalAveragePooling2D()
+
+        def call(self, inputs):
+            return self.mean(self.conv(inputs))
+
+    for model in (functional, Own()):
+        compiled(model)
+        for size in (5, 7):
+            model.fit(RNG.random((4, size, 6, 1)), np.zeros(4), verbose=0)
+        assert model.predict(RNG.random((2, 3, 9, 1)), verbose=0).shape == (2, 1)
+
+
+def test_float64_throughout():
+    nbcnn.config.set_floatx("float64")
+    try:
+        model = compiled(linear(), optimizer="adam")
+        model.fit(X, Y, verbose=0)
+        assert {v.dtype for v in model.weights} == {"float64"}
+        assert model.predict(X, verbose=0).dtype == "float64"
+    finally:
+        nbcnn.config.set_floatx("float32")
+
+
 def test_losses_and_metrics_of_ones_own():
     def cubic(y_true, y_pred):
         return ops.mean(ops.abs(y_pred - y_true) ** 3, axis=-1)

@@ -1,12 +1,12 @@
 """`Model`: layers joined to something that can be trained, saved and shown."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nbcnn.declare import auto_name
-from nbcnn.layers.base import Layer, flatten, map_structure_shapes
+from nbcnn.layers.base import Layer, flatten, map_structure, map_structure_shapes
 from nbcnn.layers.context import Context
 from nbcnn.models import graph_config, saving, summary
 from nbcnn.models.network import Network
@@ -38,6 +38,7 @@ class Model(Trainer, Layer):
     >>> model = Model(inputs, outputs)
     """
 
+    _tracing_builds: ClassVar[tuple[Any, ...]]  # methods `build` that only trace
     _network: Network | None
     _input_signature: Signature | None
     _output_signatures: dict[tuple, Signature]
@@ -111,7 +112,9 @@ class Model(Trainer, Layer):
 
     def build_for(self, args: tuple) -> None:
         # `build` traces the model to make the weights; the call that follows does the same.
-        if not self.built and type(self).build is Model.build:
+        if not self.built and type(self).build in self._tracing_builds:
+            tensors = args[0] if args else None
+            self.__dict__["input_shape"] = map_structure(_unbatched_shape, tensors)
             self.built = True
         super().build_for(args)
 
@@ -298,6 +301,13 @@ class Model(Trainer, Layer):
     def to_json(self, **options: Any) -> str:
         """The architecture as JSON, for `model_from_json`."""
         return saving.to_json(self, **options)
+
+
+Model._tracing_builds = (Model.build,)
+
+
+def _unbatched_shape(tensor: Any) -> Any:
+    return (None, *tensor.shape[1:]) if hasattr(tensor, "shape") else None
 
 
 def _may_fit(shape: tuple, expected: tuple) -> bool:

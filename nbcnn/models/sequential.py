@@ -112,11 +112,6 @@ class Sequential(Model):
             self._begin((None, *np.shape(args[0])[1:]) if _is_array(args[0]) else args[0].shape)
         return super().__call__(*args, **kwargs)
 
-    def build_for(self, args: tuple) -> None:
-        # Inside another model that is being traced, `call` makes the weights layer by layer.
-        self.built = True
-        Layer.build_for(self, args)
-
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The last layer's output."""
         if self._network is not None:
@@ -169,6 +164,10 @@ class Sequential(Model):
             return cls(**config)
         layers = [deserialize(layer, custom_objects) for layer in config["layers"]]
         return cls(layers, config.get("trainable", True), config.get("name"))
+
+
+# Inside another model that is being traced, `call` makes the weights layer by layer.
+Sequential._tracing_builds = (Sequential.build,)
 
 
 def _is_array(value: Any) -> bool:
