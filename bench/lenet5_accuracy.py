@@ -34,9 +34,9 @@ def main():
 
     lenet5.keras = importlib.import_module(args.which)
     result = {"engine": engine(lenet5.keras, args.which), "recipe": recipe(args.epochs)}
+    data = digits.load_data()
     result["networks"] = {
-        name: accuracies(lenet5, digits.load_data(), args, modern)
-        for name, modern in (("classic", False), ("modern", True))
+        name: accuracies(lenet5, data, args, name) for name in lenet5.LEARNING_RATE
     }
     result["machine"] = machine.describe("keras", "jax", "tensorflow-cpu", "torch")
     if args.json:
@@ -51,23 +51,24 @@ def recipe(epochs):
     return {"optimizer": "adam", "batch_size": 64, "epochs": epochs, "data": "digits, 28x28"}
 
 
-def accuracies(lenet5, data, args, modern):
-    """Test accuracy by seed, its median, and the median time of a whole training."""
-    by_seed, seconds = {}, []
+def accuracies(lenet5, data, args, name):
+    """Test accuracy by seed, and its median."""
+    rate = lenet5.LEARNING_RATE[name]
+    by_seed = {}
     for seed in range(args.seeds):
         begin = time.perf_counter()
         lenet5.keras.utils.set_random_seed(seed)
-        accuracy, _ = lenet5.train(lenet5.build(modern=modern), data, epochs=args.epochs)
-        seconds.append(time.perf_counter() - begin)
+        model = lenet5.build(modern=name == "modern")
+        accuracy, _ = lenet5.train(model, data, rate, epochs=args.epochs)
+        seconds = time.perf_counter() - begin
         by_seed[seed] = round(accuracy, 4)
-        name = "modern" if modern else "classic"
-        print(f"{args.which} {name} seed {seed}: {accuracy:.4f}  {seconds[-1]:.1f} s", flush=True)
+        print(f"{args.which} {name} seed {seed}: {accuracy:.4f}  {seconds:.1f} s", flush=True)
     median = statistics.median(by_seed.values())
-    print(f"{args.which} {'modern' if modern else 'classic'}: median {median:.4f}", flush=True)
+    print(f"{args.which} {name}: median {median:.4f}", flush=True)
     return {
+        "learning_rate": rate,
         "test_accuracy_by_seed": by_seed,
         "median": median,
-        "seconds": round(statistics.median(seconds), 2),
     }
 
 
