@@ -1,5 +1,6 @@
 """`fit`, `evaluate`, `predict` and their relatives, against NumPy and against each other."""
 
+import signal
 import warnings
 
 import numpy as np
@@ -280,6 +281,31 @@ def test_an_interrupted_fit_leaves_the_last_whole_step(error):
         model.fit(X, Y, batch_size=5, callbacks=[stop], verbose=0)
     assert model.optimizer.iterations == 2
     np.testing.assert_array_equal(model.get_weights()[0], stop.weights[0])
+    model.fit(X, Y, verbose=0)
+    assert np.isfinite(model.evaluate(X, Y, verbose=0))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers of the system")
+@pytest.mark.parametrize("seconds", [0.05, 0.081, 0.113])
+def test_ctrl_c_at_any_moment_leaves_a_whole_step(seconds):
+    model, twin = compiled(linear(), optimizer="adam"), compiled(linear(), optimizer="adam")
+    twin.set_weights(model.get_weights())
+    model.test_on_batch(X[:6], Y[:6])
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, batch_size=6, shuffle=False, epochs=10**6, verbose=0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    reached = model.get_weights()
+    steps = model.optimizer.iterations
+    twin.fit(X, Y, batch_size=6, shuffle=False, steps_per_epoch=max(steps, 1), verbose=0)
+    same = steps > 0 and all((a == b).all() for a, b in zip(reached, twin.get_weights()))
+    if not same and steps > 0:  # the signal came after the step and before it was counted
+        twin.train_on_batch(X[(steps % 4) * 6 :][:6], Y[(steps % 4) * 6 :][:6])
+        same = all((a == b).all() for a, b in zip(reached, twin.get_weights()))
+    assert same or steps == 0
     model.fit(X, Y, verbose=0)
     assert np.isfinite(model.evaluate(X, Y, verbose=0))
 
