@@ -7,10 +7,12 @@ The micro-kernel's rows are the weights' (u, v, c), consecutive in dw; for each 
 from the pixel of the output, so a table of offsets is all it needs and any geometry is the same code. Its columns
 are filters, the steps of its sum pixels: one segment per row of the output.
 
-Blocking. A block is as many pixels (some rows, or some small images) as fill half of L1 with one panel of dy. A task
-has a slab of blocks and some of the panels of filters. Per block it copies its part of x between zeros where the taps
-reach over the edge (as in `conv_sweep.py`), packs dy in panels, and then runs over panels and over tiles of rows; the
-tile of dw is read and written once per block.
+Blocking. A task has a slab of blocks (some rows of an image, or some images) and some of the panels of filters. Of each
+block it copies x between zeros where the taps reach over the edge (as in `conv_sweep.py`); this fits in L2. Then, for
+each run of as many pixels as fill half of L1 with one panel of dy, and for each panel, it packs dy and runs over the
+tiles of rows of dw; a tile of dw is read and written once per run. In the copy a pixel takes an odd number of cache lines: the micro-kernel
+reads one line of each of some 200 pixels, and at 256 or 512 bytes from one to the next most would compete for a few
+places in L1.
 
 The sums of slabs are partial results; slabs follow from the shape alone and are added in order, so the same bits
 come out with any number of threads. More slabs cost memory traffic: large dw are split by panels instead.
@@ -31,6 +33,11 @@ from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 
+SLAB_PIXELS = 512  # of a slab at least: to write and add its partial sums then costs a few percent
+FEW = 64  # rows of dw, up to which packing dy does not pay
+LINE = 64  # bytes of a cache line
+
+
 class Reduction(NamedTuple):
     """What the kernel needs to know."""
 
@@ -38,6 +45,7 @@ class Reduction(NamedTuple):
     images: int  # per block
     blocks: int  # of rows, per image
     rows: int  # output rows of a block
+    run: int  # about so many output rows are summed at once
     slabs: int
     parts: int  # tasks side by side in the panels
     source_rows: int  # x: from one block to the next
@@ -48,6 +56,7 @@ class Reduction(NamedTuple):
     left: int
     buffer_h: int  # 0: no buffer, x is read where it is
     buffer_w: int
+    pixel: int  # bytes of a pixel in the buffer
     oh: int
     ow: int
     f: int
@@ -78,33 +87,36 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
     right = (s.ow - 1) * s.sw + (s.kw - 1) * s.dilw - s.pl
     inside = s.pt <= 0 and s.pl <= 0 and bottom < s.h and right < s.w
     buffer_w = right + s.pl + 1
-    images, rows = _block(s, buffer_w, item, depth_in_l1(tile, caps), caps)
+    pixel = s.c * item
+    if pixel % (4 * LINE) == 0:
+        pixel, inside = pixel + LINE, False
+    run = max(1, depth_in_l1(tile, caps) // s.ow)
+    images, rows = _block(s, buffer_w * pixel, run, caps)
     blocks = -(-s.oh // rows)
     buffer_h = (rows - 1) * s.sh + (s.kh - 1) * s.dilh + 1
     count, parts = _split(s, -(-s.n // images) * blocks, tile, caps)
     made = Reduction(
-        s.n, images, blocks, rows, count, parts, rows * s.sh, s.h, s.w, s.c, -s.pt, -s.pl,
-        0 if inside else buffer_h, buffer_w, s.oh, s.ow, s.f, s.groups, group_c, group_f,
-        s.kh * s.kw * group_c, s.sw * s.c * item, s.bias,
+        s.n, images, blocks, rows, run, count, parts, rows * s.sh, s.h, s.w, s.c, -s.pt, -s.pl,
+        0 if inside else buffer_h, buffer_w, pixel, s.oh, s.ow, s.f, s.groups, group_c, group_f,
+        s.kh * s.kw * group_c, s.sw * pixel, s.bias,
     )
     width = s.w if inside else buffer_w
     plane = (s.h if inside else buffer_h) * width
     origin = -(s.pt * width + s.pl) if inside else 0
     u, v, c = np.meshgrid(np.arange(s.kh), np.arange(s.kw), np.arange(group_c), indexing="ij")
-    offsets = ((u * s.dilh * width + v * s.dilw + origin) * s.c + c).ravel() * item
+    offsets = ((u * s.dilh * width + v * s.dilw + origin) * pixel + c * item).ravel()
     image, i = np.meshgrid(np.arange(images), np.arange(rows), indexing="ij")
-    segments = ((image * plane + i * s.sh * width) * s.c).ravel() * item
+    segments = ((image * plane + i * s.sh * width) * pixel).ravel()
     return made, offsets.astype(np.int64), segments.astype(np.int64)
 
 
-def _block(s, buffer_w, item, pixels, caps):
-    """(images, rows) of a block of about `pixels` pixels whose part of x fits a third of L2."""
-    row_bytes = buffer_w * s.c * item
+def _block(s, row_bytes, run, caps):
+    """(images, rows) of a block whose part of x fits a third of L2, with at least `run` rows if it does."""
     room = max(1, (caps.l2 // 3 // max(row_bytes, 1) - s.kh * s.dilh) // s.sh)
-    rows = max(1, min(s.oh, pixels // s.ow, room))
-    if rows == s.oh:
-        return max(1, min(s.n, pixels // (s.oh * s.ow), room // s.oh)), rows
-    return 1, -(-s.oh // -(-s.oh // rows))
+    if s.n >= TASKS and room >= s.oh:
+        return max(1, min(s.n // TASKS, run // s.oh, room // s.oh)), s.oh
+    rows = max(min(run, s.oh), s.oh * s.n // TASKS)
+    return 1, -(-s.oh // -(-s.oh // max(1, min(rows, room, s.oh))))
 
 
 def _split(s, blocks, tile, caps):
@@ -114,8 +126,8 @@ def _split(s, blocks, tile, caps):
     wide = s.groups * panels(s.f // s.groups, tile)
     steps = s.n * s.oh * s.ow * rows * s.groups * padded_columns(s.f // s.groups, tile) // tile.lanes
     worth = max(1, steps // TASK_STEPS)
-    count = max(1, min(TASKS, blocks, worth, slabs.MOST_ELEMENTS // size))
-    parts = max(-(-2 * size * tile.item // caps.l2), min(-(-2 * TASKS // count), worth // count))
+    count = max(1, min(TASKS, blocks, worth, s.n * s.oh * s.ow // SLAB_PIXELS, slabs.MOST_ELEMENTS // size))
+    parts = max(-(-2 * size * tile.item // caps.l2), min(-(-4 * caps.threads // count), worth // count))
     return count, max(1, min(parts, wide))
 
 
@@ -125,8 +137,8 @@ def _partials(spec: Conv2DSpec, made: Reduction) -> tuple[int, int]:
 
 def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     made = plan(spec, dtype, caps)[0]
-    pixels = made.images * made.rows * made.ow
-    buffer = max(made.images * made.buffer_h * made.buffer_w * made.c, 1)
+    pixels = min(made.run + made.run // 5 + 1, made.images * made.rows) * made.ow
+    buffer = max(made.images * made.buffer_h * made.buffer_w * made.pixel // ITEM[dtype], 1)
     needed = {
         "buffer": Scratch((caps.threads, buffer), dtype),
         "panel": Scratch((caps.threads, pixels * register_tile(caps, dtype).width), dtype),
@@ -175,27 +187,36 @@ def dw_kernel(tile: Tile):
         for block in range(first, end):
             image, row = block // s.blocks * s.images, block % s.blocks * s.rows
             images, height = min(s.images, s.n - image), min(s.rows, s.oh - row)
-            pixels = images * height * s.ow
             if s.buffer_h > 0:
                 a = simd.address(buffer) + thread * buffer.shape[1] * item
                 fill(s, a, simd.address(x), image, images, block % s.blocks * s.source_rows + s.top)
             else:
                 a = simd.address(x) + (image * s.h + block % s.blocks * s.source_rows) * s.w * s.c * item
-            pixel = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
-            resume = int(block > first)
-            for part in range(side, s.groups * panels, s.parts):
-                group, panel = part // panels, part % panels
-                left = s.group_f - panel * width
-                across = min(width, padded - panel * width)
-                f = group * s.group_f + panel * width
-                pack(own, pixel + f * item, s.f * item, pixels, left)
-                if s.bias:
-                    sums(db_slab + f * item, own, pixels, left, resume)
-                product(
-                    a + group * s.group_c * item, simd.address(offsets), s.step, simd.address(segments),
-                    images * height, s.ow, own, across * item, dw_slab + f * item, simd.address(target_rows),
-                    s.weights, left, simd.address(zeros), resume, lowest,
-                )
+            line = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
+            runs = max(1, (images * height * 20 + s.run * 17 - 1) // (s.run * 20))
+            for run in range(runs):
+                start = images * height * run // runs
+                lines = images * height * (run + 1) // runs - start
+                pixel = line + start * s.ow * s.f * item
+                resume = int(block > first or run > 0)
+                for part in range(side, s.groups * panels, s.parts):
+                    group, panel = part // panels, part % panels
+                    left = s.group_f - panel * width
+                    across = min(width, padded - panel * width)
+                    f = group * s.group_f + panel * width
+                    panel_at, step = own, across * item
+                    if s.weights <= FEW and left >= width:
+                        panel_at, step = pixel + f * item, s.f * item
+                    else:
+                        pack(own, pixel + f * item, s.f * item, lines * s.ow, left)
+                    if s.bias:
+                        sums(db_slab + f * item, panel_at, step, lines * s.ow, left, resume)
+                    product(
+                        a + group * s.group_c * item, simd.address(offsets), s.step,
+                        simd.address(segments) + start * 8, lines, s.ow, panel_at, step,
+                        dw_slab + f * item, simd.address(target_rows), s.weights, left, simd.address(zeros),
+                        resume, lowest,
+                    )
 
     return jit.kernel(weight_gradient, constants=(tile,))
 

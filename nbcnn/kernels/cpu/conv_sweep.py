@@ -21,6 +21,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
 from nbcnn.kernels.cpu import jit, simd
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
@@ -65,6 +66,7 @@ class Sweep(NamedTuple):
     left: int
     buffer_h: int  # 0: no buffer, the source is read where it is
     buffer_w: int
+    pixel: int  # bytes of a pixel in the buffer
     target_h: int
     target_w: int
     target_c: int
@@ -111,7 +113,7 @@ def make(source: Image, target: Image, groups: int, phases: list[Phase], stride,
 
     sweep = Sweep(
         source.n, images, blocks, rows, rows // step[0] * stride[0], source.h, source.w, source.c, top, left,
-        0 if inside else buffer_h, buffer_w, target.h, target.w, target.c, step[0], groups, group_c, group_f,
+        0 if inside else buffer_h, buffer_w, source.c * item, target.h, target.w, target.c, step[0], groups, group_c, group_f,
         depth, wide, len(phases), act,
     )
     width = source.w if inside else buffer_w
@@ -265,8 +267,12 @@ def sweep_kernel(tile: Tile):
 
 @cache
 def fill_block(tile: Tile):
-    """fill(sweep, buffer, source, first image, images, first row): copy a block, zeros where there is no source."""
-    item = tile.item
+    """fill(sweep, buffer, source, first image, images, first row): copy a block, zeros where there is no source.
+
+    `sweep` may be any record with the fields h, w, c, left, buffer_h, buffer_w and pixel. Where a buffer's pixel has
+    more bytes than the source's, c must fill whole vectors.
+    """
+    item, spread = tile.item, spread_pixels(tile)
 
     def fill(s, buffer, source, first, images, top):
         pixel = s.c * item
@@ -278,15 +284,33 @@ def fill_block(tile: Tile):
         for image in range(first, first + images):
             for row in range(top, top + s.buffer_h):
                 if row < 0 or row >= s.h:
-                    simd.zero_bytes(at, s.buffer_w * pixel)
+                    simd.zero_bytes(at, s.buffer_w * s.pixel)
                 else:
-                    if zeros_left > 0:
-                        simd.zero_bytes(at, zeros_left * pixel)
-                    if inside > 0:
-                        origin = source + ((image * s.h + row) * s.w + start) * pixel
-                        simd.copy_bytes(at + zeros_left * pixel, origin, inside * pixel)
-                    if zeros_right > 0:
-                        simd.zero_bytes(at + (zeros_left + inside) * pixel, zeros_right * pixel)
-                at += s.buffer_w * pixel
+                    simd.zero_bytes(at, zeros_left * s.pixel)
+                    at_pixel = at + zeros_left * s.pixel
+                    origin = source + ((image * s.h + row) * s.w + start) * pixel
+                    if s.pixel == pixel:
+                        simd.copy_bytes(at_pixel, origin, inside * pixel)
+                    else:
+                        spread(at_pixel, origin, inside, s.c, s.pixel)
+                    simd.zero_bytes(at_pixel + inside * s.pixel, zeros_right * s.pixel)
+                at += s.buffer_w * s.pixel
 
     return jit.helper(fill)
+
+
+@cache
+def spread_pixels(tile: Tile):
+    """spread(target, source, pixels, channels, pixel): consecutive pixels, whole vectors, to `pixel` bytes apart."""
+    lanes, item = tile.lanes, tile.item
+    vector = simd.vector_type(lanes, item)
+
+    def build(builder, args):
+        b, (target, source, pixels, channels, pixel) = builder, args
+        size = b.mul(channels, simd.integer(item))
+        with simd.loop(b, pixels) as i:
+            to, at = b.add(target, b.mul(i, pixel)), b.add(source, b.mul(i, size))
+            with simd.loop(b, size, lanes * item) as j:
+                simd.store_vector(b, simd.load_vector(b, b.add(at, j), vector), b.add(to, j))
+
+    return simd.emit(types.void, (types.intp,) * 5, build)

@@ -86,7 +86,7 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
         count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), steps // TASK_STEPS, RESULTS // results))
     awkward = s.tx or s.k * tile.item % ALIAS == 0
     pack = int(awkward and columns >= PACK_PANELS)
-    run = tile.rows if s.k <= SHORT else rows * tile.rows
+    run = 3 * tile.rows if s.k <= SHORT else rows * tile.rows
     return Blocks(rows * tile.rows, columns * tile.width, depth, count, pack, run, fetch)
 
 

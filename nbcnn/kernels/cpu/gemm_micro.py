@@ -194,18 +194,20 @@ def micro_kernel(tile: Tile, vectors: int):
 def panel_product(tile: Tile):
     """A function for kernels, all tiles below each other: arguments as of `micro_kernel`, with any number of `rows`.
 
-    The panel has two vectors or, if `columns` fit, one.
+    The panel has two vectors or, if `columns` fit, one; then tiles have half as many rows again, as each step loads
+    one vector and one number per row for only one multiply-add per row.
     """
+    shapes = (2, tile), (1, tile._replace(rows=tile.rows + tile.rows // 2))
 
     def build(builder, args):
         a, a_table, *between, c_table, rows, columns, start, resume, low = args
         with builder.if_else(builder.icmp_signed(">", columns, integer(tile.lanes))) as branches:
-            for vectors, branch in zip((2, 1), branches):
-                with branch, simd.loop(builder, rows, tile.rows) as i:
+            for (vectors, shape), branch in zip(shapes, branches):
+                with branch, simd.loop(builder, rows, shape.rows) as i:
                     skip = builder.shl(i, integer(3))
                     tables = builder.add(a_table, skip), builder.add(c_table, skip)
-                    left = simd.smaller(builder, builder.sub(rows, i), integer(tile.rows))
+                    left = simd.smaller(builder, builder.sub(rows, i), integer(shape.rows))
                     below = (a, tables[0], *between, tables[1], left, columns, start, resume, low)
-                    _tile(builder, tile, vectors, below)
+                    _tile(builder, shape, vectors, below)
 
     return simd.emit(types.void, _arguments(tile), build)

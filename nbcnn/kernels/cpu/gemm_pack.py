@@ -168,13 +168,15 @@ def _exchange(builder, rows, distance, lanes):
 
 @cache
 def sum_panel(tile: Tile):
-    """sum_panel(sums, panel, depth, columns, resume): sums of a packed panel's columns; `resume`: added to `sums`."""
+    """sum_panel(sums, panel, step, depth, columns, resume): sums of a panel's columns; `resume`: added to `sums`.
+
+    `step`: bytes from one row of the panel to the next; whole vectors are read.
+    """
 
     def build(builder, args):
-        b, (sums, panel, depth, columns, resume) = builder, args
+        b, (sums, panel, step, depth, columns, resume) = builder, args
         packer = _Packer(b, tile)
         columns = simd.smaller(b, columns, integer(tile.width))
-        row = packer.times(packer.padded(columns), tile.item)
         zero = ir.Constant(packer.vector, [0.0] * tile.lanes)
         again = b.icmp_signed("!=", resume, integer(0))
         with simd.loop(b, columns, tile.lanes) as j:
@@ -182,10 +184,10 @@ def sum_panel(tile: Tile):
             mask = simd.first_lanes(b, b.sub(columns, j), tile.lanes)
             target = b.add(sums, start)
             with simd.loop(b, depth, 1, [zero]) as (l, totals):
-                at = b.add(b.add(panel, start), b.mul(l, row))
+                at = b.add(b.add(panel, start), b.mul(l, step))
                 totals[0] = b.fadd(totals[0], simd.load_vector(b, at, packer.vector))
             kept = b.and_(mask, simd.broadcast(b, again, tile.lanes))
             before = simd.masked_load(b, target, packer.vector, kept)
             simd.masked_store(b, b.fadd(totals[0], before), target, mask)
 
-    return simd.emit(types.void, (types.intp,) * 5, build)
+    return simd.emit(types.void, (types.intp,) * 6, build)
