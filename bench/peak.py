@@ -1,9 +1,11 @@
-"""What this machine can do at most: FMA rate and copy bandwidth, on all threads, by nbcnn's own kernels.
+"""What this machine can do at most: FMA rate and copy bandwidth, on all threads, by nbcnn's own
+kernels.
 
     python bench/peak.py [--threads N]
 
-FMA: 24 (16 with 16 vector registers) independent accumulators in registers, no memory. Copy: an array larger than
-the caches, bytes read plus bytes written. Both are the best of several short runs.
+FMA: 24 (16 with 16 vector registers) independent accumulators in registers, no memory. Copy: an
+array larger than the caches, bytes read plus bytes written. Both are the best of several short
+runs.
 """
 
 import argparse

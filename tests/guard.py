@@ -1,8 +1,9 @@
-"""Arrays next to memory that may not be touched: kernels use raw pointers, here a step too far is a crash.
+"""Arrays next to memory that may not be touched: kernels use raw pointers, here a step too far is a
+crash.
 
-Each array lies in pages of its own between two inaccessible ones, either against the one before it or against the
-one after it. Scratch is guarded as well. Reading or writing a byte outside ends the process; pytest then shows the
-test. POSIX only: `available` tells.
+Each array lies in pages of its own between two inaccessible ones, either against the one before it
+or against the one after it. Scratch is guarded as well. Reading or writing a byte outside ends the
+process; pytest then shows the test. POSIX only: `available` tells.
 """
 
 import ctypes
@@ -44,7 +45,12 @@ def copy(array: np.ndarray, at_end: bool) -> np.ndarray:
 
 
 def run(
-    impl: Impl, spec, inputs: Sequence[np.ndarray], shapes: Sequence[tuple[int, ...]], at_end: bool, threads: int = 2
+    impl: Impl,
+    spec,
+    inputs: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, ...]],
+    at_end: bool,
+    threads: int = 2,
 ) -> list[np.ndarray]:
     """As `kernel_runner.run`, with all arrays and all scratch between inaccessible pages."""
     dtype = inputs[0].dtype

@@ -8,8 +8,17 @@ from nbcnn.kernels.impl import Impl
 from nbcnn.runtime.cpu import CpuDevice
 
 
-def bind(impl: Impl, spec, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], device, empty=None):
-    """The program of `impl` over these arrays. `empty(shape, dtype)` allocates scratch; filled with NaN by default."""
+def bind(
+    impl: Impl,
+    spec,
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    device,
+    empty=None,
+):
+    """The program of `impl` over these arrays. `empty(shape, dtype)` allocates scratch; filled with
+    NaN by default.
+    """
     dtype = inputs[0].dtype.name
     reason = impl.accepts(spec, dtype, device.caps)
     if reason is not None:
@@ -20,8 +29,16 @@ def bind(impl: Impl, spec, inputs: Sequence[np.ndarray], outputs: Sequence[np.nd
     return device.program(impl.bind(spec, device.caps, inputs, outputs, scratch))
 
 
-def run(impl: Impl, spec, inputs: Sequence[np.ndarray], shapes: Sequence[tuple[int, ...]], threads: int = 2):
-    """Outputs (as many as `shapes`, of the inputs' dtype) of one run. Outputs start as NaN: nothing may be missed."""
+def run(
+    impl: Impl,
+    spec,
+    inputs: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, ...]],
+    threads: int = 2,
+):
+    """Outputs (as many as `shapes`, of the inputs' dtype) of one run. Outputs start as NaN: nothing
+    may be missed.
+    """
     outputs = [nans(shape, inputs[0].dtype) for shape in shapes]
     bind(impl, spec, inputs, outputs, CpuDevice(threads)).run()
     return outputs

@@ -1,4 +1,6 @@
-"""Matrix products and direct convolution: right values, and not a byte read or written outside their arrays."""
+"""Matrix products and direct convolution: right values, and not a byte read or written outside
+their arrays.
+"""
 
 import guard
 import kernel_runner
@@ -43,7 +45,16 @@ CONVOLUTIONS = {
     "one-pixel": conv_spec(1, 1, 1, 1, 1, 1, 1, bias=1),
 }  # fmt: skip
 
-PRODUCTS = [(3, 1, 1), (8, 32, 16), (7, 33, 19), (17, 10, 84), (128, 120, 400), (5, 65, 700), (64, 64, 3000), (130, 200, 512)]
+PRODUCTS = [
+    (3, 1, 1),
+    (8, 32, 16),
+    (7, 33, 19),
+    (17, 10, 84),
+    (128, 120, 400),
+    (5, 65, 700),
+    (64, 64, 3000),
+    (130, 200, 512),
+]
 
 
 def random(*shape, dtype):

@@ -1,8 +1,9 @@
 """Tile sizes per instruction set: what fits the registers and caches of the CPU at hand.
 
-The register tile is `rows` x `vectors` accumulators. It needs rows * vectors + vectors + 1 vector registers (the
-accumulators, one row of B, one broadcast), at least 8 independent accumulators to cover the latency of two FMA
-units, and few enough rows that their addresses stay in the 15 general registers of x86.
+The register tile is `rows` x `vectors` accumulators. It needs rows * vectors + vectors + 1 vector
+registers (the accumulators, one row of B, one broadcast), at least 8 independent accumulators to
+cover the latency of two FMA units, and few enough rows that their addresses stay in the 15 general
+registers of x86.
 """
 
 from typing import NamedTuple
@@ -38,7 +39,9 @@ def register_tile(caps: Caps, dtype: str) -> Tile:
 
 
 def depth_in_l1(tile: Tile, caps: Caps) -> int:
-    """Rows of a packed panel such that it fills half of the L1 cache; the rest is for the other operands."""
+    """Rows of a packed panel such that it fills half of the L1 cache; the rest is for the other
+    operands.
+    """
     return max(32, int(caps.l1 / 2 // (tile.width * tile.item)))
 
 

@@ -1,16 +1,21 @@
-"""Direct convolution: no im2col buffer, the register-tiled micro-kernel runs over NHWC images themselves.
+"""Direct convolution: no im2col buffer, the register-tiled micro-kernel runs over NHWC images
+themselves.
 
-    y[n,i,j,f] = act(b[f] + sum over u, v, c of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * w[u,v,c,f])
+    y[n,i,j,f] = act(b[f] + sum over u, v, c of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] *
+    w[u,v,c,f])
 
-Forward. The tile's rows are output pixels, its columns filters; the sum runs over (u, v, c), where the taps of one
-kernel row are consecutive in memory (`conv_sweep.py`). Any stride, dilation, padding, group and channel count.
+Forward. The tile's rows are output pixels, its columns filters; the sum runs over (u, v, c), where
+the taps of one kernel row are consecutive in memory (`conv_sweep.py`). Any stride, dilation,
+padding, group and channel count.
 
-Input gradient. dx[h] receives dy[i] * w[u] where i*sh + u*dilh - pt = h. For the rows h = p (mod sh) only the taps
-with (p + pt - u*dilh) divisible by sh take part, and i = h' + (p + pt - u*dilh) / sh with h = p + h' * sh: each of the
-sh * sw phases is a convolution of dy with stride 1. Every element of dx is written exactly once.
+Input gradient. dx[h] receives dy[i] * w[u] where i*sh + u*dilh - pt = h. For the rows h = p (mod
+sh) only the taps with (p + pt - u*dilh) divisible by sh take part, and i = h' + (p + pt - u*dilh) /
+sh with h = p + h' * sh: each of the sh * sw phases is a convolution of dy with stride 1. Every
+element of dx is written exactly once.
 
-Chosen for float32 and float64 unless a special algorithm (depthwise, Winograd) takes the shape. Grouped convolutions
-with less than a vector of filters per group waste the rest of the vector; below a quarter it refuses.
+Chosen for float32 and float64 unless a special algorithm (depthwise, Winograd) takes the shape.
+Grouped convolutions with less than a vector of filters per group waste the rest of the vector;
+below a quarter it refuses.
 """
 
 import numpy as np
@@ -47,7 +52,9 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
     taps = [(u * s.dilh - s.pt, v * s.dilw - s.pl) for u in range(s.kh) for v in range(s.kw)]
     source, target = Image(s.n, s.h, s.w, s.c), Image(s.n, s.oh, s.ow, s.f)
     phases = [Phase(0, 0, tuple(taps))]
-    made = conv_sweep.make(source, target, s.groups, phases, (s.sh, s.sw), (1, 1), s.act, dtype, caps)
+    made = conv_sweep.make(
+        source, target, s.groups, phases, (s.sh, s.sw), (1, 1), s.act, dtype, caps
+    )
     return *made, list(range(s.kh * s.kw))
 
 

@@ -3,19 +3,22 @@
     dw[u,v,c,f] = sum over n, i, j of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, c] * dy[n,i,j,f]
     db[f]       = sum over n, i, j of dy[n,i,j,f]
 
-The micro-kernel's rows are the weights' (u, v, c), consecutive in dw; for each the pixels of x lie at a fixed offset
-from the pixel of the output, so a table of offsets is all it needs and any geometry is the same code. Its columns
-are filters, the steps of its sum pixels: one segment per row of the output.
+The micro-kernel's rows are the weights' (u, v, c), consecutive in dw; for each the pixels of x lie
+at a fixed offset from the pixel of the output, so a table of offsets is all it needs and any
+geometry is the same code. Its columns are filters, the steps of its sum pixels: one segment per row
+of the output.
 
-Blocking. A task has a slab of blocks (some rows of an image, or some images) and some of the panels of filters. Of each
-block it copies x between zeros where the taps reach over the edge (as in `conv_sweep.py`); this fits in L2. Then, for
-each run of as many pixels as fill half of L1 with one panel of dy, and for each panel, it packs dy and runs over the
-tiles of rows of dw; a tile of dw is read and written once per run. In the copy a pixel takes an odd number of cache lines: the micro-kernel
-reads one line of each of some 200 pixels, and at 256 or 512 bytes from one to the next most would compete for a few
-places in L1.
+Blocking. A task has a slab of blocks (some rows of an image, or some images) and some of the panels
+of filters. Of each block it copies x between zeros where the taps reach over the edge (as in
+`conv_sweep.py`); this fits in L2. Then, for each run of as many pixels as fill half of L1 with one
+panel of dy, and for each panel, it packs dy and runs over the tiles of rows of dw; a tile of dw is
+read and written once per run. In the copy a pixel takes an odd number of cache lines: the
+micro-kernel reads one line of each of some 200 pixels, and at 256 or 512 bytes from one to the next
+most would compete for a few places in L1.
 
-The sums of slabs are partial results; slabs follow from the shape alone and are added in order, so the same bits
-come out with any number of threads. More slabs cost memory traffic: large dw are split by panels instead.
+The sums of slabs are partial results; slabs follow from the shape alone and are added in order, so
+the same bits come out with any number of threads. More slabs cost memory traffic: large dw are
+split by panels instead.
 """
 
 from functools import cache
@@ -24,14 +27,21 @@ from typing import NamedTuple
 import numpy as np
 
 from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
+from nbcnn.kernels.cpu.blocking import (
+    ITEM,
+    Tile,
+    depth_in_l1,
+    padded_columns,
+    panels,
+    register_tile,
+)
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS, fill_block
+from nbcnn.kernels.cpu.conv_fill import fill_block
+from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
-
 
 SLAB_PIXELS = 512  # of a slab at least: to write and add its partial sums then costs a few percent
 FEW = 64  # rows of dw, up to which packing dy does not pay
@@ -80,7 +90,9 @@ def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
 
 
 def plan(s: Conv2DSpec, dtype: str, caps: Caps):
-    """(reduction, byte offsets of the rows of dw, byte offsets of the segments) of a weight gradient."""
+    """(reduction, byte offsets of the rows of dw, byte offsets of the segments) of a weight
+    gradient.
+    """
     tile, item = register_tile(caps, dtype), ITEM[dtype]
     group_c, group_f = s.c // s.groups, s.f // s.groups
     bottom = (s.oh - 1) * s.sh + (s.kh - 1) * s.dilh - s.pt
@@ -96,9 +108,31 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
     buffer_h = (rows - 1) * s.sh + (s.kh - 1) * s.dilh + 1
     count, parts = _split(s, -(-s.n // images) * blocks, tile, caps)
     made = Reduction(
-        s.n, images, blocks, rows, run, count, parts, rows * s.sh, s.h, s.w, s.c, -s.pt, -s.pl,
-        0 if inside else buffer_h, buffer_w, pixel, s.oh, s.ow, s.f, s.groups, group_c, group_f,
-        s.kh * s.kw * group_c, s.sw * pixel, s.bias,
+        s.n,
+        images,
+        blocks,
+        rows,
+        run,
+        count,
+        parts,
+        rows * s.sh,
+        s.h,
+        s.w,
+        s.c,
+        -s.pt,
+        -s.pl,
+        0 if inside else buffer_h,
+        buffer_w,
+        pixel,
+        s.oh,
+        s.ow,
+        s.f,
+        s.groups,
+        group_c,
+        group_f,
+        s.kh * s.kw * group_c,
+        s.sw * pixel,
+        s.bias,
     )
     width = s.w if inside else buffer_w
     plane = (s.h if inside else buffer_h) * width
@@ -111,7 +145,9 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
 
 
 def _block(s, row_bytes, run, caps):
-    """(images, rows) of a block whose part of x fits a third of L2, with at least `run` rows if it does."""
+    """(images, rows) of a block whose part of x fits a third of L2, with at least `run` rows if it
+    does.
+    """
     room = max(1, (caps.l2 // 3 // max(row_bytes, 1) - s.kh * s.dilh) // s.sh)
     if s.n >= TASKS and room >= s.oh:
         return max(1, min(s.n // TASKS, run // s.oh, room // s.oh)), s.oh
@@ -124,10 +160,16 @@ def _split(s, blocks, tile, caps):
     rows = s.kh * s.kw * s.c // s.groups
     size = rows * s.f
     wide = s.groups * panels(s.f // s.groups, tile)
-    steps = s.n * s.oh * s.ow * rows * s.groups * padded_columns(s.f // s.groups, tile) // tile.lanes
+    steps = (
+        s.n * s.oh * s.ow * rows * s.groups * padded_columns(s.f // s.groups, tile) // tile.lanes
+    )
     worth = max(1, steps // TASK_STEPS)
-    count = max(1, min(TASKS, blocks, worth, s.n * s.oh * s.ow // SLAB_PIXELS, slabs.MOST_ELEMENTS // size))
-    parts = max(-(-2 * size * tile.item // caps.l2), min(-(-4 * caps.threads // count), worth // count))
+    count = max(
+        1, min(TASKS, blocks, worth, s.n * s.oh * s.ow // SLAB_PIXELS, slabs.MOST_ELEMENTS // size)
+    )
+    parts = max(
+        -(-2 * size * tile.item // caps.l2), min(-(-4 * caps.threads // count), worth // count)
+    )
     return count, max(1, min(parts, wide))
 
 
@@ -162,14 +204,27 @@ def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
         db = partials
         sums = slabs.reductions(partials, outputs)
     target_rows = np.arange(made.weights, dtype=np.int64) * (spec.f * tile.item)
-    arrays = (x.reshape(-1), dy.reshape(-1), dw, db, np.zeros(tile.width, dtype), scratch["buffer"], scratch["panel"])
+    arrays = (
+        x.reshape(-1),
+        dy.reshape(-1),
+        dw,
+        db,
+        np.zeros(tile.width, dtype),
+        scratch["buffer"],
+        scratch["panel"],
+    )
     args = (made, apart, *arrays, offsets, segments, target_rows)
     return [Call(dw_kernel(tile), made.slabs * made.parts, args), *sums]
 
 
 @cache
 def dw_kernel(tile: Tile):
-    product, sums, pack, fill = panel_product(tile), sum_panel(tile), pack_rows(tile), fill_block(tile)
+    product, sums, pack, fill = (
+        panel_product(tile),
+        sum_panel(tile),
+        pack_rows(tile),
+        fill_block(tile),
+    )
     lanes, width, item = tile.lanes, tile.width, tile.item
     lowest = (np.float32 if item == 4 else np.float64)(-np.inf)
 
@@ -191,7 +246,10 @@ def dw_kernel(tile: Tile):
                 a = simd.address(buffer) + thread * buffer.shape[1] * item
                 fill(s, a, simd.address(x), image, images, block % s.blocks * s.source_rows + s.top)
             else:
-                a = simd.address(x) + (image * s.h + block % s.blocks * s.source_rows) * s.w * s.c * item
+                a = (
+                    simd.address(x)
+                    + (image * s.h + block % s.blocks * s.source_rows) * s.w * s.c * item
+                )
             line = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
             runs = max(1, (images * height * 20 + s.run * 17 - 1) // (s.run * 20))
             for run in range(runs):
@@ -212,10 +270,21 @@ def dw_kernel(tile: Tile):
                     if s.bias:
                         sums(db_slab + f * item, panel_at, step, lines * s.ow, left, resume)
                     product(
-                        a + group * s.group_c * item, simd.address(offsets), s.step,
-                        simd.address(segments) + start * 8, lines, s.ow, panel_at, step,
-                        dw_slab + f * item, simd.address(target_rows), s.weights, left, simd.address(zeros),
-                        resume, lowest,
+                        a + group * s.group_c * item,
+                        simd.address(offsets),
+                        s.step,
+                        simd.address(segments) + start * 8,
+                        lines,
+                        s.ow,
+                        panel_at,
+                        step,
+                        dw_slab + f * item,
+                        simd.address(target_rows),
+                        s.weights,
+                        left,
+                        simd.address(zeros),
+                        resume,
+                        lowest,
                     )
 
     return jit.kernel(weight_gradient, constants=(tile,))

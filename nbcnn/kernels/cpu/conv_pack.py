@@ -1,8 +1,9 @@
 """Packing convolution weights into the panels that `conv_sweep` reads.
 
-A panel holds up to a tile's width of columns of one group; its rows are the steps of the sum, tap by tap in the
-order in which the sweep visits them. Forward: rows are the group's channels, columns its filters. Input gradient:
-the other way round. Weights change once per training step, so in inference the packed ones are kept.
+A panel holds up to a tile's width of columns of one group; its rows are the steps of the sum, tap
+by tap in the order in which the sweep visits them. Forward: rows are the group's channels, columns
+its filters. Input gradient: the other way round. Weights change once per training step, so in
+inference the packed ones are kept.
 """
 
 from functools import cache
@@ -17,13 +18,20 @@ from nbcnn.ops.conv_spec import Conv2DSpec
 
 
 def call(spec: Conv2DSpec, taps: list[int], transposed: bool, w, packed, caps: Caps) -> Call:
-    """Pack w (kh, kw, c / groups, f); `taps`: numbers u * kw + v in the order of the panel's rows."""
+    """Pack w (kh, kw, c / groups, f); `taps`: numbers u * kw + v in the order of the panel's
+    rows.
+    """
     tile = register_tile(caps, w.dtype.name)
     columns = (spec.c if transposed else spec.f) // spec.groups
     kernel = pack_kernel(tile)
     order = np.array(taps or [0], np.int64)
     args = (spec.groups, spec.c // spec.groups, spec.f // spec.groups, len(taps), int(transposed))
-    return Call(kernel, spec.groups * panels(columns, tile), (*args, w.reshape(-1), packed, order), weights_only=True)
+    return Call(
+        kernel,
+        spec.groups * panels(columns, tile),
+        (*args, w.reshape(-1), packed, order),
+        weights_only=True,
+    )
 
 
 @cache

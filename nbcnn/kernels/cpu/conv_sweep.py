@@ -1,31 +1,42 @@
-"""One routine behind direct convolution and its input gradient: a sweep of the micro-kernel over pixels.
+"""One routine behind direct convolution and its input gradient: the micro-kernel over all pixels.
 
-    target[n, p + i*step, q + j*step, f] = act(b[f] + sum over taps, c of source[n, i*s + du, j*s + dv, c] * w[tap, c, f])
+    target[n, p + i*step, q + j*step, f] =
+        act(b[f] + sum over taps, c of source[n, i*s + du, j*s + dv, c] * w[tap, c, f])
 
-for each *phase* (p, q). A convolution is one phase whose taps are the kernel's; the gradient with respect to the
-input of a convolution with strides has one phase per position modulo the strides, each a convolution with stride 1
-over dy with its own few taps (no zeros inserted; a phase without taps just writes zeros). See `conv_direct.py`.
+for each *phase* (p, q). A convolution is one phase whose taps are the kernel's; the gradient with
+respect to the input of a convolution with strides has one phase per position modulo the strides,
+each a convolution with stride 1 over dy with its own few taps (no zeros inserted; a phase without
+taps just writes zeros). See `conv_direct.py`.
 
-Rows of the register tile are consecutive pixels of the target, across image rows and images, so nothing is wasted
-at odd widths; their addresses come from tables made here, once. The steps of the sum are (tap, channel): taps that
-lie side by side are one run of `taps * c` consecutive numbers. Weights are packed in panels of a tile's width.
+Rows of the register tile are consecutive pixels of the target, across image rows and images, so
+nothing is wasted at odd widths; their addresses come from tables made here, once. The steps of the
+sum are (tap, channel): taps that lie side by side are one run of `taps * c` consecutive numbers.
+Weights are packed in panels of a tile's width.
 
-Blocking. A task is a block of pixels: some images, or some rows of one. If the taps reach over the edge, the task
-first copies its part of the source into a buffer of the thread, with zeros around (this also brings it to L2, which
-is where the sweep then reads). Then: for each panel of columns, for each chunk of steps such that the panel's part
-fills half of L1, for each tile of pixels. The target is read and written once per chunk; a chunk is about 200 steps,
-so this costs 1 %.
+Blocking. A task is a block of pixels: some images, or some rows of one. If the taps reach over the
+edge, the task first copies its part of the source into a buffer of the thread, with zeros around
+(this also brings it to L2, which is where the sweep then reads). Then: for each panel of columns,
+for each chunk of steps such that the panel's part fills half of L1, for each tile of pixels. The
+target is read and written once per chunk; a chunk is about 200 steps, so this costs 1 %.
 """
 
+import itertools
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 from nbcnn.kernels.cpu import jit, simd
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
+from nbcnn.kernels.cpu.blocking import (
+    ITEM,
+    Tile,
+    depth_in_l1,
+    padded_columns,
+    panels,
+    register_tile,
+)
 from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.conv_fill import fill_block
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.ops.conv_spec import RELU
@@ -44,7 +55,9 @@ class Image(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Target pixels (row + i * step, column + j * step), and their taps (du, dv), in the order of the weights."""
+    """Target pixels (row + i * step, column + j * step), and their taps (du, dv), in the order of
+    the weights.
+    """
 
     row: int
     column: int
@@ -88,8 +101,20 @@ class Tables(NamedTuple):
     targets: np.ndarray
 
 
-def make(source: Image, target: Image, groups: int, phases: list[Phase], stride, step, act: int, dtype: str, caps: Caps):
-    """The `Sweep` and its `Tables`. `stride`: source pixels per pixel of a phase; `step`: target pixels."""
+def make(
+    source: Image,
+    target: Image,
+    groups: int,
+    phases: list[Phase],
+    stride,
+    step,
+    act: int,
+    dtype: str,
+    caps: Caps,
+):
+    """The `Sweep` and its `Tables`. `stride`: source pixels per pixel of a phase; `step`: target
+    pixels.
+    """
     tile, item = register_tile(caps, dtype), ITEM[dtype]
     group_c, group_f = source.c // groups, target.c // groups
     depth = group_c * sum(len(p.taps) for p in phases)
@@ -98,12 +123,21 @@ def make(source: Image, target: Image, groups: int, phases: list[Phase], stride,
     (top, left), (bottom, right) = np.min(all_taps, 0).tolist(), np.max(all_taps, 0).tolist()
     reach_h = [(-(-(target.h - p.row) // step[0]) - 1) * stride[0] for p in phases]
     reach_w = [(-(-(target.w - p.column) // step[1]) - 1) * stride[1] for p in phases]
-    inside = top >= 0 and left >= 0 and max(reach_h) + bottom < source.h and max(reach_w) + right < source.w
+    inside = (
+        top >= 0
+        and left >= 0
+        and max(reach_h) + bottom < source.h
+        and max(reach_w) + right < source.w
+    )
 
-    image_steps = target.h * target.w * groups * max(depth // len(phases), 1) * columns // tile.lanes
+    image_steps = (
+        target.h * target.w * groups * max(depth // len(phases), 1) * columns // tile.lanes
+    )
     buffer_w = max(reach_w) + right - left + 1
     row_bytes = buffer_w * source.c * item
-    images, rows = _block(source.n, target.h, step[0], image_steps, tile, target.w, stride[0], row_bytes, caps)
+    images, rows = _block(
+        source.n, target.h, step[0], image_steps, tile, target.w, stride[0], row_bytes, caps
+    )
     blocks = -(-target.h // rows)
     buffer_h = (rows // step[0] - 1) * stride[0] + bottom - top + 1
     tasks = -(-source.n // images) * blocks
@@ -112,9 +146,30 @@ def make(source: Image, target: Image, groups: int, phases: list[Phase], stride,
         wide = 1
 
     sweep = Sweep(
-        source.n, images, blocks, rows, rows // step[0] * stride[0], source.h, source.w, source.c, top, left,
-        0 if inside else buffer_h, buffer_w, source.c * item, target.h, target.w, target.c, step[0], groups, group_c, group_f,
-        depth, wide, len(phases), act,
+        source.n,
+        images,
+        blocks,
+        rows,
+        rows // step[0] * stride[0],
+        source.h,
+        source.w,
+        source.c,
+        top,
+        left,
+        0 if inside else buffer_h,
+        buffer_w,
+        source.c * item,
+        target.h,
+        target.w,
+        target.c,
+        step[0],
+        groups,
+        group_c,
+        group_f,
+        depth,
+        wide,
+        len(phases),
+        act,
     )
     width = source.w if inside else buffer_w
     plane = (source.h if inside else buffer_h) * width
@@ -124,58 +179,79 @@ def make(source: Image, target: Image, groups: int, phases: list[Phase], stride,
 
 
 def _block(n, height, step, image_steps, tile, width, stride, row_bytes, caps):
-    """(images per task, rows per task): buffers within a third of L2, enough tasks, tasks worth their cost."""
-    room = max(1, caps.l2 // 3 // max(row_bytes, 1) // stride * step)  # target rows whose source fits
+    """(images per task, rows per task): buffers within a third of L2, enough tasks, tasks worth
+    their cost.
+    """
+    room = max(
+        1, caps.l2 // 3 // max(row_bytes, 1) // stride * step
+    )  # target rows whose source fits
     whole = height // step + (height % step > 0)
     if n >= TASKS and room >= height:
         by_cost = max(1, TASK_STEPS // max(image_steps, 1))
-        by_pixels = max(1, 32 * tile.rows // (height * width))  # so that a panel in L1 is used often enough
+        by_pixels = max(
+            1, 32 * tile.rows // (height * width)
+        )  # so that a panel in L1 is used often enough
         images = max(1, min(max(by_cost, by_pixels), room // height, n // TASKS))
         return images, whole * step
-    least = max(1, -(-whole * TASK_STEPS // max(image_steps, 1)), -(-8 * tile.rows // (width * step)))
+    least = max(
+        1, -(-whole * TASK_STEPS // max(image_steps, 1)), -(-8 * tile.rows // (width * step))
+    )
     wanted = max(least, -(-whole * n // (2 * TASKS)))
     blocks = -(-whole // max(1, min(wanted, room // step, whole)))
     return 1, -(-whole // blocks) * step
 
 
 def _tables(sweep, phases, stride, step, width, plane, origin, tile, caps) -> Tables:
-    item, c = tile.item, sweep.c
-    segments, chunks, phase_rows, sources, targets, row = [], [], [], [], [], 0
+    pixel, limit = sweep.c * tile.item, depth_in_l1(tile, caps)
+    segments: list[int] = []
+    chunks: list[tuple[int, int, int, int]] = []
+    phase_rows: list[tuple[int, int, int, int, int]] = []
+    sources: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
     for phase in phases:
-        first_chunk, first_pixel = len(chunks), sum(map(len, sources))
+        first_chunk, first_pixel = len(chunks), sum(len(offsets) for offsets in sources)
         runs = _runs(phase.taps, sweep.groups == 1)
         length = len(runs[0]) * sweep.group_c if runs else 1
-        at = [((run[0][0] - origin[0]) * width + run[0][1] - origin[1]) * c * item for run in runs]
-        limit = depth_in_l1(tile, caps)
-        if length > limit:  # cut runs: one chunk each
-            parts = -(-length // limit)
-            cuts = [length * i // parts for i in range(parts + 1)]
-            for start in at:
-                for a, b in zip(cuts, cuts[1:]):
-                    chunks.append((len(segments), 1, b - a, row))
-                    segments.append(start + a * item)
-                    row += b - a
-        else:
-            per_chunk = -(-len(at) // -(-len(at) * length // limit)) if at else 1
-            for i in range(0, max(len(at), 1), per_chunk):
-                part = at[i : i + per_chunk]
-                chunks.append((len(segments), len(part), length, row))
-                segments += part
-                row += len(part) * length
+        starts = [((u - origin[0]) * width + v - origin[1]) * pixel for (u, v), *_ in runs]
+        _add_chunks(segments, chunks, starts, length, limit, tile.item)
         columns = -(-(sweep.target_w - phase.column) // step[1])
-        phase_rows.append((first_chunk, len(chunks) - first_chunk, first_pixel, phase.row, columns))
-        image, i, j = np.meshgrid(
-            np.arange(sweep.images), np.arange(sweep.rows // step[0]), np.arange(columns), indexing="ij"
-        )
+        count = len(chunks) - first_chunk
+        phase_rows.append((first_chunk, count, first_pixel, phase.row, columns))
+        ranges = np.arange(sweep.images), np.arange(sweep.rows // step[0]), np.arange(columns)
+        image, i, j = (axis.ravel() for axis in np.meshgrid(*ranges, indexing="ij"))
         if sweep.images > 1:  # rows of the block that the image does not have
             exists = phase.row + i * step[0] < sweep.target_h
             image, i, j = image[exists], i[exists], j[exists]
-        sources.append(((image * plane + i * stride[0] * width + j * stride[1]) * c * item).ravel())
-        at_row, at_column = phase.row + i * step[0], phase.column + j * step[1]
-        pixel = (image * sweep.target_h + at_row) * sweep.target_w + at_column
-        targets.append((pixel * sweep.target_c * item).ravel())
-    whole = [np.array(x, np.int64) for x in (segments or [0], chunks, phase_rows)]
-    return Tables(*whole, np.concatenate(sources).astype(np.int64), np.concatenate(targets).astype(np.int64))
+        sources.append((image * plane + i * stride[0] * width + j * stride[1]) * pixel)
+        line = image * sweep.target_h + phase.row + i * step[0]
+        column = phase.column + j * step[1]
+        targets.append((line * sweep.target_w + column) * sweep.target_c * tile.item)
+    return Tables(
+        np.array(segments or [0], np.int64),
+        np.array(chunks, np.int64),
+        np.array(phase_rows, np.int64),
+        np.concatenate(sources).astype(np.int64),
+        np.concatenate(targets).astype(np.int64),
+    )
+
+
+def _add_chunks(segments, chunks, starts, length, limit, item):
+    """Append the segments of one phase, runs of `length` steps, in chunks of about `limit` steps.
+
+    A phase without taps gets an empty chunk: its pixels are written all the same.
+    """
+    row = chunks[-1][3] + chunks[-1][1] * chunks[-1][2] if chunks else 0
+    parts = max(1, -(-length // limit))  # of a run, a chunk each, where it is longer than the limit
+    per_chunk = 1
+    if parts == 1 and starts:
+        per_chunk = -(-len(starts) // -(-len(starts) * length // limit))
+    cuts = [length * part // parts for part in range(parts + 1)]
+    for i in range(0, max(len(starts), 1), per_chunk):
+        for a, b in itertools.pairwise(cuts):
+            group = [start + a * item for start in starts[i : i + per_chunk]]
+            chunks.append((len(segments), len(group), b - a, row))
+            segments += group
+            row += len(group) * (b - a)
 
 
 def _runs(taps, joined: bool):
@@ -220,7 +296,20 @@ def sweep_kernel(tile: Tile):
     lowest, zero = number(-np.inf), number(0)
 
     def sweep_pixels(
-        task, thread, s, bias_step, source, packed, bias, target, buffer, segments, chunks, phases, sources, targets
+        task,
+        thread,
+        s,
+        bias_step,
+        source,
+        packed,
+        bias,
+        target,
+        buffer,
+        segments,
+        chunks,
+        phases,
+        sources,
+        targets,
     ):
         side, task = task % s.panel_blocks, task // s.panel_blocks
         block, first = task % s.blocks, task // s.blocks * s.images
@@ -256,61 +345,23 @@ def sweep_kernel(tile: Tile):
                     segment = simd.address(segments) + chunks[k, 0] * 8
                     resume = int(k > phases[index, 0])
                     product(
-                        a + group * s.group_c * item, source_table, item, segment, chunks[k, 1], chunks[k, 2],
-                        b, across * item, c + f * item, target_table, pixels, left, start, resume, low,
+                        a + group * s.group_c * item,
+                        source_table,
+                        item,
+                        segment,
+                        chunks[k, 1],
+                        chunks[k, 2],
+                        b,
+                        across * item,
+                        c + f * item,
+                        target_table,
+                        pixels,
+                        left,
+                        start,
+                        resume,
+                        low,
                     )
         if s.act > RELU:
             act_numbers(c, images * height * s.target_w * s.target_c, s.act)
 
     return jit.kernel(sweep_pixels, constants=(tile,))
-
-
-@cache
-def fill_block(tile: Tile):
-    """fill(sweep, buffer, source, first image, images, first row): copy a block, zeros where there is no source.
-
-    `sweep` may be any record with the fields h, w, c, left, buffer_h, buffer_w and pixel. Where a buffer's pixel has
-    more bytes than the source's, c must fill whole vectors.
-    """
-    item, spread = tile.item, spread_pixels(tile)
-
-    def fill(s, buffer, source, first, images, top):
-        pixel = s.c * item
-        zeros_left = min(max(-s.left, 0), s.buffer_w)
-        start = max(s.left, 0)
-        inside = max(min(s.w - start, s.buffer_w - zeros_left), 0)
-        zeros_right = s.buffer_w - zeros_left - inside
-        at = buffer
-        for image in range(first, first + images):
-            for row in range(top, top + s.buffer_h):
-                if row < 0 or row >= s.h:
-                    simd.zero_bytes(at, s.buffer_w * s.pixel)
-                else:
-                    simd.zero_bytes(at, zeros_left * s.pixel)
-                    at_pixel = at + zeros_left * s.pixel
-                    origin = source + ((image * s.h + row) * s.w + start) * pixel
-                    if s.pixel == pixel:
-                        simd.copy_bytes(at_pixel, origin, inside * pixel)
-                    else:
-                        spread(at_pixel, origin, inside, s.c, s.pixel)
-                    simd.zero_bytes(at_pixel + inside * s.pixel, zeros_right * s.pixel)
-                at += s.buffer_w * s.pixel
-
-    return jit.helper(fill)
-
-
-@cache
-def spread_pixels(tile: Tile):
-    """spread(target, source, pixels, channels, pixel): consecutive pixels, whole vectors, to `pixel` bytes apart."""
-    lanes, item = tile.lanes, tile.item
-    vector = simd.vector_type(lanes, item)
-
-    def build(builder, args):
-        b, (target, source, pixels, channels, pixel) = builder, args
-        size = b.mul(channels, simd.integer(item))
-        with simd.loop(b, pixels) as i:
-            to, at = b.add(target, b.mul(i, pixel)), b.add(source, b.mul(i, size))
-            with simd.loop(b, size, lanes * item) as j:
-                simd.store_vector(b, simd.load_vector(b, b.add(at, j), vector), b.add(to, j))
-
-    return simd.emit(types.void, (types.intp,) * 5, build)

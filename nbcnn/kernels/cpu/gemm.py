@@ -2,18 +2,21 @@
 
     y[b,i,j] = act(bias[j] + sum over l of x[b,i,l] * w[b,l,j])
 
-A task computes a block of rows x columns of one matrix. For each chunk of about 200 steps of the sum it packs its
-part of w in panels (`gemm_pack.py`), each half of L1, then runs the micro-kernel down the rows for each panel. x is
-packed too if enough panels then read it: in panels of one vector of rows. Otherwise it is read where it is, in either
-orientation: the tile's rows are addresses with a free stride.
+A task computes a block of rows x columns of one matrix. For each chunk of about 200 steps of the
+sum it packs its part of w in panels (`gemm_pack.py`), each half of L1, then runs the micro-kernel
+down the rows for each panel. x is packed too if enough panels then read it: in panels of one vector
+of rows. Otherwise it is read where it is, in either orientation: the tile's rows are addresses with
+a free stride.
 
-Exceptions. The sum is short: results are most of the memory traffic, so a tile of rows goes through all panels before
-the next. Few rows: reading w is most of the traffic, so it is packed by whole rows, for all panels at once; and with
-no more rows than one tile has, it is read in place, a few steps of many columns at a time.
+Exceptions. The sum is short: results are most of the memory traffic, so a tile of rows goes through
+all panels before the next. Few rows: reading w is most of the traffic, so it is packed by whole
+rows, for all panels at once; and with no more rows than one tile has, it is read in place, a few
+steps of many columns at a time.
 
-Blocks are chosen such that there are enough tasks, that little of w is packed twice (many rows per task) and little
-of x is read twice from L3 (many columns per task). A product with a long sum and few results (the weight gradient of
-a dense layer on images) is split along the sum instead, with partial results added in a fixed order.
+Blocks are chosen such that there are enough tasks, that little of w is packed twice (many rows per
+task) and little of x is read twice from L3 (many columns per task). A product with a long sum and
+few results (the weight gradient of a dense layer on images) is split along the sum instead, with
+partial results added in a fixed order.
 
 The gradients of a product are products. Chosen for float32 and float64 with three rows and more.
 """
@@ -24,7 +27,14 @@ from typing import NamedTuple
 import numpy as np
 
 from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, padded_columns, panels, register_tile
+from nbcnn.kernels.cpu.blocking import (
+    ITEM,
+    Tile,
+    depth_in_l1,
+    padded_columns,
+    panels,
+    register_tile,
+)
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_all_rows, pack_columns, pack_rows
@@ -33,9 +43,14 @@ from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, MatmulSpec
 
 TASKS = 4  # per thread, if the work is worth it
-RESULTS = 16  # blocks of results, below which a long sum is split; by shape alone, as it decides the bits
+RESULTS = (
+    16  # blocks of results, below which a long sum is split; by shape alone, as it decides the bits
+)
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 7 us)
-PACK_COST, READ_COST = 13, 16  # cycles per step: to pack w for a row of tiles, to read x for all columns
+PACK_COST, READ_COST = (
+    13,
+    16,
+)  # cycles per step: to pack w for a row of tiles, to read x for all columns
 PACK_PANELS = 4  # from which packing x pays, where it pays at all
 SHORT = 64  # steps of a short sum
 LEAST_ROWS = 3  # with fewer the plain loops were 1.2 to 3 times as fast
@@ -66,13 +81,13 @@ def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:
 def blocks(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
     depth = depth_in_l1(tile, caps)
     depth = padded_columns(-(-s.k // -(-s.k // depth)), tile)
-    fetch = WHOLE if s.k <= SHORT or s.m <= FEW else PANELWISE
     if s.m <= tile.rows and not s.tw:
-        depth, fetch = FEW_STEPS, IN_PLACE
+        depth = FEW_STEPS
     wide, high = panels(s.n, tile), -(-s.m // tile.rows)
     steps = high * tile.rows * s.k * wide * tile.vectors
     wanted = max(1, min(-(-TASKS * caps.threads // s.batch), steps // TASK_STEPS))
-    room = caps.l2 // 4 // tile.item  # numbers: for the part of x that all panels read; twice that for the block of y
+    # Numbers in a quarter of L2: the part of x that all panels read. Twice that: the block of y.
+    room = caps.l2 // 4 // tile.item
     options = []
     for across in range(1, min(wide, wanted) + 1):
         columns = -(-wide // across)
@@ -83,19 +98,31 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
     _, columns, rows = min(options)
     results, count = wide * -(-high // 8), 1
     if s.batch == 1 and not s.bias and not s.act and results < RESULTS:
-        count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), steps // TASK_STEPS, RESULTS // results))
+        worth = steps // (8 * TASK_STEPS)
+        count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), worth, RESULTS // results))
     awkward = s.tx or s.k * tile.item % ALIAS == 0
     pack = int(awkward and columns >= PACK_PANELS)
-    run = 3 * tile.rows if s.k <= SHORT else rows * tile.rows
+    fetch, run = PANELWISE, rows * tile.rows
+    if s.m <= tile.rows and not s.tw:
+        fetch = IN_PLACE
+    elif (s.k <= SHORT or s.m <= FEW) and columns * tile.width * depth <= 2 * room:
+        fetch, run = WHOLE, 3 * tile.rows if s.k <= SHORT else run
     return Blocks(rows * tile.rows, columns * tile.width, depth, count, pack, run, fetch)
 
 
 def scratch(spec: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     tile = register_tile(caps, dtype)
     made = blocks(spec, tile, caps)
-    needed = {"panels": Scratch((caps.threads, made.depth * (made.columns if made.fetch == WHOLE else tile.width)), dtype)}
+    needed = {
+        "panels": Scratch(
+            (caps.threads, made.depth * (made.columns if made.fetch == WHOLE else tile.width)),
+            dtype,
+        )
+    }
     if made.pack:
-        needed["block"] = Scratch((caps.threads, padded_columns(made.rows, tile) * made.depth), dtype)
+        needed["block"] = Scratch(
+            (caps.threads, padded_columns(made.rows, tile) * made.depth), dtype
+        )
     if made.slabs > 1:
         needed["partials"] = Scratch((made.slabs, spec.m * spec.n), dtype)
     return needed
@@ -146,32 +173,46 @@ def gemm_kernel(tile: Tile):
         a_own, x_step = simd.address(block) + thread * block.shape[1] * item, a_step
         if at.pack:
             x_step = lanes * item
-        for l in range(first, end, at.depth):
-            depth = min(at.depth, end - l)
-            a_from = a + i0 * a_row + l * a_step
+        for begin in range(first, end, at.depth):
+            depth = min(at.depth, end - begin)
+            a_from = a + i0 * a_row + begin * a_step
             if at.pack:
-                pack_x(a_own, a_from, s.tx, a_row if s.tx == 0 else a_step, depth, i1 - i0, at.depth)
+                pack_x(
+                    a_own, a_from, s.tx, a_row if s.tx == 0 else a_step, depth, i1 - i0, at.depth
+                )
                 a_from = a_own
-            low = zero if s.act == RELU and l + depth == end else lowest
+            low = zero if s.act == RELU and begin + depth == end else lowest
             if at.fetch == WHOLE and not s.tw:
-                as_rows(own, b + (l * s.n + j0) * item, s.n * item, depth, j1 - j0, at.depth)
+                as_rows(own, b + (begin * s.n + j0) * item, s.n * item, depth, j1 - j0, at.depth)
             for group in range(i0, i1, at.run):
                 for j in range(j0, j1, width):
                     left = j1 - j
                     panel = own + (j - j0) * at.depth * item if at.fetch == WHOLE else own
                     if group == i0 and s.tw:
-                        as_columns(panel, b + (j * s.k + l) * item, s.k * item, depth, left)
-                    elif at.fetch == PANELWISE or at.fetch == IN_PLACE and left < width:
-                        one_panel(panel, b + (l * s.n + j) * item, s.n * item, depth, left)
+                        as_columns(panel, b + (j * s.k + begin) * item, s.k * item, depth, left)
+                    elif at.fetch == PANELWISE or (at.fetch == IN_PLACE and left < width):
+                        one_panel(panel, b + (begin * s.n + j) * item, s.n * item, depth, left)
                     step = min(width, (left + lanes - 1) // lanes * lanes) * item
                     if at.fetch == IN_PLACE and left >= width:
-                        panel, step = b + (l * s.n + j) * item, s.n * item
+                        panel, step = b + (begin * s.n + j) * item, s.n * item
                     start = simd.address(bias) + s.bias * j * item
                     rows = min(at.run, i1 - group)
                     product(
-                        a_from, simd.address(x_rows) + (group - i0) * 8, x_step, simd.address(segments), 1, depth,
-                        panel, step, c + (i0 * s.n + j) * item, simd.address(y_rows) + (group - i0) * 8, rows, left,
-                        start, int(l > first), low,
+                        a_from,
+                        simd.address(x_rows) + (group - i0) * 8,
+                        x_step,
+                        simd.address(segments),
+                        1,
+                        depth,
+                        panel,
+                        step,
+                        c + (i0 * s.n + j) * item,
+                        simd.address(y_rows) + (group - i0) * 8,
+                        rows,
+                        left,
+                        start,
+                        int(begin > first),
+                        low,
                     )
         if s.act > RELU:
             for i in range(i0, i1):
@@ -182,9 +223,11 @@ def gemm_kernel(tile: Tile):
 
 @cache
 def pack_block(tile: Tile):
-    """pack(target, x, transposed, step, depth, rows, room): a block of x in panels of one vector of rows.
+    """pack(target, x, transposed, step, depth, rows, room): a block of x in panels of one vector of
+    rows.
 
-    `step`: bytes from one stored row to the next; `room`: steps that a panel of the target has space for.
+    `step`: bytes from one stored row to the next; `room`: steps that a panel of the target has
+    space for.
     """
     column = Tile(tile.rows, 1, tile.lanes, tile.item)
     as_rows, as_columns = pack_rows(column), pack_columns(column)

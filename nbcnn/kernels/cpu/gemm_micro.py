@@ -2,17 +2,19 @@
 
     C[i, :] = low-clamped( init[:] or C[i, :]  +  sum_t sum_l  A[i, t, l] * B[t, l, :] )
 
-with free strides: row i of A starts at a + a_rows[i] + segments[t] and advances by `a_step` bytes, the rows of B
-follow each other at `b_step` bytes through all segments, row i of C is at c + c_rows[i]. This one routine is matrix multiplication in
-all transpositions, and direct convolution: there the rows are output pixels and the segments kernel taps
-(forward and input gradient), or the rows are channels and the segments image rows (weight gradient).
+with free strides: row i of A starts at a + a_rows[i] + segments[t] and advances by `a_step` bytes,
+the rows of B follow each other at `b_step` bytes through all segments, row i of C is at c +
+c_rows[i]. This one routine is matrix multiplication in all transpositions, and direct convolution:
+there the rows are output pixels and the segments kernel taps (forward and input gradient), or the
+rows are channels and the segments image rows (weight gradient).
 
-Each step loads `vectors` vectors of B, broadcasts one number of A per row, and does rows * vectors fused
-multiply-adds. `llvm.fmuladd` rather than `llvm.fma`: without FMA hardware the latter is a library call per lane.
-Row offsets come from tables, so that a tile may span image rows and images: no waste at odd widths.
+Each step loads `vectors` vectors of B, broadcasts one number of A per row, and does rows * vectors
+fused multiply-adds. `llvm.fmuladd` rather than `llvm.fma`: without FMA hardware the latter is a
+library call per lane. Row offsets come from tables, so that a tile may span image rows and images:
+no waste at odd widths.
 
-Fewer rows than the tile has: the missing ones repeat the last one and are not stored. Fewer columns: B is padded
-(its packing sees to that), init and C are accessed under a mask.
+Fewer rows than the tile has: the missing ones repeat the last one and are not stored. Fewer
+columns: B is padded (its packing sees to that), init and C are accessed under a mask.
 """
 
 from functools import cache
@@ -47,7 +49,9 @@ class _Emitter:
         return simd.load_vector(self.b, address, self.vector)
 
     def offsets(self, table, count):
-        """Entries 0..rows-1 of a table of 8-byte integers; past `count` the last valid one again."""
+        """Entries 0..rows-1 of a table of 8-byte integers; past `count` the last valid one
+        again.
+        """
         last = self.b.sub(count, integer(1))
         found = []
         for i in range(self.rows):
@@ -63,7 +67,9 @@ class _Emitter:
         options = [ir.Constant(_I32, x) for x in (1, 3, 1)]  # to write, into L1, data
         for row in rows:
             for v in range(0, self.vectors * self.lanes * self.item, 64):
-                self.b.call(function, [self.b.inttoptr(self.b.add(row, integer(v)), byte), *options])
+                self.b.call(
+                    function, [self.b.inttoptr(self.b.add(row, integer(v)), byte), *options]
+                )
 
     def opaque(self, value):
         """The same integer, hidden from LLVM's loop strength reduction.
@@ -79,7 +85,8 @@ class _Emitter:
         """The loops over segments and steps; returns the accumulators."""
         builder, entry = self.b, self.b.block
         outer, segment, inner, segment_end, done = (
-            builder.append_basic_block(n) for n in ("outer", "segment", "inner", "segment_end", "done")
+            builder.append_basic_block(n)
+            for n in ("outer", "segment", "inner", "segment_end", "done")
         )
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         cells = range(self.rows * self.vectors)
@@ -103,12 +110,17 @@ class _Emitter:
         for i in range(self.rows):
             x = self.broadcast_at(builder.add(rows[i], a_at))
             for v in range(self.vectors):
-                totals.append(simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v]))
+                totals.append(
+                    simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v])
+                )
         fewer, b_next = builder.sub(left, integer(1)), builder.add(b_at, b_step)
         a_next = self.opaque(builder.add(a_at, a_step))
         builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), inner, segment_end)
         for phi, start, following in (
-            (left, depth, fewer), (a_at, integer(0), a_next), (b_at, b_start, b_next), *zip(running, sums, totals),
+            (left, depth, fewer),
+            (a_at, integer(0), a_next),
+            (b_at, b_start, b_next),
+            *zip(running, sums, totals),
         ):
             phi.add_incoming(start, segment)
             phi.add_incoming(following, inner)
@@ -117,7 +129,9 @@ class _Emitter:
         following = builder.add(t, integer(1))
         builder.branch(outer)
         for phi, start, after in (
-            (t, integer(0), following), (b_start, b, b_next), *((s, zero, x) for s, x in zip(sums, totals)),
+            (t, integer(0), following),
+            (b_start, b, b_next),
+            *((s, zero, x) for s, x in zip(sums, totals)),
         ):
             phi.add_incoming(start, entry)
             phi.add_incoming(after, segment_end)
@@ -145,11 +159,15 @@ class _Emitter:
 
         builder.position_at_end(partial)
         for v in range(self.vectors):
-            inside = simd.first_lanes(builder, builder.sub(columns, integer(v * self.lanes)), self.lanes)
+            inside = simd.first_lanes(
+                builder, builder.sub(columns, integer(v * self.lanes)), self.lanes
+            )
             for i in range(self.rows):
                 exists = builder.icmp_signed("<", integer(i), count)
                 mask = builder.and_(inside, simd.broadcast(builder, exists, self.lanes))
-                start = simd.masked_load(builder, builder.add(starts[i], self.column(v)), self.vector, mask)
+                start = simd.masked_load(
+                    builder, builder.add(starts[i], self.column(v)), self.vector, mask
+                )
                 value = self.clamp(builder.fadd(sums[i * self.vectors + v], start), low)
                 simd.masked_store(builder, value, builder.add(c_rows[i], self.column(v)), mask)
         builder.branch(end)
@@ -161,7 +179,23 @@ class _Emitter:
 
 
 def _tile(builder, tile: Tile, vectors: int, args):
-    (a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns, start, resume, low) = args
+    (
+        a,
+        a_table,
+        a_step,
+        segments,
+        count,
+        depth,
+        b,
+        b_step,
+        c,
+        c_table,
+        rows,
+        columns,
+        start,
+        resume,
+        low,
+    ) = args
     emitter = _Emitter(builder, tile, vectors)
     a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
     c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
@@ -180,22 +214,27 @@ def _arguments(tile: Tile):
 def micro_kernel(tile: Tile, vectors: int):
     """A function for kernels, one tile:
 
-        micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start, resume, low)
+        micro(a, a_rows, a_step, segments, count, depth, b, b_step, c, c_rows, rows, columns, start,
+        resume, low)
 
-    a, b, c: addresses; a_rows, c_rows: addresses of tables of `rows` byte offsets; segments: address of a table of
-    `count` byte offsets in a; each segment is `depth` >= 1 steps. `rows` 1..tile.rows and
-    `columns` >= 1 say how much of the tile exists. `start`: address of the row that the sums start from (a bias,
-    zeros); with `resume` they start from C itself. `low`: results are max(result, low).
+    a, b, c: addresses; a_rows, c_rows: addresses of tables of `rows` byte offsets; segments:
+    address of a table of `count` byte offsets in a; each segment is `depth` >= 1 steps. `rows`
+    1..tile.rows and `columns` >= 1 say how much of the tile exists. `start`: address of the row
+    that the sums start from (a bias, zeros); with `resume` they start from C itself. `low`: results
+    are max(result, low).
     """
-    return simd.emit(types.void, _arguments(tile), lambda builder, args: _tile(builder, tile, vectors, args))
+    return simd.emit(
+        types.void, _arguments(tile), lambda builder, args: _tile(builder, tile, vectors, args)
+    )
 
 
 @cache
 def panel_product(tile: Tile):
-    """A function for kernels, all tiles below each other: arguments as of `micro_kernel`, with any number of `rows`.
+    """A function for kernels, all tiles below each other: arguments as of `micro_kernel`, with any
+    number of `rows`.
 
-    The panel has two vectors or, if `columns` fit, one; then tiles have half as many rows again, as each step loads
-    one vector and one number per row for only one multiply-add per row.
+    The panel has two vectors or, if `columns` fit, one; then tiles have half as many rows again, as
+    each step loads one vector and one number per row for only one multiply-add per row.
     """
     shapes = (2, tile), (1, tile._replace(rows=tile.rows + tile.rows // 2))
 

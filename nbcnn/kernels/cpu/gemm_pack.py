@@ -1,12 +1,12 @@
 """Packing the right operand of a product into panels that the micro-kernel reads from end to end.
 
-A panel holds `width` columns: rows of `width` numbers, one per step of the sum, one after the other, so that the
-inner loop touches consecutive cache lines whatever the matrix's stride was (a stride of a power of two would map
-all its rows to the same few lines of the cache). The last panel of a matrix is as wide as the vectors it needs;
-columns that do not exist are zeros.
+A panel holds `width` columns: rows of `width` numbers, one per step of the sum, one after the
+other, so that the inner loop touches consecutive cache lines whatever the matrix's stride was (a
+stride of a power of two would map all its rows to the same few lines of the cache). The last panel
+of a matrix is as wide as the vectors it needs; columns that do not exist are zeros.
 
-`rows`: the source has the steps as rows (copy). `columns`: the source has the steps as columns (transpose, in
-registers, lanes x lanes at a time).
+`rows`: the source has the steps as rows (copy). `columns`: the source has the steps as columns
+(transpose, in registers, lanes x lanes at a time).
 """
 
 from functools import cache
@@ -50,14 +50,16 @@ class _Packer:
         """A panel whose rows are rows of the source."""
         b = self.b
         row = self.times(self.padded(columns), self.tile.item)
-        with simd.loop(b, depth) as l:
-            to, at = b.add(target, b.mul(l, row)), b.add(source, b.mul(l, step))
+        with simd.loop(b, depth) as line:
+            to, at = b.add(target, b.mul(line, row)), b.add(source, b.mul(line, step))
             with simd.loop(b, columns, self.tile.lanes) as j:
                 start = self.times(j, self.tile.item)
                 self.move(b.add(to, start), b.add(at, start), b.sub(columns, j))
 
     def transpose(self, target, target_step, source, source_step, height=None, width=None):
-        """A lanes x lanes block through registers; or one of which only height x width exist: zeros, not stored."""
+        """A lanes x lanes block through registers; or one of which only height x width exist:
+        zeros, not stored.
+        """
         b, lanes = self.b, self.tile.lanes
         rows = []
         for i in range(lanes):
@@ -84,7 +86,8 @@ class _Packer:
 
 @cache
 def pack_rows(tile: Tile):
-    """pack(target, source, step, depth, columns): rows of `columns` numbers, `step` bytes apart, to a panel.
+    """pack(target, source, step, depth, columns): rows of `columns` numbers, `step` bytes apart, to
+    a panel.
 
     The panel is as wide as the vectors that hold `columns`, at most `tile.width`.
     """
@@ -99,7 +102,8 @@ def pack_rows(tile: Tile):
 
 @cache
 def pack_all_rows(tile: Tile):
-    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space for `room` steps.
+    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space
+    for `room` steps.
 
     Reads whole rows of the source one after the other, as memory and its translation like it.
     """
@@ -110,8 +114,8 @@ def pack_all_rows(tile: Tile):
         packer = _Packer(b, tile)
         full = b.sdiv(columns, integer(tile.width))
         size = packer.times(room, width)
-        with simd.loop(b, depth) as l:
-            to, at = b.add(target, packer.times(l, width)), b.add(source, b.mul(l, step))
+        with simd.loop(b, depth) as line:
+            to, at = b.add(target, packer.times(line, width)), b.add(source, b.mul(line, step))
             with simd.loop(b, full) as panel:
                 for v in range(tile.vectors):
                     start = b.add(at, b.add(packer.times(panel, width), integer(v * packer.size)))
@@ -126,7 +130,8 @@ def pack_all_rows(tile: Tile):
 
 @cache
 def pack_columns(tile: Tile):
-    """pack(target, source, step, depth, columns): `columns` rows of `depth` numbers, `step` bytes apart, to a panel.
+    """pack(target, source, step, depth, columns): `columns` rows of `depth` numbers, `step` bytes
+    apart, to a panel.
 
     As `pack_rows`, of the transposed source.
     """
@@ -138,10 +143,10 @@ def pack_columns(tile: Tile):
         columns = simd.smaller(b, columns, integer(tile.width))
         row = packer.times(packer.padded(columns), item)
         with simd.loop(b, columns, lanes) as j:
-            with simd.loop(b, depth, lanes) as l:
-                to = b.add(target, b.add(b.mul(l, row), packer.times(j, item)))
-                at = b.add(source, b.add(b.mul(j, step), packer.times(l, item)))
-                height, width = b.sub(columns, j), b.sub(depth, l)
+            with simd.loop(b, depth, lanes) as line:
+                to = b.add(target, b.add(b.mul(line, row), packer.times(j, item)))
+                at = b.add(source, b.add(b.mul(j, step), packer.times(line, item)))
+                height, width = b.sub(columns, j), b.sub(depth, line)
                 least = simd.smaller(b, height, width)
                 with b.if_else(b.icmp_signed(">=", least, integer(lanes))) as (whole, part):
                     with whole:
@@ -153,7 +158,9 @@ def pack_columns(tile: Tile):
 
 
 def _exchange(builder, rows, distance, lanes):
-    """Rows i and i + distance exchange the lanes in which that bit of the lane number is set, clear."""
+    """Rows i and i + distance exchange the lanes in which that bit of the lane number is set,
+    clear.
+    """
     low = [i if not i & distance else lanes + i - distance for i in range(lanes)]
     high = [i + distance if not i & distance else lanes + i for i in range(lanes)]
     kind = ir.VectorType(_I32, lanes)
@@ -168,7 +175,8 @@ def _exchange(builder, rows, distance, lanes):
 
 @cache
 def sum_panel(tile: Tile):
-    """sum_panel(sums, panel, step, depth, columns, resume): sums of a panel's columns; `resume`: added to `sums`.
+    """sum_panel(sums, panel, step, depth, columns, resume): sums of a panel's columns; `resume`:
+    added to `sums`.
 
     `step`: bytes from one row of the panel to the next; whole vectors are read.
     """
@@ -183,8 +191,8 @@ def sum_panel(tile: Tile):
             start = packer.times(j, tile.item)
             mask = simd.first_lanes(b, b.sub(columns, j), tile.lanes)
             target = b.add(sums, start)
-            with simd.loop(b, depth, 1, [zero]) as (l, totals):
-                at = b.add(b.add(panel, start), b.mul(l, step))
+            with simd.loop(b, depth, 1, [zero]) as (line, totals):
+                at = b.add(b.add(panel, start), b.mul(line, step))
                 totals[0] = b.fadd(totals[0], simd.load_vector(b, at, packer.vector))
             kept = b.and_(mask, simd.broadcast(b, again, tile.lanes))
             before = simd.masked_load(b, target, packer.vector, kept)

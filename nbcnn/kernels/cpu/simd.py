@@ -13,10 +13,14 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 @intrinsic
 def atomic_add(typingctx, address, value):
-    """Add to the 64-bit integer at `address`; returns what it held before. Sequentially consistent."""
+    """Add to the 64-bit integer at `address`; returns what it held before. Sequentially
+    consistent.
+    """
 
     def codegen(context, builder, signature, args):
-        return builder.atomic_rmw("add", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst")
+        return builder.atomic_rmw(
+            "add", builder.inttoptr(args[0], _I64.as_pointer()), args[1], "seq_cst"
+        )
 
     return types.int64(types.uintp, types.int64), codegen
 
@@ -92,7 +96,8 @@ def call_with_int(typingctx, address, argument):
 
 
 def emit(result, arguments, build):
-    """A function for kernels whose body is written in LLVM IR: `build(builder, args)` returns its value.
+    """A function for kernels whose body is written in LLVM IR: `build(builder, args)` returns its
+    value.
 
     `result` and `arguments` are Numba types; addresses travel as `intp`.
     """
@@ -105,7 +110,9 @@ def emit(result, arguments, build):
         return result(*arguments), codegen
 
     names = ["typingctx", *(f"x{i}" for i in range(len(arguments)))]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names
+    ]
     emitted.__signature__ = inspect.Signature(parameters)  # Numba wants each argument named
     return intrinsic(emitted)
 
@@ -126,7 +133,10 @@ def _memory(builder, name, pointers, rest):
     byte = ir.IntType(8).as_pointer()
     kinds = [byte] * len(pointers) + [_I64]
     function = builder.module.declare_intrinsic(name, kinds)
-    builder.call(function, [*(builder.inttoptr(p, byte) for p in pointers), *rest, ir.Constant(ir.IntType(1), 0)])
+    builder.call(
+        function,
+        [*(builder.inttoptr(p, byte) for p in pointers), *rest, ir.Constant(ir.IntType(1), 0)],
+    )
 
 
 def _copy_bytes(builder, args):
@@ -163,10 +173,11 @@ def item_of(vector):
 def loop(builder, count, step=1, values=()):
     """The body of a loop over 0, step, ... below `count`; LLVM leaves it rolled.
 
-    Yields the index or, where the loop carries `values`, (index, list of values): the body replaces entries of the
-    list, and after the loop it holds the results.
+    Yields the index or, where the loop carries `values`, (index, list of values): the body replaces
+    entries of the list, and after the loop it holds the results.
     """
-    entry, head, body, end = builder.block, *(builder.append_basic_block(n) for n in ("head", "body", "end"))
+    entry = builder.block
+    head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
     builder.branch(head)
     builder.position_at_end(head)
     index, carried = builder.phi(_I64), [builder.phi(value.type) for value in values]
@@ -184,7 +195,9 @@ def loop(builder, count, step=1, values=()):
 
 
 def _rolled(module):
-    """Metadata of a loop that is not unrolled. It must refer to itself first, to be no other loop's."""
+    """Metadata of a loop that is not unrolled. It must refer to itself first, to be no other
+    loop's.
+    """
     off = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     node = ir.MDValue(module, [off], name=str(len(module.metadata)))
     node.operands = (node, off)
@@ -205,7 +218,9 @@ def broadcast(builder, value, lanes):
     kind = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes)
+    )
 
 
 def first_lanes(builder, count, lanes):
@@ -219,14 +234,18 @@ def load_vector(builder, address, vector):
 
 
 def store_vector(builder, value, address):
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=item_of(value.type))
+    builder.store(
+        value, builder.inttoptr(address, value.type.as_pointer()), align=item_of(value.type)
+    )
 
 
 def masked_load(builder, address, vector, mask):
     """Lanes outside the mask are zeros, and their memory is not touched."""
     pointer, zero = vector.as_pointer(), ir.Constant(vector, [0.0] * vector.count)
     align = ir.Constant(_I32, item_of(vector))
-    function = declare(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, [pointer, _I32, mask.type, vector])
+    function = declare(
+        builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, [pointer, _I32, mask.type, vector]
+    )
     return builder.call(function, (builder.inttoptr(address, pointer), align, mask, zero))
 
 
@@ -239,7 +258,9 @@ def masked_store(builder, value, address, mask):
 
 
 def multiply_add(builder, x, y, z):
-    """x * y + z, fused where the hardware can. (`llvm.fma` would be a library call per lane where it cannot.)"""
+    """x * y + z, fused where the hardware can. (`llvm.fma` would be a library call per lane where
+    it cannot.)
+    """
     function = declare(builder, f"llvm.fmuladd.{suffix(x.type)}", x.type, [x.type] * 3)
     return builder.call(function, (x, y, z))
 

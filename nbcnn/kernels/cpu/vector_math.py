@@ -1,10 +1,12 @@
-"""Activations on vectors: pip's Numba has no vector math library, so `math.exp` in a loop runs one number at a time.
+"""Activations on vectors: pip's Numba has no vector math library, so `math.exp` in a loop runs one
+number at a time.
 
-    exp(x)  = 2^k * exp(r),  k = round(x / ln 2),  |r| <= ln 2 / 2,  exp(r) by its Taylor series in Horner's form
-    sigmoid = 1 / (1 + exp(-x))
-    tanh    = -e / (2 + e) * sign(x),  e = exp(-2|x|) - 1 computed without cancellation
+    exp(x)  = 2^k * exp(r),  k = round(x / ln 2),  |r| <= ln 2 / 2,  exp(r) by its Taylor series in
+    Horner's form sigmoid = 1 / (1 + exp(-x)) tanh    = -e / (2 + e) * sign(x),  e = exp(-2|x|) - 1
+    computed without cancellation
 
-Terms up to r^7 (float32) or r^13 (float64) leave an error below half a unit in the last place. NaN stays NaN.
+Terms up to r^7 (float32) or r^13 (float64) leave an error below half a unit in the last place. NaN
+stays NaN.
 """
 
 import math
@@ -28,8 +30,10 @@ class _Numbers:
         self.mantissa, self.bias = (23, 127) if self.single else (52, 1023)
         self.limit = 87.0 if self.single else 708.0  # exp stays a normal number within +-limit
         # ln 2 in two parts, the first with few bits, so that k * first is exact
-        self.ln2 = (0.693359375, math.log(2) - 0.693359375) if self.single else (
-            0.6931471803691238, 1.9082149292705877e-10
+        self.ln2 = (
+            (0.693359375, math.log(2) - 0.693359375)
+            if self.single
+            else (0.6931471803691238, 1.9082149292705877e-10)
         )
 
     def const(self, value):
@@ -53,7 +57,9 @@ class _Numbers:
     def split_exp(self, x):
         """(2^k, exp(r) - 1) with exp(x) = 2^k * exp(r)."""
         b = self.b
-        magic = self.const(1.5 * 2.0**self.mantissa)  # adding it rounds to an integer, kept in the low bits
+        magic = self.const(
+            1.5 * 2.0**self.mantissa
+        )  # adding it rounds to an integer, kept in the low bits
         shifted = simd.multiply_add(b, x, self.const(1 / math.log(2)), magic)
         k = b.fsub(shifted, magic)
         power = b.add(b.sub(self.bits(shifted), self.bits(magic)), self.whole(self.bias))
@@ -90,14 +96,20 @@ class _Numbers:
 
 @cache
 def activate(tile: Tile):
-    """activate(address, count, act): apply an activation of `TAIL_ACTIVATIONS` to `count` numbers, in place."""
+    """activate(address, count, act): apply an activation of `TAIL_ACTIVATIONS` to `count` numbers,
+    in place.
+    """
     lanes, item = tile.lanes, tile.item
     vector = simd.vector_type(lanes, item)
 
     def build(builder, args):
         b, (address, count, act) = builder, args
         numbers = _Numbers(b, vector)
-        for number, function in ((RELU, numbers.relu), (SIGMOID, numbers.sigmoid), (TANH, numbers.tanh)):
+        for number, function in (
+            (RELU, numbers.relu),
+            (SIGMOID, numbers.sigmoid),
+            (TANH, numbers.tanh),
+        ):
             with b.if_then(b.icmp_signed("==", act, simd.integer(number))):
                 with simd.loop(b, count, lanes) as i:
                     at = b.add(address, b.mul(i, simd.integer(item)))
