@@ -35,9 +35,48 @@ class Network:
 
     @property
     def layers(self) -> list[Layer]:
-        """Every layer once, inputs first, in order of first use."""
-        used = [maker.layer for maker in self.makers if isinstance(maker, LayerCall)]
-        return list({id(layer): layer for layer in [*self.input_layers, *used]}.values())
+        """Every layer once, in Keras's order, which is also that of the weights.
+
+        Farthest from the outputs first, counted along the longest way; of equally far ones, the one
+        met first on the way back from the outputs.
+        """
+        flat_inputs = flatten(self.inputs)
+        standing_for = {id(t): layer for t, layer in zip(flat_inputs, self.input_layers)}
+        depth = self._depths(set(standing_for))
+        met: list[Any] = []
+        seen: set[int] = set()
+        pending = list(reversed(flatten(self.outputs)))
+        while pending:
+            tensor = pending.pop()
+            maker = None if id(tensor) in standing_for else tensor.call or tensor.node
+            key = id(tensor) if maker is None else id(maker)
+            if key in seen:
+                continue
+            seen.add(key)
+            if maker is not None:
+                met.append((depth[key], getattr(maker, "layer", None)))
+                pending += reversed(maker.inputs)
+            elif key in standing_for:
+                met.append((depth[key], standing_for[key]))
+        met += [(0, layer) for layer in self.input_layers]  # inputs that no output needs
+        far: dict[int, int] = {}
+        for distance, layer in met:
+            far[id(layer)] = max(far.get(id(layer), 0), distance)
+        unique = {id(layer): layer for _, layer in met if layer is not None}
+        return sorted(unique.values(), key=lambda layer: -far[id(layer)])
+
+    def _depths(self, inputs: set[int]) -> dict[int, int]:
+        """The longest way to an output, by id of layer call, bare operation or input tensor."""
+        depth: dict[int, int] = {}
+        for maker in reversed(self.makers):
+            own = depth.setdefault(id(maker), 0)
+            for tensor in maker.inputs:
+                source = None if id(tensor) in inputs else tensor.call or tensor.node
+                key = id(tensor) if source is None else id(source)
+                depth[key] = max(depth.get(key, 0), own + 1)
+        for tensor in flatten(self.outputs):
+            depth.setdefault(id(tensor), 0)
+        return depth
 
     def call(self, inputs: Any) -> Any:
         """The outputs for other inputs: tensors nested, listed or named as `Signature` takes."""

@@ -1,5 +1,6 @@
 """A model's steps: made when a shape first needs them, kept while they fit."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ class Runners:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.lock = threading.RLock()  # a step's arrays serve one thread at a time
         self.store: storage.Store | None = None
         self.device_name: str | None = None  # set by Model.to
         self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()

@@ -32,7 +32,7 @@ class Stepping:
             raise ValueError(f"{where}: call compile() first, to say optimizer and loss")
 
     def reset_metrics(self) -> None:
-        """The means that `train_on_batch` and `test_on_batch` return start again."""
+        """The running means of loss and metrics start again."""
         for mode in ("train", "test"):
             self._reset(mode)
 
@@ -57,7 +57,7 @@ class Stepping:
     ) -> Any:
         """One training step.
 
-        Returns loss and metrics, means over the steps since `reset_metrics`, as `evaluate` does.
+        Returns loss and metrics of this batch, as `evaluate` does.
         """
         self._check_compiled("train_on_batch")
         prepare = Preparer("train_on_batch", self, class_weight=class_weight)
@@ -73,10 +73,12 @@ class Stepping:
 
     def _on_batch(self, mode: str, prepare: Preparer, data: tuple, return_dict: bool) -> Any:
         batch = whole_batch(prepare(*data))
-        runner = self._runners.get(mode, batch.specs)
-        batch.fill(runner)
-        runner.run()
-        logs = self._results(mode)
+        with self._runners.lock:
+            runner = self._runners.get(mode, batch.specs)
+            self._reset(mode)
+            batch.fill(runner)
+            runner.run()
+            logs = self._results(mode)
         return logs if return_dict else as_list(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -154,10 +156,11 @@ class Stepping:
         return results if known else [np.concatenate(parts) for parts in zip(*pieces)]
 
     def _predicted(self, batch: Batch) -> list[np.ndarray]:
-        runner = self._runners.get("predict", batch.specs)
-        batch.fill(runner)
-        runner.run()
-        return runner.outputs()
+        with self._runners.lock:
+            runner = self._runners.get("predict", batch.specs)
+            batch.fill(runner)
+            runner.run()
+            return runner.outputs()
 
     @property
     def _outputs(self) -> Signature:

@@ -250,11 +250,12 @@ class Trainer(Stepping):
         steps = 0
         for batch in batches:
             begin(steps)
-            runner = runners.get(batch.specs)
-            if runner is None or not runner.valid():
-                runner = runners[batch.specs] = self._runners.get(mode, batch.specs)
-            batch.fill(runner)
-            runner.run()
+            with self._runners.lock:
+                runner = runners.get(batch.specs)
+                if runner is None or not runner.valid():
+                    runner = runners[batch.specs] = self._runners.get(mode, batch.specs)
+                batch.fill(runner)
+                runner.run()
             end(steps, self._results(mode) if wants_logs else None)
             steps += 1
             if progress is not None:
