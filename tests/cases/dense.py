@@ -36,6 +36,7 @@ def orientations():
     yield Case("matmul-no_rows", Matmul(bias=True), (normal(0, 3), normal(3, 5), normal(5)))
     yield Case("matmul-empty_sum", Matmul(), (normal(4, 0), normal(0, 5)))
     yield Case("matmul-empty_sum_bias", Matmul(bias=True), (normal(4, 0), normal(0, 5), normal(5)))
+    yield Case("matmul-no_columns", Matmul(), (normal(4, 5), normal(5, 0)))
     yield Case("matmul-no_stack", Matmul(), (normal(0, 2, 3), normal(0, 3, 4)))
 
 

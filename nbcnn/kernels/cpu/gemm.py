@@ -75,6 +75,8 @@ def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:
         return f"no {dtype}"
     if spec.m < LEAST_ROWS:
         return f"{spec.m} rows: the packed panels would be read once"
+    if spec.batch * spec.n == 0:
+        return "no results"
     return "the sum is empty" if spec.k < 1 else None
 
 
