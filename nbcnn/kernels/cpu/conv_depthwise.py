@@ -257,6 +257,8 @@ def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
         return "not depthwise"
     if spec.f != spec.c:
         return "depth multiplier"
+    if spec.n == 0:
+        return "no images"
     return None if dtype in ITEM else f"no {dtype}"
 
 
