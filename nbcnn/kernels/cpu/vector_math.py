@@ -36,6 +36,21 @@ class _Numbers:
             else (0.6931471803691238, 1.9082149292705877e-10)
         )
 
+    # With a flag of its own an instruction keeps clear of Numba's fast-math, which would undo the
+    # rounding below; the sign of zero is one that does not matter here.
+
+    def fadd(self, x, y):
+        return self.b.fadd(x, y, flags=("nsz",))
+
+    def fsub(self, x, y):
+        return self.b.fsub(x, y, flags=("nsz",))
+
+    def fmul(self, x, y):
+        return self.b.fmul(x, y, flags=("nsz",))
+
+    def fdiv(self, x, y):
+        return self.b.fdiv(x, y, flags=("nsz",))
+
     def const(self, value):
         return ir.Constant(self.vector, [float(value)] * self.vector.count)
 
@@ -61,7 +76,7 @@ class _Numbers:
             1.5 * 2.0**self.mantissa
         )  # adding it rounds to an integer, kept in the low bits
         shifted = simd.multiply_add(b, x, self.const(1 / math.log(2)), magic)
-        k = b.fsub(shifted, magic)
+        k = self.fsub(shifted, magic)
         power = b.add(b.sub(self.bits(shifted), self.bits(magic)), self.whole(self.bias))
         power = self.number(b.shl(power, self.whole(self.mantissa)))
         r = simd.multiply_add(b, k, self.const(-self.ln2[0]), x)
@@ -70,22 +85,22 @@ class _Numbers:
         total = self.const(1 / math.factorial(terms))
         for n in range(terms - 1, 0, -1):
             total = simd.multiply_add(b, total, r, self.const(1 / math.factorial(n)))
-        return power, b.fmul(total, r)
+        return power, self.fmul(total, r)
 
     def exp(self, x):
         power, rest = self.split_exp(self.clip(x, -self.limit, self.limit))
         return simd.multiply_add(self.b, power, rest, power)
 
     def sigmoid(self, x):
-        negative = self.exp(self.b.fsub(self.const(0), x))
-        return self.b.fdiv(self.const(1), self.b.fadd(self.const(1), negative))
+        negative = self.exp(self.fsub(self.const(0), x))
+        return self.fdiv(self.const(1), self.fadd(self.const(1), negative))
 
     def tanh(self, x):
         b, sign = self.b, self.bits(self.const(-0.0))
-        minus_twice = self.number(b.or_(self.bits(b.fadd(x, x)), sign))
+        minus_twice = self.number(b.or_(self.bits(self.fadd(x, x)), sign))
         power, rest = self.split_exp(self.clip(minus_twice, -self.limit, 0.0))
-        e = simd.multiply_add(b, power, rest, b.fsub(power, self.const(1)))  # exp(-2|x|) - 1
-        size = b.fdiv(e, b.fadd(self.const(2), e))
+        e = simd.multiply_add(b, power, rest, self.fsub(power, self.const(1)))  # exp(-2|x|) - 1
+        size = self.fdiv(e, self.fadd(self.const(2), e))
         size = b.and_(self.bits(size), self.whole(2 ** (8 * simd.item_of(self.vector) - 1) - 1))
         return self.number(b.or_(size, b.and_(self.bits(x), sign)))
 
