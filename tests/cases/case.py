@@ -20,7 +20,7 @@ class Draw(NamedTuple):
 class Case(NamedTuple):
     """Floats among the inputs are given in float64 and cast to the type under test, except those
     whose places are in `wide`, which are float64 in any case. `tiny`: small enough for CUDA's
-    simulator.
+    simulator. `floats`: the types to test; one where a second compilation would show nothing new.
     """
 
     name: str
@@ -28,12 +28,13 @@ class Case(NamedTuple):
     inputs: tuple[np.ndarray | Draw, ...]
     wide: tuple[int, ...] = ()
     tiny: bool = True
+    floats: tuple[str, ...] = FLOATS
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The types to test: those of floats, or the inputs' own where there are no floats."""
+        """`floats`, or the inputs' own type where there are no floats."""
         kinds = [np.dtype(self._dtype(i, "float32")) for i in range(len(self.inputs))]
-        return FLOATS if any(k == np.float32 for k in kinds) else (kinds[0].name,)
+        return self.floats if any(k == np.float32 for k in kinds) else (kinds[0].name,)
 
     def specs(self, dtype: str) -> list[TensorSpec]:
         """Of the inputs, without drawing them."""
