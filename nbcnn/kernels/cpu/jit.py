@@ -4,55 +4,60 @@ A CPU kernel is a plain serial function
 
     kernel(task, thread, spec, *arrays)
 
-that does one task's share of an operation. It becomes an *entry*, a native function
+that does one task's share of an operation. It becomes an *entry*, a C function
 
     void entry(block, task, thread)
 
-which loads the arguments from `block`, a packed copy of them in memory, and runs the kernel. All entries have
-this one type, so a plan is a table of (entry, block, number of tasks) that one compiled loop walks
-(`program.py`): no kernel needs `prange`, which costs a second or two of compile time each, and a training step
-is one parallel region however many kernels it has.
+which loads the arguments from `block`, a packed copy of them in memory, and runs the kernel. All
+entries have this one type, so a plan is a table of (entry, block, number of tasks) that one
+compiled loop walks (`program.py`): no kernel needs `prange`, which costs a second or two of compile
+time each, and a training step is one parallel region however many kernels it has.
 
-Compiled entries are kept on disk, one file each, in a folder named by everything that they depend on: the
-sources of all kernels, Numba's version, the CPU and the flags. Numba's own cache looks at one file's time stamp
-only, and misses whenever a kernel closes over another compiled function.
+`linking` makes the machine code, `kernel_cache` keeps it on disk.
 """
 
+import ctypes
 import hashlib
-import os
-import pickle
-import tempfile
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
 
-# Reassociation and contraction only: infinities and NaN keep their meaning (max pooling, loss masks).
+from nbcnn.kernels.cpu import kernel_cache, linking
+
+# Reassociation and contraction only: infinities and NaN keep their meaning (max pooling, losses).
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-FLAGS = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH, "boundscheck": False}
-BARE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+FLAGS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": FASTMATH,
+    "boundscheck": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+    "pipeline_class": linking.FrontEnd,
+}
 ENTRY_ARGS = (types.uintp, types.intp, types.intp)
 
-helper = numba.njit(**FLAGS, **BARE)
+helper = numba.njit(**FLAGS)
 """Decorator of functions that kernels call; compiled into each kernel that uses them."""
 
-always_inline = numba.njit(**FLAGS, **BARE, forceinline=True)
+always_inline = numba.njit(**FLAGS, forceinline=True)
 """As `helper`, always inlined: for functions with many vector arguments."""
 
-exact = numba.njit(**{**FLAGS, "fastmath": {"contract"}}, **BARE, forceinline=True)
+exact = numba.njit(**{**FLAGS, "fastmath": {"contract"}}, forceinline=True)
 """As `always_inline`, for functions whose roundings matter: sums and products are not reordered."""
 
 
 class Kernel(NamedTuple):
-    """A kernel's source function and its identity: module, name and the constants that its factory closed over."""
+    """A kernel's source function and its identity: module, name and the constants that its factory
+    closed over.
+    """
 
     function: Callable[..., None]
     identity: str
@@ -61,7 +66,8 @@ class Kernel(NamedTuple):
 def kernel(function: Callable[..., None] | None = None, *, constants: tuple = ()) -> Any:
     """Mark `function(task, thread, ...)` as a kernel.
 
-    `constants` must list all that distinguishes this kernel from its siblings out of the same factory.
+    `constants` must list all that distinguishes this kernel from its siblings out of the same
+    factory.
     """
     if function is None:
         return lambda f: kernel(f, constants=constants)
@@ -69,120 +75,106 @@ def kernel(function: Callable[..., None] | None = None, *, constants: tuple = ()
 
 
 class Entry(NamedTuple):
-    """A compiled kernel: the address of its native function, and what keeps that function alive."""
+    """A compiled kernel: the address of its native function, which lives as long as the process."""
 
     address: int
-    library: Any
 
 
 def pack(args: tuple) -> tuple[tuple[types.Type, ...], np.ndarray]:
-    """Numba types of `args` and their packed copy: the layout of Numba's data model, in words of 8 bytes.
+    """Numba types of `args` and their packed copy: Numba's data model, in words of 8 bytes.
 
-    An array is (meminfo, parent, items, item size, data, shape, strides); specs are their fields in order.
+    An array is (meminfo, parent, items, item size, data, shape, strides); specs are their fields in
+    order.
     """
     words: list[np.ndarray] = []
     kinds: list[types.Type] = []
     for arg in args:
         if isinstance(arg, np.ndarray):
             if not arg.flags.c_contiguous:
-                raise ValueError(f"kernel arguments must be C-contiguous, got strides {arg.strides} for {arg.shape}")
+                found = f"strides {arg.strides} for shape {arg.shape}"
+                raise ValueError(f"kernel arguments must be C-contiguous, got {found}")
             kinds.append(types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C"))
             head = (0, 0, arg.size, arg.itemsize, arg.ctypes.data, *arg.shape, *arg.strides)
             words.append(np.array(head, dtype=np.int64))
         else:
             kinds.append(numba.typeof(arg))
-            fields = arg if isinstance(arg, tuple) else (arg,)
-            words += [np.array([f], dtype=np.float64 if isinstance(f, float) else np.int64).view(np.int64) for f in fields]
+            for field in arg if isinstance(arg, tuple) else (arg,):
+                dtype = np.float64 if isinstance(field, float) else np.int64
+                words.append(np.array([field], dtype=dtype).view(np.int64))
     return tuple(kinds), np.concatenate(words)
 
 
-def unpacker(kinds: tuple[types.Type, ...]) -> Any:
-    """An intrinsic `load(block)` that returns the packed arguments as a tuple."""
+def unpacked(kinds: tuple[types.Type, ...]) -> Callable[[ir.IRBuilder, Any], list]:
+    """What an entry passes to its kernel: task, thread and the arguments that `pack` has packed."""
 
-    @intrinsic
-    def load(typingctx, block):
-        def codegen(context, builder, signature, arguments):
-            cursor, values = arguments[0], []
-            for kind in kinds:
-                pointer = builder.inttoptr(cursor, context.get_value_type(kind).as_pointer())
-                values.append(builder.load(pointer))
-                size = context.get_abi_sizeof(context.get_value_type(kind))
-                cursor = builder.add(cursor, ir.Constant(cursor.type, size))
-            return context.make_tuple(builder, signature.return_type, values)
-
-        return types.Tuple(kinds)(block), codegen
+    def load(builder: ir.IRBuilder, arguments: Any) -> list:
+        context = cpu_target.target_context
+        cursor, task, thread = arguments
+        values = [task, thread]
+        for kind in kinds:
+            value_type = context.get_value_type(kind)
+            values.append(builder.load(builder.inttoptr(cursor, value_type.as_pointer())))
+            cursor = builder.add(
+                cursor, ir.Constant(cursor.type, context.get_abi_sizeof(value_type))
+            )
+        return values
 
     return load
 
 
 def compile_entry(source: Kernel, kinds: tuple[types.Type, ...]) -> Entry:
-    """The entry of a kernel for arguments of these types: from memory, from disk, or compiled and then stored."""
+    """The entry of a kernel for arguments of these types: from memory, from disk, or compiled and
+    then stored.
+    """
     name = f"{source.identity}({', '.join(map(str, kinds))})"
-    found = _entries.get(name)
-    if found is None:
-        found = _entries[name] = _load_or_build(name, lambda: _build_entry(source, kinds), ENTRY_ARGS)
-    return found
+    arguments = (types.intp, types.intp, *kinds)
+
+    def build(symbol: str) -> bytes:
+        body = _front(always_inline(source.function), arguments)
+        return linking.machine_code(symbol, body, ENTRY_ARGS, unpacked(kinds))
+
+    return Entry(_address(name, source.function, build))
 
 
-_entries: dict[str, Any] = {}
+def compile_function(function: Callable, args: tuple[types.Type, ...]) -> Callable:
+    """`function` of integers, returning one or none, compiled for arguments of these types; Python
+    calls it without holding its global lock. Cached like the kernels.
+    """
+    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, args))})"
+
+    def build(symbol: str) -> bytes:
+        return linking.machine_code(symbol, _front(helper(function), args), args)
+
+    words = [ctypes.c_int64 if kind.signed else ctypes.c_uint64 for kind in args]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *words)(_address(name, function, build))
 
 
-def compile_function(function: Callable, args: tuple[types.Type, ...], **options: Any) -> Callable:
-    """`function` compiled for one signature, callable from Python; cached like the kernels."""
-
-    def build():
-        dispatcher = numba.njit(**FLAGS, **options)(function)
-        dispatcher.compile(args)
-        return dispatcher.overloads[args]
-
-    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, args))}){sorted(options.items())}"
-    return _load_or_compile(name, build).entry_point
+_addresses: dict[str, int] = {}
 
 
-def _build_entry(source: Kernel, kinds: tuple[types.Type, ...]):
-    body, load = always_inline(source.function), unpacker(kinds)
-
-    def entry(block, task, thread):
-        body(task, thread, *load(block))
-
-    dispatcher = numba.njit(**FLAGS, **BARE)(entry)
-    dispatcher.compile(types.void(*ENTRY_ARGS))
-    return dispatcher.overloads[ENTRY_ARGS]
-
-
-def _load_or_build(name: str, build: Callable, args: tuple) -> Entry:
-    result = _load_or_compile(name, build)
-    return Entry(result.library.get_pointer_to_function(result.fndesc.llvm_func_name), result.library)
+def _address(name: str, source: Callable, build: Callable[[str], bytes]) -> int:
+    """Where the function of this name is, once it is loaded."""
+    found = _addresses.get(name)
+    if found is not None:
+        return found
+    with global_compiler_lock:
+        if name not in _addresses:
+            symbol = f"nbcnn_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+            _addresses[name] = linking.load(_code(name, symbol, source, build), symbol)
+        return _addresses[name]
 
 
-def _load_or_compile(name: str, build: Callable) -> Any:
-    path = cache_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.kernel"
-    context = cpu_target.target_context
-    try:
-        payload = pickle.loads(path.read_bytes())
-        return compiler.CompileResult._rebuild(context, *payload)
-    except FileNotFoundError:
-        pass
-    result = build()
-    _store(path, pickle.dumps(result._reduce(), protocol=4))
-    return result
+def _code(name: str, symbol: str, source: Callable, build: Callable[[str], bytes]) -> bytes:
+    if not kernel_cache.covers(source.__module__):
+        return build(symbol)
+    code = kernel_cache.load(name)
+    if code is None:
+        code = build(symbol)
+        kernel_cache.store(name, code)
+    return code
 
 
-def _store(path: Path, data: bytes) -> None:
-    """Write atomically, so that a second process never reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(temporary, path)
-
-
-@cache
-def cache_folder() -> Path:
-    base = os.environ.get("NBCNN_CACHE_DIR") or str(Path.home() / ".cache" / "nbcnn")
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(source.read_bytes())
-    codegen = cpu_target.target_context.codegen()
-    digest.update(repr((numba.__version__, codegen.magic_tuple(), sorted(FASTMATH))).encode())
-    return Path(base) / digest.hexdigest()[:16]
+def _front(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
+    """A function for arguments of these types, as far as Numba's front end takes it."""
+    dispatcher.compile(arguments)
+    return dispatcher.overloads[arguments]

@@ -1,14 +1,17 @@
 """Running a list of kernel calls on all threads together.
 
-A program is a table with one row a call: entry address, address of the packed arguments, number of tasks. Every
-thread walks the same rows. In a row the threads take task numbers from an atomic counter, and a row is over when
-the count of *finished tasks* (not of arrived threads) reaches its number of tasks. So a thread that comes late, or
-never, holds nobody up: one thread alone completes the program. Which thread runs a task is not fixed; what a task
-writes is.
+A program is a table with one row a call: entry address, address of the packed arguments, number of
+tasks. Every thread walks the same rows. In a row the threads take task numbers from an atomic
+counter, and a row is over when the count of *finished tasks* (not of arrived threads) reaches its
+number of tasks. So a thread that comes late, or
+never, holds nobody up: one thread alone completes the program. Which thread runs a task is not
+fixed; what a task writes is.
 
-The calling thread *leads*; the others *follow* a board of shared words, where the leader announces the program and
-opens a gate. A follower enters through the gate and counts itself in. When all rows are done the leader closes the
-gate and waits only for those inside: a follower that the operating system has not woken yet finds the gate closed.
+The calling thread *leads*; the others *follow* a board of shared words, where the leader announces
+the program and opens a gate. A follower enters through the gate and counts itself in. When all rows
+are done the leader closes the
+gate and waits only for those inside: a follower that the operating system has not woken yet finds
+the gate closed.
 """
 
 from functools import cache
@@ -22,8 +25,9 @@ ROW = 3  # words a row: entry, block, tasks
 ANNOUNCED, GATE, ROWS, COUNTERS, LAST, THREADS, BOARD = 0, 64, 128, 136, 144, 152, 192
 CLOSED = 1 << 32  # on the gate: nobody may enter; below it is the number of followers inside
 
-# A waiting thread spins for some 20 us, then sleeps: where another program has taken the core of a thread that is
-# in the middle of a task, a sleeper's core is free for that thread at once, a spinner's after a time slice of 4 ms.
+# A waiting thread spins for some 20 us, then sleeps: where another program has taken the core of a
+# thread that is in the middle of a task, a sleeper's core is free for that thread at once, a
+# spinner's after a time slice of 4 ms.
 SPINS = 400
 NAP = 20  # microseconds
 IDLE = 10_000  # spins, about half a millisecond, after which a follower without work returns
@@ -47,7 +51,9 @@ def walk(rows, counters, last, thread, nap):
             task = simd.atomic_add(taken, 1)
             if task >= tasks:
                 break
-            simd.call_entry(simd.load_int(entry), simd.load_int(entry + types.uintp(8)), task, thread)
+            simd.call_entry(
+                simd.load_int(entry), simd.load_int(entry + types.uintp(8)), task, thread
+            )
             simd.atomic_add(done, 1)
         spins = 0
         while simd.atomic_load(done) < tasks:
@@ -56,9 +62,11 @@ def walk(rows, counters, last, thread, nap):
 
 
 def lead(rows, counters, last, board, threads, nap):
-    """Run rows 0..last-1. `rows`, `counters`: addresses of int64 tables; two counters a row, zeroed here.
+    """Run rows 0..last-1. `rows`, `counters`: addresses of int64 tables; two counters a row, zeroed
+    here.
 
-    `threads` counts this one too. `nap` is the address of the C function usleep, or 0 to wait without sleeping.
+    `threads` counts this one too. `nap` is the address of the C function usleep, or 0 to wait
+    without sleeping.
     """
     for row in range(2 * last):
         simd.store_int(counters + types.uintp(8 * row), 0)
@@ -80,7 +88,9 @@ def lead(rows, counters, last, board, threads, nap):
 
 
 def follow(board, thread, seen, nap):
-    """Join announced programs until none comes for a while; returns the number of the last one seen."""
+    """Join announced programs until none comes for a while; returns the number of the last one
+    seen.
+    """
     gate, idle = board + types.uintp(GATE), 0
     while idle < IDLE:
         announced = simd.atomic_load(board + types.uintp(ANNOUNCED))
@@ -89,7 +99,9 @@ def follow(board, thread, seen, nap):
             simd.pause()
             continue
         seen, idle = announced, 0
-        if simd.atomic_add(gate, 1) < CLOSED and thread < simd.load_int(board + types.uintp(THREADS)):
+        if simd.atomic_add(gate, 1) < CLOSED and thread < simd.load_int(
+            board + types.uintp(THREADS)
+        ):
             walk(
                 types.uintp(simd.load_int(board + types.uintp(ROWS))),
                 types.uintp(simd.load_int(board + types.uintp(COUNTERS))),
@@ -104,10 +116,10 @@ def follow(board, thread, seen, nap):
 @cache
 def compiled_lead():
     return jit.compile_function(
-        lead, (types.uintp, types.uintp, types.intp, types.uintp, types.intp, types.uintp), _nrt=False
+        lead, (types.uintp, types.uintp, types.intp, types.uintp, types.intp, types.uintp)
     )
 
 
 @cache
 def compiled_follow():
-    return jit.compile_function(follow, (types.uintp, types.intp, types.int64, types.uintp), _nrt=False)
+    return jit.compile_function(follow, (types.uintp, types.intp, types.int64, types.uintp))

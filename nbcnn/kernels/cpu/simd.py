@@ -61,10 +61,8 @@ def call_entry(typingctx, entry, block, task, thread):
     """Call the kernel entry at an address (see `jit.compile_entry`)."""
 
     def codegen(context, builder, signature, args):
-        kinds = (types.uintp, types.intp, types.intp)
-        function_type = context.call_conv.get_function_type(types.none, kinds)
-        pointer = builder.inttoptr(args[0], function_type.as_pointer())
-        context.call_conv.call_function(builder, pointer, types.none, kinds, args[1:])
+        function_type = ir.FunctionType(ir.VoidType(), [_I64] * 3)
+        builder.call(builder.inttoptr(args[0], function_type.as_pointer()), args[1:])
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp, types.intp, types.intp), codegen

@@ -1,0 +1,146 @@
+"""Compiled kernels on disk: one file each, in a folder named by everything that they depend on.
+
+The folder's name is a digest of all sources that kernels are made of, the versions of Python, Numba
+and LLVM, the processor and Numba's settings, so that nothing in it is ever stale and none of it
+needs a time stamp. Files are written in one move and carry a checksum: half a file, or one that
+something else has written to, counts as absent. Where the folder cannot be read or written, kernels
+are compiled in each process anew.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core import config
+from numba.core.registry import cpu_target
+
+SUFFIX = ".kernel"
+PACKAGE = Path(__file__).parents[2]
+SOURCES = (
+    "kernels",
+    "kernels/cpu",
+    "ops",
+)  # folders of the package that kernels take anything from
+# Numba's settings that change the machine code.
+SETTINGS = (
+    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DISABLE_INTEL_SVML", "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT", "LLVM_PASS_TIMINGS",
+)  # fmt: skip
+
+KEPT_FOLDERS = 8  # of other versions; the ones unused for longest go first
+KEPT_SECONDS = 30 * 24 * 3600
+CHECKSUM = 16  # bytes
+
+
+def load(name: str) -> bytes | None:
+    """The machine code stored under this name, None where there is none that is whole."""
+    try:
+        data = _path(name).read_bytes()
+    except OSError:
+        return None
+    checksum, code = data[:CHECKSUM], data[CHECKSUM:]
+    return code if checksum == _checksum(name, code) else None
+
+
+def store(name: str, code: bytes) -> None:
+    """Keep machine code under this name; warns, once a process, where that is not possible."""
+    path = _path(name)
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clean(path.parent)
+        _write(path, _checksum(name, code) + code)
+    except OSError as error:
+        _warn(f"compiled kernels cannot be kept in {folder()}: {error}")
+
+
+def covers(module: str) -> bool:
+    """Whether the folder's name depends on the source of this module."""
+    parts = module.split(".")
+    return parts[0] == PACKAGE.name and "/".join(parts[1:-1]) in SOURCES
+
+
+@cache
+def folder() -> Path:
+    """Where this version's kernels are: in NBCNN_CACHE_DIR or, by default, ~/.cache/nbcnn."""
+    found = base() / fingerprint()
+    try:
+        os.utime(found)  # in use
+    except OSError:
+        pass
+    return found
+
+
+def base() -> Path:
+    chosen = os.environ.get("NBCNN_CACHE_DIR")
+    return Path(chosen) if chosen else Path(os.path.expanduser("~")) / ".cache" / "nbcnn"
+
+
+def fingerprint() -> str:
+    """Digest of everything that machine code depends on beside the kernel's own name."""
+    digest = hashlib.sha256()
+    for source in sorted(path for part in SOURCES for path in (PACKAGE / part).glob("*.py")):
+        digest.update(source.name.encode() + source.read_bytes())
+    codegen = cpu_target.target_context.codegen()
+    settings = [(name, str(getattr(config, name, None))) for name in SETTINGS]
+    versions = (sys.version_info[:2], numba.__version__, llvmlite.__version__)
+    digest.update(repr((versions, codegen.magic_tuple(), settings)).encode())
+    return digest.hexdigest()[:16]
+
+
+def clean(current: Path) -> None:
+    """Remove other versions' folders that nobody used for a month, and all but the newest few."""
+    others = [f for f in current.parent.iterdir() if f != current and _is_ours(f)]
+    used = {f: f.stat().st_mtime for f in others}
+    others.sort(key=used.__getitem__, reverse=True)
+    oldest = time.time() - KEPT_SECONDS
+    for index, other in enumerate(others):
+        if index >= KEPT_FOLDERS or used[other] < oldest:
+            _remove(other)
+
+
+def _is_ours(path: Path) -> bool:
+    return len(path.name) == 16 and set(path.name) <= set("0123456789abcdef") and path.is_dir()
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder of kernels. Another process may be at it too."""
+    try:
+        for file in path.iterdir():
+            if file.suffix == SUFFIX:
+                file.unlink(missing_ok=True)
+        path.rmdir()
+    except OSError:
+        pass
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write so that another process sees the whole file or none."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=SUFFIX)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _path(name: str) -> Path:
+    return folder() / (hashlib.sha256(name.encode()).hexdigest()[:32] + SUFFIX)
+
+
+def _checksum(name: str, code: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\0" + code).digest()[:CHECKSUM]
+
+
+@cache
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)
