@@ -5,8 +5,6 @@ import itertools
 import numpy as np
 from scipy import special
 
-from nbcnn.ops.elementwise import FlatSpec
-
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
@@ -160,26 +158,9 @@ def unary_dx(spec, v, dy, function, alpha=0.0, beta=0.0):
 
 
 def binary(spec, a, b, function):
-    """`a`, `b` in their own shapes; or flat, to be read by the strides of a broadcasting spec."""
-    if np.ndim(a) == np.ndim(b) == 1 and not isinstance(spec, FlatSpec):
-        a, b = _strided(a, spec[1:7], spec[7:13]), _strided(b, spec[1:7], spec[13:19])
     with np.errstate(all="ignore"):
         return BINARY[function](_wide(a), _wide(b))
 
 
-def where(spec, condition, a, b):
-    sizes = spec[1:7]
-    parts = [
-        _strided(x, sizes, spec[7 + 6 * i : 13 + 6 * i]) for i, x in enumerate((condition, a, b))
-    ]
-    return np.where(parts[0], _wide(parts[1]), _wide(parts[2]))
-
-
 def cast(spec, x, dtype):
     return np.asarray(x).astype(dtype)
-
-
-def _strided(x, sizes, strides):
-    """x read as an array of these sizes, element i at the sum of i_k * stride_k."""
-    index = sum(i * s for i, s in zip(np.indices(sizes), strides))
-    return np.asarray(x).reshape(-1)[index]
