@@ -1,10 +1,12 @@
-"""Every implementation of every listed operation: time, rate, share of the machine's peak, and regret.
+"""Every implementation of every listed operation: time, rate, share of the machine's peak, and
+regret.
 
     python bench/ops.py [--only conv2d,maxpool2d] [--cases bar,lenet] [--seconds 0.2] [--json FILE]
 
-The implementations of a case run in turns, one call each, for a while; the fastest call of each counts. GFLOP/s of
-convolutions and matrix products are those of the direct formula. The FMA peak and the copy bandwidth are measured
-in the same process, before and after, and the larger is taken. Regret is how much longer the implementation that
+The implementations of a case run in turns, one call each, for a while; the fastest call of each
+counts. GFLOP/s of convolutions and matrix products are those of the direct formula. The FMA peak
+and the copy bandwidth are measured in the same process, before and after, and the larger is taken.
+Regret is how much longer the implementation that
 the list chooses takes than the fastest that accepts: 1.00 is a perfect choice.
 """
 
@@ -25,7 +27,9 @@ from nbcnn.runtime.cpu import CpuDevice
 
 
 def arrays(op: Op, shapes, rng):
-    """Inputs of a case in the dtypes that the op takes: floats, and small whole numbers for labels and indices."""
+    """Inputs of a case in the dtypes that the op takes: floats, and small whole numbers for labels
+    and indices.
+    """
     return [
         rng.integers(0, 4, shape).astype(dtype)
         if np.dtype(dtype).kind in "iu"
@@ -44,10 +48,14 @@ def programs(op: Op, inputs, device: CpuDevice):
     for impl in device.impls(op):
         if impl.accepts(spec, "float32", device.caps) is not None:
             continue
-        outputs = [device.view(device.empty(s.nbytes), 0, s.shape, s.dtype) for s in op.infer(*specs)]
+        outputs = [
+            device.view(device.empty(s.nbytes), 0, s.shape, s.dtype) for s in op.infer(*specs)
+        ]
         wanted = impl.scratch(spec, "float32", device.caps)
         scratch = {
-            name: device.view(device.empty(TensorSpec(s.shape, s.dtype).nbytes), 0, s.shape, s.dtype)
+            name: device.view(
+                device.empty(TensorSpec(s.shape, s.dtype).nbytes), 0, s.shape, s.dtype
+            )
             for name, s in wanted.items()
         }
         found.append((impl, device.program(impl.bind(spec, device.caps, inputs, outputs, scratch))))
@@ -83,14 +91,22 @@ def measure(name: str, op: Op, shapes, device: CpuDevice, peak: float, seconds: 
         }
         for (impl, _), t in zip(found, times)
     }
-    return {"case": name, "op": op.name, "chosen": found[0][0].name, "regret": round(times[0] / min(times), 2), "impls": rows}
+    return {
+        "case": name,
+        "op": op.name,
+        "chosen": found[0][0].name,
+        "regret": round(times[0] / min(times), 2),
+        "impls": rows,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="operations, comma between")
     parser.add_argument("--cases", help="parts of case names, comma between")
-    parser.add_argument("--seconds", type=float, default=0.2, help="for each implementation of a case")
+    parser.add_argument(
+        "--seconds", type=float, default=0.2, help="for each implementation of a case"
+    )
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     device = CpuDevice(config.get_num_threads())
@@ -106,7 +122,8 @@ def main() -> None:
         for impl, r in row["impls"].items():
             chosen = "*" if impl == row["chosen"] else " "
             print(
-                f"{row['op']:24} {name:34} {chosen}{impl:10} {r['ms']:9.3f} ms {r['gflops']:8.1f} GFLOP/s "
+                f"{row['op']:24} {name:34} {chosen}{impl:10} {r['ms']:9.3f} ms "
+                f"{r['gflops']:8.1f} GFLOP/s "
                 f"{r['peak_share']:6.1%} {r['gbytes_per_s']:7.1f} GB/s  regret {row['regret']:.2f}",
                 flush=True,
             )
@@ -115,10 +132,16 @@ def main() -> None:
     for row in results:
         for r in row["impls"].values():
             r["peak_share"] = round(r["gflops"] / (peak * 1e-9), 3)
-    print(f"FMA peak {peak * 1e-9:.1f} GFLOP/s, copy {bandwidth * 1e-9:.1f} GB/s, {device.caps.threads} threads")
+    print(
+        f"FMA peak {peak * 1e-9:.1f} GFLOP/s, copy {bandwidth * 1e-9:.1f} GB/s, "
+        f"{device.caps.threads} threads"
+    )
     if args.json:
         head = {"machine": machine.describe(), "threads": device.caps.threads}
-        head |= {"fma_peak_gflops": round(peak * 1e-9, 1), "copy_gbytes_per_s": round(bandwidth * 1e-9, 1)}
+        head |= {
+            "fma_peak_gflops": round(peak * 1e-9, 1),
+            "copy_gbytes_per_s": round(bandwidth * 1e-9, 1),
+        }
         Path(args.json).write_text(json.dumps({**head, "results": results}, indent=1) + "\n")
 
 

@@ -1,4 +1,6 @@
-"""The cases of `ops.py`: (name, operation, [(shape, dtype) of its inputs]), with shapes of the model set and odd ones."""
+"""The cases of `ops.py`: (name, operation, [(shape, dtype) of its inputs]), with shapes of the
+model set and odd ones.
+"""
 
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
 from nbcnn.ops.dense import Matmul
@@ -53,14 +55,26 @@ def convolutions():
 
 
 def products():
-    for m, k, n in [(128, 1600, 10), (128, 400, 120), (128, 784, 512), (256, 1024, 1024), (16, 16384, 1000), (1, 4096, 1000)]:
+    for m, k, n in [
+        (128, 1600, 10),
+        (128, 400, 120),
+        (128, 784, 512),
+        (256, 1024, 1024),
+        (16, 16384, 1000),
+        (1, 4096, 1000),
+    ]:
         yield f"{m}x{k}x{n}", Matmul(), [((m, k), F), ((k, n), F)]
         yield f"{m}x{k}x{n} dx", Matmul(tw=True), [((m, n), F), ((k, n), F)]
         yield f"{m}x{k}x{n} dw", Matmul(tx=True), [((m, k), F), ((m, n), F)]
 
 
 def pools():
-    for x, window, stride in [((64, 32, 32, 64), 2, 2), ((128, 26, 26, 32), 2, 2), ((128, 28, 28, 6), 2, 2), ((32, 56, 56, 64), 3, 2)]:
+    for x, window, stride in [
+        ((64, 32, 32, 64), 2, 2),
+        ((128, 26, 26, 32), 2, 2),
+        ((128, 28, 28, 6), 2, 2),
+        ((32, 56, 56, 64), 3, 2),
+    ]:
         name = f"{'x'.join(map(str, x))} {window}x{window} s{stride}"
         geometry = ((window, window), (stride, stride), "valid")
         y, indices = MaxPool2D(*geometry, indices=True).infer(TensorSpec(x, F))
@@ -74,7 +88,11 @@ def others():
     for x in [(64, 32, 32, 64), (128, 32, 32, 16), (128, 8, 8, 64)]:
         c, name = (x[3],), "x".join(map(str, x))
         yield f"{name} relu", BatchNorm(act=1), [(x, F), (c, F), (c, F)]
-        yield f"{name} relu", BatchNormGradient(act=1), [(x, F), (x, F), (c, F), (c, F), (c, F), (x, F)]
+        yield (
+            f"{name} relu",
+            BatchNormGradient(act=1),
+            [(x, F), (x, F), (c, F), (c, F), (c, F), (x, F)],
+        )
         yield f"{name} relu", ScaleShift(act=1), [(x, F), (c, F), (c, F)]
         for function in ("relu", "sigmoid", "gelu"):
             yield f"{name} {function}", Unary(function), [(x, F)]
@@ -85,7 +103,11 @@ def others():
     for rows, classes in [(128, 10), (128, 1000)]:
         x = ((rows, classes), F)
         yield f"{rows}x{classes}", SoftmaxCrossEntropy(), [((rows,), "int32"), x]
-        yield f"{rows}x{classes}", SoftmaxCrossEntropyGradient(), [((rows,), "int32"), x, ((rows,), F)]
+        yield (
+            f"{rows}x{classes}",
+            SoftmaxCrossEntropyGradient(),
+            [((rows,), "int32"), x, ((rows,), F)],
+        )
     for n in (272_000, 4_000_000):
         flat, hyper = ((n,), F), ((4,), "float64")
         yield f"{n} momentum", SGD(0.9), [flat, flat, hyper, flat]

@@ -32,7 +32,13 @@ def test_buffers_that_live_together_never_overlap(lives):
         assert x + a.nbytes <= total
         for b, y in list(zip(lives, offsets))[i + 1 :]:
             together = a.first <= b.last and b.first <= a.last
-            assert not together or not a.nbytes or not b.nbytes or x + a.nbytes <= y or y + b.nbytes <= x
+            assert (
+                not together
+                or not a.nbytes
+                or not b.nbytes
+                or x + a.nbytes <= y
+                or y + b.nbytes <= x
+            )
 
 
 def test_a_chain_takes_two_buffers():
@@ -56,7 +62,9 @@ def run(outputs, feeds, rules=(), fused=False, training=False):
         plan.array(leaf)[...] = value
     plan.prepare()
     plan.run()
-    return [plan.array(t).copy() for t in graph.outputs], [(s.node.op.name, s.node.op) for s in plan.steps]
+    return [plan.array(t).copy() for t in graph.outputs], [
+        (s.node.op.name, s.node.op) for s in plan.steps
+    ]
 
 
 def leaf(*shape, dtype="float64"):
@@ -84,7 +92,11 @@ NETS = {"conv": conv_net, "pooled": pooled_net, "dense": dense_net, "norm": norm
 
 
 def differentiated(net, rules):
-    x, w, b = leaf(2, 6, 6, 3, dtype="float32"), leaf(3, 3, 3, 4, dtype="float32"), leaf(4, dtype="float32")
+    x, w, b = (
+        leaf(2, 6, 6, 3, dtype="float32"),
+        leaf(3, 3, 3, 4, dtype="float32"),
+        leaf(4, dtype="float32"),
+    )
     with tracing():
         loss = ops.mean(ops.square(net(x, w, b)))
     graph = Graph([loss])
@@ -108,7 +120,11 @@ def test_fusions_and_rewrites_change_nothing_but_the_plan(name):
 
 
 def test_conv_bias_and_relu_become_one_step():
-    x, w, b = leaf(2, 6, 6, 3, dtype="float32"), leaf(3, 3, 3, 4, dtype="float32"), leaf(4, dtype="float32")
+    x, w, b = (
+        leaf(2, 6, 6, 3, dtype="float32"),
+        leaf(3, 3, 3, 4, dtype="float32"),
+        leaf(4, dtype="float32"),
+    )
     with tracing():
         y = conv_net(x, w, b)
     feeds = {t: np.ones(t.shape) for t in (x, w, b)}

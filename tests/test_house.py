@@ -16,7 +16,18 @@ MAY_IMPORT = {
     "kernels/cuda": ("kernels/cuda", "kernels/impl", "kernels/scalar", "ops"),
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
-    "layers": ("layers", "ops", "declare", "registry", "initializers", "regularizers", "constraints", "activations", "config", "random_state"),
+    "layers": (
+        "layers",
+        "ops",
+        "declare",
+        "registry",
+        "initializers",
+        "regularizers",
+        "constraints",
+        "activations",
+        "config",
+        "random_state",
+    ),
 }
 # (text that only some files may contain, those files)
 ONLY_IN = [
@@ -60,7 +71,9 @@ def test_outside_packages(path):
 
     for name in imports(path):
         top = name.partition(".")[0]
-        assert top in sys.stdlib_module_names or top in {"nbcnn", *EXTERNAL[owner(path)]}, f"{place(path)} imports {name}"
+        assert top in sys.stdlib_module_names or top in {"nbcnn", *EXTERNAL[owner(path)]}, (
+            f"{place(path)} imports {name}"
+        )
 
 
 @pytest.mark.parametrize(("text", "files"), ONLY_IN, ids=[text for text, _ in ONLY_IN])
@@ -75,7 +88,11 @@ def test_every_operation_has_kernels_on_the_cpu():
 
     listed = set(lists.IMPLS)
     for name, cls in ops.REGISTRY.items():
-        if name not in ALIASES and "impl_op" not in vars(cls) and "impl_op" not in vars(cls.__bases__[0]):
+        if (
+            name not in ALIASES
+            and "impl_op" not in vars(cls)
+            and "impl_op" not in vars(cls.__bases__[0])
+        ):
             assert name in listed, f"no kernels for {name}"
 
 

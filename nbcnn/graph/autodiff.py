@@ -10,7 +10,9 @@ from nbcnn.ops.op import tracing
 from nbcnn.ops.tensor import Constant, Node, Tensor
 
 
-def gradients(loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None) -> list[Tensor | None]:
+def gradients(
+    loss: Tensor, wrt: Sequence[Tensor], seed: Tensor | None = None
+) -> list[Tensor | None]:
     """d loss / d t for each t; None where the loss does not depend on it in a differentiable way.
 
     `seed` is the gradient of the loss itself, by default ones.
@@ -39,7 +41,9 @@ def _depends_on(nodes: Sequence[Node], wrt: Sequence[Tensor]) -> set[int]:
     return needed
 
 
-def _propagate(node: Node, found: dict[int, Tensor], needed: set[int], wrt: Sequence[Tensor]) -> None:
+def _propagate(
+    node: Node, found: dict[int, Tensor], needed: set[int], wrt: Sequence[Tensor]
+) -> None:
     dys = [found.get(id(y)) for y in node.outputs]
     if all(dy is None for dy in dys):
         return

@@ -1,9 +1,10 @@
 """Fusions after differentiation: each row joins two nodes into one richer node.
 
-Two conditions make a fusion legal and useful: the value in between has exactly one reader, and the device has an
-implementation that accepts the joint spec. Since gradients are already nodes, the first alone decides about
-training: relu, sigmoid and tanh differentiate through their output, so they fuse; gelu through its input, so it
-fuses in inference only.
+Two conditions make a fusion legal and useful: the value in between has exactly one reader, and the
+device has an implementation that accepts the joint spec. Since gradients are already nodes, the
+first alone decides about
+training: relu, sigmoid and tanh differentiate through their output, so they fuse; gelu through its
+input, so it fuses in inference only.
 """
 
 import dataclasses
@@ -43,7 +44,9 @@ def bias_into_product(accepts: Accepts) -> Rule:
             return None
         if product.op.bias or product.op.act:
             return None
-        return _if_accepted(accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1]))
+        return _if_accepted(
+            accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1])
+        )
 
     return rule
 
@@ -71,28 +74,43 @@ def activation_into_tail(accepts: Accepts) -> Rule:
 
 
 def activation_gradient_into_norm(accepts: Accepts) -> Rule:
-    """batchnorm_dx of act_dx(y, dy)  ->  batchnorm_dx with the activation's derivative in its loads."""
+    """batchnorm_dx of act_dx(y, dy)  ->  batchnorm_dx with the activation's derivative in its
+    loads.
+    """
 
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        if not isinstance(node.op, BatchNormGradient) or node.op.act or not context.only_reader(node.inputs[1]):
+        if (
+            not isinstance(node.op, BatchNormGradient)
+            or node.op.act
+            or not context.only_reader(node.inputs[1])
+        ):
             return None
         x, g, gamma, mean, var, _ = inputs
         if g.node is None or not isinstance(g.node.op, UnaryGradient):
             return None
         act = TAIL_ACTIVATIONS.get(g.node.op.function)
         y, dy = g.node.inputs
-        if act is None or y.node is None or not isinstance(y.node.op, BatchNorm) or y.node.op.act != act:
+        if (
+            act is None
+            or y.node is None
+            or not isinstance(y.node.op, BatchNorm)
+            or y.node.op.act != act
+        ):
             return None
         if y.node.inputs[0] is not x:
             return None
-        return _if_accepted(accepts, dataclasses.replace(node.op, act=act), (x, dy, gamma, mean, var, y))
+        return _if_accepted(
+            accepts, dataclasses.replace(node.op, act=act), (x, dy, gamma, mean, var, y)
+        )
 
     return rule
 
 
 def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
-    """sum over pixels of dy beside conv2d_dw(x, dy)  ->  conv2d_dw that also sums the dy it reads."""
-    kernel_gradients = {id(n.inputs[1]): n for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)}
+    """sum over pixels of dy beside conv2d_dw(x, dy)  ->  conv2d_dw that also sums its dy."""
+    kernel_gradients = {
+        id(n.inputs[1]): n for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)
+    }
     joint: dict[int, tuple[Tensor, ...]] = {}  # id of the old kernel gradient node -> dw, db
 
     def joined(node: Node, context: Rewriting) -> tuple[Tensor, ...] | None:
@@ -127,7 +145,9 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
 
     For dense layers; a convolution's kernel gradient takes the sum along (above).
     """
-    kernel_gradients = {id(n.inputs[1]) for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)}
+    kernel_gradients = {
+        id(n.inputs[1]) for n in graph.nodes if isinstance(n.op, Conv2DKernelGradient)
+    }
     sums = {
         id(n.inputs[0])
         for n in graph.nodes
@@ -146,9 +166,17 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
                 return None
             joint[id(dx)] = outputs[1]
             return outputs[:1]
-        if isinstance(node.op, Reduce) and id(node.inputs[0]) in joint and id(node.inputs[0]) in sums:
+        if (
+            isinstance(node.op, Reduce)
+            and id(node.inputs[0]) in joint
+            and id(node.inputs[0]) in sums
+        ):
             if node.op == Reduce("sum", 0, node.inputs[0].ndim - 2):
-                return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [joint[id(node.inputs[0])]]),)
+                return (
+                    apply_symbolic(
+                        Reshape(node.outputs[0].spec.shape), [joint[id(node.inputs[0])]]
+                    ),
+                )
         return None
 
     return rule

@@ -11,14 +11,18 @@ from nbcnn.ops.tensor import Node, Tensor
 
 @dataclasses.dataclass
 class Graph:
-    """`outputs` are kept readable after a run; `effects` are stateful nodes (updates), run for what they write."""
+    """`outputs` are kept readable after a run; `effects` are stateful nodes (updates), run for what
+    they write.
+    """
 
     outputs: list[Tensor]
     effects: list[Node] = dataclasses.field(default_factory=list)
 
     @property
     def nodes(self) -> list[Node]:
-        """The needed nodes in order of creation, which respects both data flow and the order of effects."""
+        """The needed nodes in order of creation, which respects both data flow and the order of
+        effects.
+        """
         found: dict[int, Node] = {}
         pending = [t.node for t in self.outputs if t.node is not None] + list(self.effects)
         while pending:
@@ -35,7 +39,8 @@ class Graph:
         return count
 
 
-# (node, its inputs in the new graph, context) -> its outputs in the new graph, or None where the rule does not apply.
+# (node, its inputs in the new graph, context) -> its outputs in the new graph, or None where the
+# rule does not apply.
 Rule = Callable[[Node, Sequence[Tensor], "Rewriting"], Sequence[Tensor] | None]
 
 
@@ -51,7 +56,9 @@ class Rewriting:
         return self.new.get(id(old), old)
 
     def only_reader(self, old: Tensor) -> bool:
-        """Whether a tensor of the old graph is read exactly once, so what happens between may be fused."""
+        """Whether a tensor of the old graph is read exactly once, so what happens between may be
+        fused.
+        """
         return self.readers[id(old)] == 1
 
     def place(self, node: Node, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -87,7 +94,9 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> Graph:
             outputs = context.place(node, inputs)
         for old, new in zip(node.outputs, outputs):
             context.new[id(old)] = new
-    return Graph([context.lookup(t) for t in graph.outputs], [context.effects[id(n)] for n in graph.effects])
+    return Graph(
+        [context.lookup(t) for t in graph.outputs], [context.effects[id(n)] for n in graph.effects]
+    )
 
 
 def root_of(tensor: Tensor) -> Tensor:

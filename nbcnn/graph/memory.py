@@ -13,10 +13,11 @@ class Lifetime(NamedTuple):
 
 
 def pack(lifetimes: Sequence[Lifetime], alignment: int) -> tuple[list[int], int]:
-    """Offsets for each buffer and the arena's size, such that buffers that live together never overlap.
+    """Offsets for each buffer and the arena's size, such that buffers that live together never
+    overlap.
 
-    Largest first, each at the lowest offset that is free during its life: the usual greedy, within a few per cent
-    of the peak on chains and residual nets.
+    Largest first, each at the lowest offset that is free during its life: the usual greedy, within
+    a few per cent of the peak on chains and residual nets.
     """
     offsets = [0] * len(lifetimes)
     placed: list[tuple[int, int, Lifetime]] = []  # offset, end, lifetime; sorted by offset

@@ -1,11 +1,12 @@
 """A plan: a graph bound to kernels and memory on one device.
 
-Leaves are arrays that exist before (inputs, weights, constants); everything between lives in one arena. Values
-that do not change from run to run are computed apart: those of constants once, and in inference those of weights
-(packed kernels, folded batch normalization) once per weight change.
+Leaves are arrays that exist before (inputs, weights, constants); everything between lives in one
+arena. Values that do not change from run to run are computed apart: those of constants once, and in
+inference those of weights (packed kernels, folded batch normalization) once per weight change.
 """
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,8 @@ def select(op: Op, inputs: Sequence[Tensor], device: Any) -> tuple[Any, Choice |
     return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, preferred(op))
 
 
-# The families of convolution kernels that a user can pick between, as the implementations they stand for.
+# The families of convolution kernels that a user can pick between, as the implementations they
+# stand for.
 CONV_FAMILIES = {"auto": (), "direct": ("direct", "plain"), "im2col": ("im2col",)}
 
 
@@ -65,15 +67,21 @@ def preferred(op: Op) -> tuple[str, ...]:
 
 
 def main_dtype(op: Op, inputs: Sequence[TensorSpec]) -> str:
-    """The dtype that decides which kernels fit: the first float among the inputs, else the first input's."""
-    return next((s.dtype for s in inputs if np.dtype(s.dtype).kind == "f"), inputs[0].dtype if inputs else "float32")
+    """The dtype that decides which kernels fit: the first float among the inputs, else the first
+    input's.
+    """
+    return next(
+        (s.dtype for s in inputs if np.dtype(s.dtype).kind == "f"),
+        inputs[0].dtype if inputs else "float32",
+    )
 
 
 class Plan:
     """Run a graph again and again over fixed memory.
 
-    bindings: arrays on the device for leaves (by tensor); leaves without one get memory of their own, reachable
-    through `array(tensor)`. placements: arrays that tensors of the graph must be written to.
+    bindings: arrays on the device for leaves (by tensor); leaves without one get memory of their
+    own, reachable through `array(tensor)`. placements: arrays that tensors of the graph must be
+    written to.
     """
 
     def __init__(
@@ -96,7 +104,9 @@ class Plan:
         self._bind()
 
     def run(self) -> None:
-        """One pass: every step that depends on inputs. Call `prepare` first whenever weights changed."""
+        """One pass: every step that depends on inputs. Call `prepare` first whenever weights
+        changed.
+        """
         self._programs[STEP].run()
 
     def prepare(self) -> None:
@@ -115,16 +125,18 @@ class Plan:
         return found
 
     def show(self) -> str:
-        """Print and return a table of steps, implementations, shapes, bytes and floating-point operations."""
+        """Print and return a table of steps, implementations, shapes, bytes and floating-point
+        operations.
+        """
         text = describe(self)
-        print(text)
+        sys.stdout.write(text + "\n")
         return text
 
     def profile(self, repeats: int = 5) -> list[tuple[Step, float]]:
         """Best time in seconds of each step, run alone and in order."""
         return profile(self, repeats)
 
-    # -- building ---------------------------------------------------------------------------------------------
+    # -- building --------------------------------------------------------------------------------
 
     def _select_steps(self) -> list[Step]:
         phases: dict[int, int] = {}
@@ -142,13 +154,16 @@ class Plan:
             scratch = choice.impl.scratch(spec, dtype, self.device.caps)
             steps.append(Step(node, spec, choice, scratch, phase))
             if "select" in config.verbosity():
-                print(_explain(steps[-1]))
+                sys.stderr.write(_explain(steps[-1]) + "\n")
         return steps
 
     def _phase(self, node: Node, phases: dict[int, int]) -> int:
         if node.op.stateful:
             return STEP
-        return max((self._leaf_phase(t) if t.node is None else phases[id(t)] for t in node.inputs), default=CONSTANT)
+        return max(
+            (self._leaf_phase(t) if t.node is None else phases[id(t)] for t in node.inputs),
+            default=CONSTANT,
+        )
 
     def _leaf_phase(self, tensor: Tensor) -> int:
         if isinstance(tensor, Constant):
@@ -170,13 +185,17 @@ class Plan:
                 if id(t) in self._arrays or owner.get(id(t), t) is not t:
                     continue
                 if step.phase == STEP:
-                    requests.append((t, t.spec, Lifetime(t.spec.nbytes, index, last.get(id(t), index))))
+                    requests.append(
+                        (t, t.spec, Lifetime(t.spec.nbytes, index, last.get(id(t), index)))
+                    )
                 else:
                     lasting.append((t, t.spec))
             for name, scratch in step.scratch.items():
                 spec = TensorSpec(scratch.shape, scratch.dtype)
                 if step.phase == STEP and not (scratch.constant and self._weights_constant(step)):
-                    requests.append(((id(step.node), name), spec, Lifetime(spec.nbytes, index, index)))
+                    requests.append(
+                        ((id(step.node), name), spec, Lifetime(spec.nbytes, index, index))
+                    )
                 else:
                     lasting.append(((id(step.node), name), spec))
         self._allocate(requests, lasting)
@@ -187,7 +206,9 @@ class Plan:
         self._leaves()
 
     def _owners(self):
-        """Which tensor owns the memory of each (in-place results share), and the last step that reads it."""
+        """Which tensor owns the memory of each (in-place results share), and the last step that
+        reads it.
+        """
         last: dict[int, int] = {}
         for index, step in enumerate(self.steps):
             for t in step.node.inputs:
@@ -206,11 +227,19 @@ class Plan:
                     break
         return owner, last
 
-    def _may_share(self, step: Step, source: Tensor, target: Tensor, last: Mapping[int, int], index: int) -> bool:
-        """In place is safe where this step is the last reader, through this one input only, of plan memory."""
+    def _may_share(
+        self, step: Step, source: Tensor, target: Tensor, last: Mapping[int, int], index: int
+    ) -> bool:
+        """In place is safe where this step is the last reader, through this one input only, of plan
+        memory.
+        """
         if source.node is None or id(source) in self._arrays or id(target) in self._arrays:
             return False
-        if last[id(source)] != index or step.phase != STEP or source.spec.nbytes != target.spec.nbytes:
+        if (
+            last[id(source)] != index
+            or step.phase != STEP
+            or source.spec.nbytes != target.spec.nbytes
+        ):
             return False
         if sum(root_of(t) is source for t in step.node.inputs) != 1:
             return False
@@ -218,7 +247,9 @@ class Plan:
         return producer is not None and producer.phase == STEP
 
     def _weights_constant(self, step: Step) -> bool:
-        """Whether all inputs of a step but the first hold still between runs, so that packed copies stay valid."""
+        """Whether all inputs of a step but the first hold still between runs, so that packed copies
+        stay valid.
+        """
         others = [root_of(t) for t in step.node.inputs[1:]]
         steps = {id(s.node): s.phase for s in self.steps}
         return all(
@@ -239,7 +270,9 @@ class Plan:
             cursor += -(-spec.nbytes // alignment) * alignment
 
     def _leaves(self) -> None:
-        """Memory for leaves that nobody bound: constants are copied in, inputs wait for `array(...)` writes."""
+        """Memory for leaves that nobody bound: constants are copied in, inputs wait for
+        `array(...)` writes.
+        """
         self.input_bytes = 0
         for tensor in {id(t): t for t in self._all_leaves()}.values():
             if id(tensor) in self._arrays:
@@ -276,7 +309,9 @@ class Plan:
             inputs = [self.array(t) for t in step.node.inputs]
             outputs = [self.array(t) for t in step.node.outputs]
             scratch = {name: self._arrays[_key((id(step.node), name))] for name in step.scratch}
-            step.calls = step.choice.impl.bind(step.spec, self.device.caps, inputs, outputs, scratch)
+            step.calls = step.choice.impl.bind(
+                step.spec, self.device.caps, inputs, outputs, scratch
+            )
             constant = step.phase == STEP and self._weights_constant(step)
             for call in step.calls:
                 early = constant and getattr(call, "weights_only", False)
@@ -292,7 +327,9 @@ def _key(key: Any) -> Any:
 def _explain(step: Step) -> str:
     refused = "; ".join(f"{name}: {reason}" for name, reason in step.choice.refused)
     shapes = ", ".join("x".join(map(str, t.spec.shape)) for t in step.node.inputs)
-    return f"{step.node.op.name} {shapes}: {step.choice.impl.name}" + (f"; {refused}" if refused else "")
+    return f"{step.node.op.name} {shapes}: {step.choice.impl.name}" + (
+        f"; {refused}" if refused else ""
+    )
 
 
 def _no_implementation(node: Node, device: Any) -> str:
@@ -303,7 +340,9 @@ def _no_implementation(node: Node, device: Any) -> str:
 def profile(plan: Plan, repeats: int) -> list[tuple[Step, float]]:
     import time
 
-    programs = [(step, plan.device.program(step.calls)) for step in plan.steps if step.phase == STEP]
+    programs = [
+        (step, plan.device.program(step.calls)) for step in plan.steps if step.phase == STEP
+    ]
     best = [float("inf")] * len(programs)
     for _ in range(repeats):
         for index, (_, program) in enumerate(programs):

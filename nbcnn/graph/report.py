@@ -10,14 +10,17 @@ PHASES = ("once", "per weight change", "")
 
 def describe(plan: "Plan") -> str:
     """A table of the plan's steps and a summary of its memory."""
-    rows = [("op", "implementation", "shapes", "bytes", "MFLOP", "runs")]
+    rows: list[tuple[str, ...]] = [("op", "implementation", "shapes", "bytes", "MFLOP", "runs")]
     rows += [_row(step) for step in plan.steps]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
     flops = sum(step.flops for step in plan.steps)
     calls = sum(len(step.calls) for step in plan.steps)
     lines.append(
-        f"{len(plan.steps)} steps, {calls} kernel calls in one parallel region, {flops / 1e6:.1f} MFLOP; "
+        f"{len(plan.steps)} steps, {calls} kernel calls in one parallel region, "
+        f"{flops / 1e6:.1f} MFLOP; "
         f"arena {plan.arena_bytes:,} bytes, kept between runs {plan.lasting_bytes:,}, "
         f"inputs {plan.input_bytes:,} on {plan.device.name}"
     )

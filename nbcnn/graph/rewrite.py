@@ -1,4 +1,4 @@
-"""Rewrites before differentiation: each row a pattern, its replacement, and the reason it is exact."""
+"""Rewrites before differentiation: a pattern, its replacement, and the reason it is exact."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from nbcnn.ops.tensor import Node, Tensor
 def crossentropy_of_softmax(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     """crossentropy(t, softmax(z)) -> softmax_crossentropy(t, z).
 
-    The same value but for the clip at 1e-7, without its loss of precision. Later readers of the softmax take the
-    probabilities that the joint operation computes anyway.
+    The same value but for the clip at 1e-7, without its loss of precision. Later readers of the
+    softmax take the probabilities that the joint operation computes anyway.
     """
     if not isinstance(node.op, CrossEntropy):
         return None
@@ -33,8 +33,8 @@ def crossentropy_of_softmax(node: Node, inputs: Sequence[Tensor], context: Rewri
 def relu_behind_max_pool(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     """maxpool(relu(x)) -> relu(maxpool(x)).
 
-    relu is monotonic, so the maximum commutes with it, and the gradient reaches the same pixel or none: where the
-    window's maximum is not positive, both forms pass nothing.
+    relu is monotonic, so the maximum commutes with it, and the gradient reaches the same pixel or
+    none: where the window's maximum is not positive, both forms pass nothing.
     """
     if not isinstance(node.op, MaxPool2D) or node.op.indices:
         return None
@@ -53,15 +53,17 @@ def keep_max_indices(node: Node, inputs: Sequence[Tensor], context: Rewriting):
 
 
 def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-    """In inference, conv(x, w) * s + t -> conv(x, w * s) + t: batch normalization folds into the weights.
+    """In inference, conv(x, w) * s + t -> conv(x, w * s) + t: batch normalization folds into the
+    weights.
 
-    Convolution is linear and s is per filter. The products are of weights only, so they are computed once.
+    Convolution is linear and s is per filter. The products are of weights only, so they are
+    computed once.
     """
     if not isinstance(node.op, ScaleShift) or not context.only_reader(node.inputs[0]):
         return None
     source, scale, shift = inputs
     bias = None
-    if _is_bias_add(source):
+    if source.node is not None and is_bias_add(source.node.op, source.node.inputs):
         source, bias = source.node.inputs
     if source.node is None or not isinstance(source.node.op, Conv2D) or source.node.op.bias:
         return None
@@ -70,11 +72,6 @@ def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     if bias is not None:
         shift = binary("add", binary("multiply", bias, scale), shift)
     return (binary("add", y, shift),)
-
-
-def _is_bias_add(tensor: Tensor) -> bool:
-    node = tensor.node
-    return node is not None and is_bias_add(node.op, node.inputs)
 
 
 def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:

@@ -1,7 +1,7 @@
 """Implementations of operations: the record, and how one is chosen.
 
-`kernels/<device>/lists.py` holds an ordered tuple of `Impl` per operation, special before general. The first
-whose `accepts` returns None is taken; the reasons of the others are kept for printing.
+`kernels/<device>/lists.py` holds an ordered tuple of `Impl` per operation, special before general.
+The first whose `accepts` returns None is taken; the reasons of the others are kept for printing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 class Scratch(NamedTuple):
     """Memory that an implementation needs beside inputs and outputs.
 
-    `constant`: filled by calls that depend on weights only (`Call.weights_only`), so in inference it is kept
-    between runs and refilled only when weights change.
+    `constant`: filled by calls that depend on weights only (`Call.weights_only`), so in inference
+    it is kept between runs and refilled only when weights change.
     """
 
     shape: tuple[int, ...]
@@ -31,8 +31,10 @@ class Impl(NamedTuple):
     accepts: (spec, dtype, caps) -> None, or the reason for refusing as a short string.
     bind: (spec, caps, inputs, outputs, scratch) -> list of calls over these arrays.
     scratch: (spec, dtype, caps) -> {name: Scratch}; planned, never allocated inside.
-    inplace: pairs (output index, input index) that may share memory when the input is not read later.
-    rtol: how many times the op's tolerance the result may be off; stated by algorithms that trade accuracy.
+    inplace: pairs (output index, input index) that may share memory when the input is not read
+    later.
+    rtol: how many times the op's tolerance the result may be off; stated by algorithms that trade
+    accuracy.
     """
 
     name: str
@@ -55,8 +57,10 @@ def always(spec: Any, dtype: str, caps: Any) -> None:
 def choose(
     impls: Iterable[Impl], spec: Any, dtype: str, caps: Any, preferred: Sequence[str] = ()
 ) -> Choice | None:
-    """The first accepting implementation, or None. Names in `preferred` are asked before the others."""
-    refused = []
+    """The first accepting implementation, or None. Names in `preferred` are asked before the
+    others.
+    """
+    refused: list[tuple[str, str]] = []
     rank = {name: i for i, name in enumerate(preferred)}
     candidates = sorted(impls, key=lambda impl: rank.get(impl.name, len(rank)))
     for impl in candidates:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn import config, random_state
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INFERENCE
-from nbcnn import config, random_state
 from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock, Variable
@@ -30,7 +30,14 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     arrays = [_host(v, layer) for v in flatten(args) if _is_data(v)]
     options = {k: v for k, v in kwargs.items() if k != "training"}
     arrays += [_host(v, layer) for v in flatten(options) if _is_data(v)]
-    key = (training, device.name, device.caps, config.fuse(), *((a.shape, a.dtype.name) for a in arrays), _static(args, options))
+    key = (
+        training,
+        device.name,
+        device.caps,
+        config.fuse(),
+        *((a.shape, a.dtype.name) for a in arrays),
+        _static(args, options),
+    )
     plans = layer.__dict__.setdefault("_eager_plans", OrderedDict())
     found = plans.get(key)
     if found is None or not found.valid():
@@ -42,7 +49,9 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _is_data(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, np.generic, Variable, Constant)) or hasattr(value, "__array__")
+    return isinstance(value, (np.ndarray, np.generic, Variable, Constant)) or hasattr(
+        value, "__array__"
+    )
 
 
 def _static(args: tuple, options: dict[str, Any]) -> str:
@@ -55,14 +64,18 @@ def _host(value: Any, layer: Layer) -> np.ndarray:
     if array.dtype.kind == "f" and array.dtype.name != layer.compute_dtype:
         array = array.astype(layer.compute_dtype)
     if array.dtype == object or array.dtype.kind in "USO":
-        raise TypeError(f"{type(layer).__name__}: expected numbers, got an array of dtype {array.dtype}")
+        raise TypeError(
+            f"{type(layer).__name__}: expected numbers, got an array of dtype {array.dtype}"
+        )
     return np.ascontiguousarray(array)
 
 
 class _Eager:
     """A traced call with its plan."""
 
-    def __init__(self, layer: Layer, args: tuple, options: dict[str, Any], training: bool, device: Any):
+    def __init__(
+        self, layer: Layer, args: tuple, options: dict[str, Any], training: bool, device: Any
+    ):
         self.device = device
         self.leaves: list[Tensor] = []
 
@@ -98,7 +111,9 @@ class _Eager:
         for leaf, array in zip(self.leaves, arrays):
             self.device.upload(self.plan.array(leaf), array)
         if self.random:
-            self.device.upload(self.plan.array(self.seed), np.array([random_state.next_seed(), 0], dtype=np.int64))
+            self.device.upload(
+                self.plan.array(self.seed), np.array([random_state.next_seed(), 0], dtype=np.int64)
+            )
         if self.values != Clock.values:
             self.plan.prepare()
             self.values = Clock.values
@@ -106,4 +121,6 @@ class _Eager:
         if self.changes:
             Clock.values += 1
         results = iter([self.device.download(self.plan.array(t)) for t in self.outputs])
-        return map_structure(lambda t: next(results) if isinstance(t, Tensor) else t, self.structure)
+        return map_structure(
+            lambda t: next(results) if isinstance(t, Tensor) else t, self.structure
+        )

@@ -24,7 +24,8 @@ def trace_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Laye
         if maker is None:
             if type(tensor) is Tensor:
                 raise ValueError(
-                    f"graph disconnected: {tensor!r} is needed for the outputs but is not among the inputs"
+                    f"graph disconnected: {tensor!r} is needed for the outputs "
+                    "but is not among the inputs"
                 )
             continue
         if maker.order not in found:
@@ -33,10 +34,9 @@ def trace_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Laye
     return [found[order] for order in sorted(found)]
 
 
-def replay(
-    makers: Sequence[LayerCall | Node], feed: dict[int, Tensor], outputs: Any
-) -> Any:
-    """Call every layer again. `feed` maps ids of the model's inputs to new tensors; returns new outputs.
+def replay(makers: Sequence[LayerCall | Node], feed: dict[int, Tensor], outputs: Any) -> Any:
+    """Call every layer again. `feed` maps ids of the model's inputs to new tensors; returns new
+    outputs.
 
     A layer gets `training` from the tracing, also where the functional call gave it, as in Keras.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nbcnn.layers.base import Layer, LayerCall, flatten, map_structure
+from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.core import InputLayer
 from nbcnn.models.functional import replay, trace_back
 from nbcnn.models.signature import Signature, Slot

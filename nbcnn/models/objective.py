@@ -21,18 +21,21 @@ class Watched(NamedTuple):
 class Objective:
     """Losses and metrics of one model, by output.
 
-    compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last two of lists),
-    and `output_names`. Metrics that offer `values(y_true, y_pred)` become running sums in the graph; others update
-    their own variables there, through `update_state`.
+    compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last
+    two of lists), and `output_names`. Metrics that offer `values(y_true, y_pred)` become running
+    sums in the graph; others update their own variables there, through `update_state`.
     """
 
     def __init__(self, model: Any, compiled: Any):
         self.model, self.compiled = model, compiled
 
-    def trace(self, outputs: Sequence[Tensor], feeds: Any, context: Context) -> tuple[list[Watched], Tensor]:
+    def trace(
+        self, outputs: Sequence[Tensor], feeds: Any, context: Context
+    ) -> tuple[list[Watched], Tensor]:
         """All watched values, the loss first, and the loss itself."""
         batch = feeds.x[0].spec.shape[0]
-        parts, watched = [], []
+        parts: list[Any] = []
+        watched: list[Watched] = []
         for i, (loss, factor) in enumerate(zip(self.compiled.losses, self.compiled.loss_weights)):
             if loss is None:
                 continue
@@ -75,7 +78,10 @@ class Objective:
         """(name, metric) of metrics that keep their own variables."""
         groups = [*enumerate(self.compiled.metrics), *enumerate(self.compiled.weighted_metrics)]
         return [
-            (self.compiled.metric_name(i, m), m) for i, group in groups for m in group if not hasattr(m, "values")
+            (self.compiled.metric_name(i, m), m)
+            for i, group in groups
+            for m in group
+            if not hasattr(m, "values")
         ]
 
 
@@ -89,5 +95,7 @@ def _weighted(name: str, values: Tensor, weight: Tensor | None) -> Watched:
     ones = Constant(np.ones(shape, values.dtype))
     if weight is None:
         return Watched(name, values, ones)
-    expanded = ops.reshape(weight, (shape[0],) + (1,) * (len(shape) - 1)) if len(shape) > 1 else weight
+    expanded = (
+        ops.reshape(weight, (shape[0],) + (1,) * (len(shape) - 1)) if len(shape) > 1 else weight
+    )
     return Watched(name, values, ops.multiply(ones, ops.cast(expanded, values.dtype)))

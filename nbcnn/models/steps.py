@@ -1,7 +1,9 @@
 """One step of training, testing or prediction, as a plan over fixed arrays.
 
-The training graph is: the model's forward pass, losses and metrics; their rewrites; gradients; fusions; and last
-what is written: moving averages, running sums of loss and metrics, the clipped gradients and the optimizer.
+The training graph is: the model's forward pass, losses and metrics; their rewrites; gradients;
+fusions; and last
+what is written: moving averages, running sums of loss and metrics, the clipped gradients and the
+optimizer.
 """
 
 from collections.abc import Sequence
@@ -27,8 +29,8 @@ from nbcnn.ops.tensor import Node, Tensor, TensorSpec, VariableTensor
 class StepState:
     """What the runners of a model share on one device: per-step numbers and running sums.
 
-    `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a (weighted sum,
-    weight) pair for every watched value.
+    `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a
+    (weighted sum, weight) pair for every watched value.
     """
 
     def __init__(self, device: Any, seed: int, totals: int):
@@ -54,7 +56,9 @@ class StepState:
 class Runner:
     """A step on fixed shapes: fill `x`, `y` and `w`, call `run`, read `results` or `outputs`."""
 
-    def __init__(self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]):
+    def __init__(
+        self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
+    ):
         self.plan, self.device, self._state, self._names = plan, plan.device, state, names
         self.x = [plan.array(t) for t in feeds.x]
         self.y = [plan.array(t) for t in feeds.y]
@@ -108,7 +112,9 @@ class TrainRunner(Runner):
 class Feeds:
     """Leaves for inputs, targets and sample weights."""
 
-    def __init__(self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[bool] = ()):
+    def __init__(
+        self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[bool] = ()
+    ):
         self.x = [Tensor(shape, dtype, name=f"x{i}") for i, (shape, dtype) in enumerate(x)]
         self.y = [Tensor(shape, dtype, name=f"y{i}") for i, (shape, dtype) in enumerate(y)]
         self.w = [
@@ -127,7 +133,9 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
     return Runner(plan, state, feeds, [], graph.outputs)
 
 
-def test_runner(forward: Any, objective: Objective, feeds: Feeds, device: Any, state: StepState) -> Runner:
+def test_runner(
+    forward: Any, objective: Objective, feeds: Feeds, device: Any, state: StepState
+) -> Runner:
     with Context(training=False) as context:
         watched, _ = objective.trace(forward(feeds.x, context), feeds, context)
     graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
@@ -179,7 +187,9 @@ def accepted_by(device: Any):
     return accepts
 
 
-def _watching(watched: Sequence[Watched], graph: Graph, state: StepState, rules: Sequence, device: Any):
+def _watching(
+    watched: Sequence[Watched], graph: Graph, state: StepState, rules: Sequence, device: Any
+):
     values = [t for w in watched for t in (w.value, w.weight)]
     graph = _optimized(Graph(values, graph.effects), rules, device)
     totals = _accumulate(graph, graph.outputs, state)
@@ -197,7 +207,9 @@ def _accumulate(graph: Graph, values: Sequence[Tensor], state: StepState) -> dic
 
 
 def _update(graph: Graph, slopes: Sequence[Tensor | None], store: Store, state: StepState):
-    """Append clipping, optimizer and constraints; returns bindings and where gradients must be written."""
+    """Append clipping, optimizer and constraints; returns bindings and where gradients must be
+    written.
+    """
     bindings: dict[Tensor, Any] = {}
     placements: dict[Tensor, Any] = {}
     by_variable = {id(v): g for v, g in zip(store.variables, slopes)}
@@ -223,7 +235,9 @@ def _update(graph: Graph, slopes: Sequence[Tensor | None], store: Store, state: 
     with tracing():
         for variable in store.variables:
             if variable.constraint is not None:
-                graph.effects.append(Node(Assign(), [variable.symbol, variable.constraint(variable.symbol)]))
+                graph.effects.append(
+                    Node(Assign(), [variable.symbol, variable.constraint(variable.symbol)])
+                )
     return bindings, placements
 
 
@@ -232,9 +246,10 @@ def _group_update(graph: Graph, group: Any, optimizer: Any, hyper: Tensor) -> di
     bindings = {w: group.values, g: group.gradients, **dict(zip(slots, group.slots.values()))}
     if optimizer.clipping is not None:
         mode, value = optimizer.clipping
-        bounds = Tensor((len(group.starts) + 1,), "int64", name="bounds")
-        array = _array(group.device, bounds.shape, "int64")
-        group.device.upload(array, group.bounds())
+        host = group.bounds()
+        bounds = Tensor(host.shape, "int64", name="bounds")
+        array = _array(group.device, host.shape, "int64")
+        group.device.upload(array, host)
         bindings[bounds] = array
         graph.effects.append(Node(ClipGradients(mode, float(value)), [g, bounds]))
     settings = optimizer.hyperparameters()

@@ -1,7 +1,8 @@
 """Where a model's trained variables live: flat buffers for values, gradients and optimizer state.
 
-Variables of one data type that share their treatment of weight decay form a group. Within a group all buffers have
-equal offsets, so the optimizer is one launch per group and a gradient's norm one reduction.
+Variables of one data type that share their treatment of weight decay form a group. Within a group
+all buffers have equal offsets, so the optimizer is one launch per group and a gradient's norm one
+reduction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,9 @@ ALIGNMENT = 64  # bytes; gaps between variables hold zeros, which every update l
 class Group:
     """Variables side by side in one buffer on one device."""
 
-    def __init__(self, variables: Sequence[Variable], decays: bool, slots: Iterable[str], device: Any):
+    def __init__(
+        self, variables: Sequence[Variable], decays: bool, slots: Iterable[str], device: Any
+    ):
         self.variables, self.decays, self.device = list(variables), decays, device
         self.dtype = self.variables[0].dtype
         width = np.dtype(self.dtype).itemsize
@@ -37,7 +40,12 @@ class Group:
             variable.move(view, device)
 
     def _zeros(self) -> Any:
-        array = self.device.view(self.device.empty(self.size * np.dtype(self.dtype).itemsize), 0, (self.size,), self.dtype)
+        array = self.device.view(
+            self.device.empty(self.size * np.dtype(self.dtype).itemsize),
+            0,
+            (self.size,),
+            self.dtype,
+        )
         self.device.upload(array, np.zeros(self.size, self.dtype))
         return array
 
@@ -68,6 +76,11 @@ class Store:
             self.groups.append(Group(members, decays, optimizer.slots, device))
         self._views = {id(v): v.array for v in self.variables}
 
+    def serves(self, variables: Sequence[Variable], optimizer: Any) -> bool:
+        """Whether this is the store of just these variables and this optimizer."""
+        same = [id(v) for v in self.variables] == [id(v) for v in variables]
+        return same and self.optimizer is optimizer
+
     def intact(self) -> bool:
         """Whether all variables are still where this store put them."""
         return all(v.array is self._views[id(v)] for v in self.variables)
@@ -83,14 +96,20 @@ class Store:
         return {name: [arrays[id(v)] for v in self.variables] for name, arrays in found.items()}
 
     def set_slot_values(self, values: dict[str, list[np.ndarray]]) -> None:
-        """Continue from `slot_values` of an equal store; checked as a whole before anything changes."""
+        """Continue from `slot_values` of an equal store; checked as a whole before anything
+        changes.
+        """
         names = {name for group in self.groups for name in group.slots}
         if set(values) != names:
-            raise ValueError(f"optimizer state: expected slots {sorted(names)}, got {sorted(values)}")
+            raise ValueError(
+                f"optimizer state: expected slots {sorted(names)}, got {sorted(values)}"
+            )
         for name, arrays in values.items():
             shapes = [np.shape(a) for a in arrays]
             if shapes != [v.shape for v in self.variables]:
-                raise ValueError(f"optimizer state: slot {name!r} does not fit this model's weights")
+                raise ValueError(
+                    f"optimizer state: slot {name!r} does not fit this model's weights"
+                )
         order = {id(v): i for i, v in enumerate(self.variables)}
         for group in self.groups:
             for name, flat in group.slots.items():
@@ -103,13 +122,15 @@ class Store:
         return sum(group.nbytes for group in self.groups)
 
 
-def renewed(store: Store | None, variables: Sequence[Variable], optimizer: Any, device: Any) -> Store:
+def renewed(
+    store: Store | None, variables: Sequence[Variable], optimizer: Any, device: Any
+) -> Store:
     """`store` if it still fits; otherwise a new one that continues its optimizer state."""
-    wanted = [id(v) for v in variables]
-    same = store is not None and [id(v) for v in store.variables] == wanted and store.optimizer is optimizer
-    if same and store.device.name == device.name and store.intact():
-        return store
-    state = store.slot_values() if same else None
+    state = None
+    if store is not None and store.serves(variables, optimizer):
+        if store.device.name == device.name and store.intact():
+            return store
+        state = store.slot_values()
     fresh = Store(variables, optimizer, device)
     if state is not None:
         fresh.set_slot_values(state)

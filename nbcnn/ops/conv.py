@@ -15,20 +15,20 @@ def window_output(
 ) -> tuple[int, int, int]:
     """(output size, padding before, padding after) of a window sliding over `size` elements.
 
-    'valid': no padding. 'same': output ceil(size / stride), the odd pixel of padding goes after. Or explicit
-    (before, after). Raises ValueError where the window is larger than the padded input.
+    'valid': no padding. 'same': output ceil(size / stride), the odd pixel of padding goes after. Or
+    explicit (before, after). Raises ValueError where the window is larger than the padded input.
     """
     reach = (window - 1) * dilation + 1
     if padding == "same":
         output = -(-size // stride)
         total = max((output - 1) * stride + reach - size, 0)
         return output, total // 2, total - total // 2
-    before, after = (0, 0) if padding == "valid" else padding  # type: ignore[misc]
-    padded = size + before + after  # type: ignore[operator]
+    before, after = (0, 0) if isinstance(padding, str) else padding
+    padded = size + before + after
     if reach > padded:
         extra = f" (dilated by {dilation})" if dilation > 1 else ""
         raise ValueError(f"window of {window}{extra} is larger than its padded input of {padded}")
-    return (padded - reach) // stride + 1, before, after  # type: ignore[return-value]
+    return (padded - reach) // stride + 1, before, after
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,10 @@ class Conv2DOp(Op):
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
-            raise ValueError(f"{self.name}: expected input (n, h, w, c) and kernel (kh, kw, c, f), got {x} and {w}")
+            raise ValueError(
+                f"{self.name}: expected input (n, h, w, c) and kernel (kh, kw, c, f), "
+                f"got {x} and {w}"
+            )
         n, h, wd, c = x
         kh, kw, cg, f = w
         if cg * self.groups != c:

@@ -2,16 +2,18 @@
 
 from typing import NamedTuple
 
-# Activations that kernels can apply in their tail; ids are part of specs. All differentiate through their output.
+# Activations that kernels can apply in their tail; ids are part of specs. All differentiate through
+# their output.
 LINEAR, RELU, SIGMOID, TANH = 0, 1, 2, 3
 TAIL_ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
 
 class Conv2DSpec(NamedTuple):
-    """y[n,i,j,f] = act(b[f] + sum_{u,v,c} x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c,f]), per group.
+    """y[n,i,j,f] = act(b[f] + sum_{u,v,c} x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c,f]),
+    per group.
 
-    Rows and columns outside the input are zeros; padding after the input follows from `oh`, `ow`. Filter f belongs
-    to group f // (f_total / groups), which reads the channels of the same group.
+    Rows and columns outside the input are zeros; padding after the input follows from `oh`, `ow`.
+    Filter f belongs to group f // (f_total / groups), which reads the channels of the same group.
     """
 
     n: int
@@ -35,9 +37,11 @@ class Conv2DSpec(NamedTuple):
 
 
 class MatmulSpec(NamedTuple):
-    """y[b,i,j] = act(bias[j] + sum_l x[b,i,l] * w[b,l,j]); `tx`, `tw`: that operand is stored transposed.
+    """y[b,i,j] = act(bias[j] + sum_l x[b,i,l] * w[b,l,j]); `tx`, `tw`: that operand is stored
+    transposed.
 
-    `batch` matrices; `xb`, `wb` are 1 where that operand has its own matrix per batch entry and 0 where one is shared.
+    `batch` matrices; `xb`, `wb` are 1 where that operand has its own matrix per batch entry and 0
+    where one is shared.
     """
 
     m: int

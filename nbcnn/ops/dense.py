@@ -14,10 +14,12 @@ from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 @dataclasses.dataclass(frozen=True)
 class Matmul(Op):
-    """y = act(x @ w + b) for stacks of matrices; `tx`, `tw` transpose an operand's last two axes first.
+    """y = act(x @ w + b) for stacks of matrices; `tx`, `tw` transpose an operand's last two axes
+    first.
 
-    Leading axes must be equal, or absent on one side (that matrix is shared). x of more than two axes against one
-    shared untransposed w is a single product over all rows. Inputs x, w and, where `bias`, b.
+    Leading axes must be equal, or absent on one side (that matrix is shared). x of more than two
+    axes against one shared untransposed w is a single product over all rows. Inputs x, w and, where
+    `bias`, b.
     """
 
     name = "matmul"
@@ -31,7 +33,9 @@ class Matmul(Op):
         k2, n = self._oriented(w.shape, self.tw)
         lead = x.shape[:-2] or w.shape[:-2]
         if k != k2 or (x.shape[:-2] and w.shape[:-2] and x.shape[:-2] != w.shape[:-2]):
-            raise ValueError(f"matmul: shapes {x.shape} and {w.shape} do not fit: {k} columns against {k2} rows")
+            raise ValueError(
+                f"matmul: shapes {x.shape} and {w.shape} do not fit: {k} columns against {k2} rows"
+            )
         return (TensorSpec((*lead, m, n), result_dtype(x.dtype, w.dtype)),)
 
     @staticmethod
@@ -49,14 +53,16 @@ class Matmul(Op):
             batch = 0
         if xb and not wb and not self.tx:
             m, batch, xb = m * batch, 1, 0  # one tall matrix
-        return MatmulSpec(m, n, k, int(self.tx), int(self.tw), batch, xb, wb, int(self.bias), self.act)
+        return MatmulSpec(
+            m, n, k, int(self.tx), int(self.tw), batch, xb, wb, int(self.bias), self.act
+        )
 
     def gradient(self, node: Node, *dys: Tensor | None):
         x, w = node.inputs
         (dy,) = dys
+        assert dy is not None
         if len(x.shape) > 2 and len(w.shape) == 2 and not self.tx:
-            rows = apply_matmul_rows(self, x, w, dy)
-            return rows
+            return apply_matmul_rows(self, x, w, dy)
         dx = _product(w, dy, self.tw, True) if self.tx else _product(dy, w, False, not self.tw)
         dw = _product(dy, x, True, self.tx) if self.tw else _product(x, dy, not self.tx, False)
         return [_reduced_to(dx, x), _reduced_to(dw, w)]
@@ -83,9 +89,15 @@ def matmul(x: Any, w: Any) -> Any:
     """NumPy's matmul: vectors are promoted, leading axes must be equal or absent on one side."""
     a, b = as_tensor(x), as_tensor(w)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}")
+        raise ValueError(
+            f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}"
+        )
     left, right = a.ndim == 1, b.ndim == 1
-    y = apply(Matmul(), reshape(x, (1, *a.shape)) if left else x, reshape(w, (*b.shape, 1)) if right else w)
+    y = apply(
+        Matmul(),
+        reshape(x, (1, *a.shape)) if left else x,
+        reshape(w, (*b.shape, 1)) if right else w,
+    )
     if right:
         y = squeeze(y, -1)
     return squeeze(y, -1 if right else -2) if left else y

@@ -1,6 +1,7 @@
 """Elementwise operations with broadcasting, and their derivatives.
 
-One op per arity; `function` names a scalar formula in `kernels/scalar.py`, which both devices compile.
+One op per arity; `function` names a scalar formula in `kernels/scalar.py`, which both devices
+compile.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ class FlatSpec(NamedTuple):
 
 
 class BroadcastSpec(NamedTuple):
-    """y[i0..i5] = f(a[sum i_k * a_k], b[sum i_k * b_k]); y is contiguous with sizes d0..d5, last fastest.
+    """y[i0..i5] = f(a[sum i_k * a_k], b[sum i_k * b_k]); y is contiguous with sizes d0..d5, last
+    fastest.
 
     Axes are merged where possible and leading sizes are 1; a stride of 0 repeats the operand.
     """
@@ -48,7 +50,16 @@ class BroadcastSpec(NamedTuple):
     b5: int
 
 
-COMPARISONS = {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_or"}
+COMPARISONS = {
+    "equal",
+    "not_equal",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_or",
+}
 PREDICATES = {"isnan", "isinf", "isfinite", "logical_not"}
 # Functions of integers that stay integers; the others give floats.
 INTEGER_UNARY = {"negative", "abs", "sign", "square", "relu", "identity"}
@@ -74,7 +85,7 @@ class Unary(Op):
 
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
-        if self.function not in DERIVATIVES:
+        if dy is None or self.function not in DERIVATIVES:
             return [None]
         return [DERIVATIVES[self.function](node.inputs[0], node.outputs[0], dy, self)]
 
@@ -84,7 +95,9 @@ class Unary(Op):
 
 @dataclasses.dataclass(frozen=True)
 class UnaryGradient(Op):
-    """dx[i] = dy[i] * f'(v[i]), where v is x, or y for functions that differentiate through their output."""
+    """dx[i] = dy[i] * f'(v[i]), where v is x, or y for functions that differentiate through their
+    output.
+    """
 
     name = "unary_dx"
     function: str
@@ -110,7 +123,8 @@ class RowSumSpec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class UnaryGradientSum(UnaryGradient):
-    """`UnaryGradient`, and the sum of dx over all axes but the last: a layer's bias gradient in the same pass.
+    """`UnaryGradient`, and the sum of dx over all axes but the last: a layer's bias gradient in the
+    same pass.
 
     Inputs v, dy; outputs dx, db.
     """
@@ -120,7 +134,7 @@ class UnaryGradientSum(UnaryGradient):
     def infer(self, v: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dy, TensorSpec(dy.shape[-1:], dy.dtype))
 
-    def spec(self, v: TensorSpec, dy: TensorSpec) -> RowSumSpec:  # type: ignore[override]
+    def spec(self, v: TensorSpec, dy: TensorSpec) -> RowSumSpec:
         return RowSumSpec(dy.size // max(dy.shape[-1], 1), dy.shape[-1])
 
     def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
@@ -139,14 +153,35 @@ def _through_input(x: Tensor, y: Tensor, dy: Tensor, op: Unary) -> Tensor:
 DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
     "identity": lambda x, y, dy, op: dy,
     "negative": lambda x, y, dy, op: apply(Unary("negative"), dy),
-    **{f: _through_output for f in ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal")},
-    **{
-        f: _through_input
-        for f in (
-            "abs square log log1p expm1 sin cos softplus softsign silu gelu gelu_tanh erf elu selu "
-            "leaky_relu relu6 hard_sigmoid hard_silu mish clip"
-        ).split()
-    },
+    **dict.fromkeys(
+        ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal"), _through_output
+    ),
+    **dict.fromkeys(
+        [
+            "abs",
+            "square",
+            "log",
+            "log1p",
+            "expm1",
+            "sin",
+            "cos",
+            "softplus",
+            "softsign",
+            "silu",
+            "gelu",
+            "gelu_tanh",
+            "erf",
+            "elu",
+            "selu",
+            "leaky_relu",
+            "relu6",
+            "hard_sigmoid",
+            "hard_silu",
+            "mish",
+            "clip",
+        ],
+        _through_input,
+    ),
 }
 
 
@@ -161,9 +196,13 @@ class Binary(Op):
         try:
             shape = np.broadcast_shapes(a.shape, b.shape)
         except ValueError:
-            raise ValueError(f"{self.function}: shapes {a.shape} and {b.shape} do not broadcast") from None
+            raise ValueError(
+                f"{self.function}: shapes {a.shape} and {b.shape} do not broadcast"
+            ) from None
         if len(shape) > MAX_RANK:
-            raise ValueError(f"{self.function}: at most {MAX_RANK} axes, got shapes {a.shape} and {b.shape}")
+            raise ValueError(
+                f"{self.function}: at most {MAX_RANK} axes, got shapes {a.shape} and {b.shape}"
+            )
         if self.function in COMPARISONS:
             return (TensorSpec(shape, "bool"),)
         dtype = result_dtype(a.dtype, b.dtype)
@@ -217,8 +256,14 @@ BINARY_DERIVATIVES: dict[str, Callable] = {
         _masked(binary("greater", a, b), dy),
     ),
     "power": lambda a, b, y, dy: (
-        binary("multiply", dy, binary("multiply", b, binary("power", a, binary("subtract", b, 1.0)))),
+        binary(
+            "multiply", dy, binary("multiply", b, binary("power", a, binary("subtract", b, 1.0)))
+        ),
         binary("multiply", dy, binary("multiply", y, unary("log", a))),
+    ),
+    "mod": lambda a, b, y, dy: (
+        dy,
+        unary("negative", binary("multiply", dy, unary("floor", binary("divide", a, b)))),
     ),
     "squared_difference": lambda a, b, y, dy: (
         binary("multiply", dy, binary("multiply", 2.0, binary("subtract", a, b))),
@@ -246,7 +291,9 @@ class Where(Op):
         shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
         sizes = (1,) * (MAX_RANK - len(shape)) + shape
         strides = [broadcast_strides(x.shape, shape) for x in (condition, a, b)]
-        return WhereSpec(int(np.prod(shape, dtype=np.int64)), *sizes, *(s for one in strides for s in one))
+        return WhereSpec(
+            int(np.prod(shape, dtype=np.int64)), *sizes, *(s for one in strides for s in one)
+        )
 
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
@@ -302,7 +349,7 @@ class Cast(Op):
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
         x = node.inputs[0]
-        if np.dtype(x.dtype).kind != "f":
+        if dy is None or np.dtype(x.dtype).kind != "f":
             return [None]
         return [dy if dy.dtype == x.dtype else apply(Cast(x.dtype), dy)]
 
@@ -321,7 +368,9 @@ class StopGradient(Op):
 
 
 def _reduced_to(gradient: Tensor | None, like: Tensor) -> Tensor | None:
-    """Sum a gradient over the axes along which `like` was broadcast, and give it the dtype of `like`."""
+    """Sum a gradient over the axes along which `like` was broadcast, and give it the dtype of
+    `like`.
+    """
     from nbcnn.ops.reduce import sum_to_shape
 
     if gradient is None or np.dtype(like.dtype).kind != "f":
@@ -331,7 +380,9 @@ def _reduced_to(gradient: Tensor | None, like: Tensor) -> Tensor | None:
 
 
 def broadcast_strides(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
-    """Element strides of a contiguous array of `shape` read as `target`, padded in front to MAX_RANK axes."""
+    """Element strides of a contiguous array of `shape` read as `target`, padded in front to
+    MAX_RANK axes.
+    """
     strides = []
     step = 1
     for size in reversed(shape):
@@ -341,7 +392,9 @@ def broadcast_strides(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[
 
 
 def broadcast_spec(a: tuple[int, ...], b: tuple[int, ...]) -> BroadcastSpec:
-    """Sizes and strides of a broadcast pair with neighbouring axes merged wherever both operands allow."""
+    """Sizes and strides of a broadcast pair with neighbouring axes merged wherever both operands
+    allow.
+    """
     shape = np.broadcast_shapes(a, b)
     sizes = (1,) * (MAX_RANK - len(shape)) + shape
     merged: list[list[int]] = []  # size, stride a, stride b; outermost first
@@ -353,4 +406,6 @@ def broadcast_spec(a: tuple[int, ...], b: tuple[int, ...]) -> BroadcastSpec:
         else:
             merged.append([size, sa, sb])
     axes = [[1, 0, 0]] * (MAX_RANK - len(merged)) + merged
-    return BroadcastSpec(int(np.prod(shape, dtype=np.int64)), *(axis[k] for k in range(3) for axis in axes))
+    return BroadcastSpec(
+        int(np.prod(shape, dtype=np.int64)), *(axis[k] for k in range(3) for axis in axes)
+    )

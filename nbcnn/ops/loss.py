@@ -89,8 +89,8 @@ class LogSoftmaxGradient(Op):
 class SoftmaxCrossEntropy(Op):
     """loss[r] = -sum_k t[r,k] log p[r,k] with p = softmax(x). Inputs (t, x), outputs (loss, p).
 
-    `sparse`: t (rows) holds class numbers (int32) in place of distributions; a row whose number is out of range
-    has loss NaN.
+    `sparse`: t (rows) holds class numbers (int32) in place of distributions; a row whose number is
+    out of range has loss NaN.
     """
 
     name = "softmax_crossentropy"
@@ -111,7 +111,7 @@ class SoftmaxCrossEntropy(Op):
 
     def gradient(self, node: Node, *dys: Tensor | None):
         """The gradient through p joins that through the loss."""
-        t, x = node.inputs
+        t, _ = node.inputs
         _, p = node.outputs
         dloss, dp = dys
         dx = None

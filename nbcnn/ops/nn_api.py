@@ -19,7 +19,9 @@ def pair(value: Any, what: str = "value") -> tuple[int, int]:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return (int(value), int(value))
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    if len(values) != 2 or not [v for v in values if isinstance(v, (int, np.integer))] == list(values):
+    if len(values) != 2 or not [v for v in values if isinstance(v, (int, np.integer))] == list(
+        values
+    ):
         raise ValueError(f"{what} must be an int or a pair of ints, got {value!r}")
     return (int(values[0]), int(values[1]))
 
@@ -63,7 +65,9 @@ def mish(x: Any) -> Any:
 
 
 def gelu(x: Any, approximate: bool = True) -> Any:
-    """x * P(X <= x) for a standard normal X; `approximate` takes the tanh form (Hendrycks & Gimpel 2016)."""
+    """x * P(X <= x) for a standard normal X; `approximate` takes the tanh form (Hendrycks & Gimpel
+    2016).
+    """
     return unary("gelu_tanh" if approximate else "gelu", x)
 
 
@@ -121,21 +125,32 @@ def _along_last(op: Any, x: Any, axis: int) -> Any:
 
 def _channels_last(data_format: str | None, what: str) -> bool:
     if data_format not in (None, "channels_last", "channels_first"):
-        raise ValueError(f"{what}: data_format must be 'channels_last' or 'channels_first', got {data_format!r}")
+        raise ValueError(
+            f"{what}: data_format must be 'channels_last' or 'channels_first', got {data_format!r}"
+        )
     return data_format != "channels_first"
 
 
 def _check_padding(padding: Any, what: str) -> Any:
-    """'valid', 'same', or ((top, bottom), (left, right)), also one int or a pair of ints for both sides."""
+    """'valid', 'same', or ((top, bottom), (left, right)), also one int or a pair of ints for both
+    sides.
+    """
     if isinstance(padding, str):
         if padding.lower() not in ("valid", "same"):
-            raise ValueError(f"{what}: padding must be 'valid', 'same' or explicit sizes, got {padding!r}")
+            raise ValueError(
+                f"{what}: padding must be 'valid', 'same' or explicit sizes, got {padding!r}"
+            )
         return padding.lower()
     if isinstance(padding, int):
         return ((padding, padding),) * 2
-    sides = tuple((int(p), int(p)) if isinstance(p, (int, np.integer)) else tuple(map(int, p)) for p in padding)
+    sides = tuple(
+        (int(p), int(p)) if isinstance(p, (int, np.integer)) else tuple(map(int, p))
+        for p in padding
+    )
     if len(sides) != 2 or not [s for s in sides if len(s) == 2] == list(sides):
-        raise ValueError(f"{what}: explicit padding must be ((top, bottom), (left, right)), got {padding!r}")
+        raise ValueError(
+            f"{what}: explicit padding must be ((top, bottom), (left, right)), got {padding!r}"
+        )
     return sides
 
 
@@ -151,9 +166,11 @@ def conv(
 ) -> Any:
     """2-D convolution.
 
-    inputs: (n, h, w, c), or (n, c, h, w) with 'channels_first'. kernel: (kh, kw, c // groups, filters).
-    padding: 'valid', 'same' or ((top, bottom), (left, right)). algorithm: 'direct', 'im2col' or None (automatic).
-    Returns (n, oh, ow, filters), or channels first. Raises ValueError where shapes do not fit.
+    inputs: (n, h, w, c), or (n, c, h, w) with 'channels_first'. kernel: (kh, kw, c // groups,
+    filters).
+    padding: 'valid', 'same' or ((top, bottom), (left, right)). algorithm: 'direct', 'im2col' or
+    None (automatic). Returns (n, oh, ow, filters), or channels first. Raises ValueError where
+    shapes do not fit.
     """
     last = _channels_last(data_format, "conv")
     x = inputs if last else numpy.transpose(inputs, (0, 2, 3, 1))
@@ -182,7 +199,9 @@ def average_pool(
     padding: Any = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The mean of each window over the pixels inside the input. Arguments as `conv`; strides default to the window."""
+    """The mean of each window over the pixels inside the input. Arguments as `conv`; strides
+    default to the window.
+    """
     return _pool(avg_pool2d, inputs, pool_size, strides, padding, data_format, "average_pool")
 
 
@@ -190,12 +209,19 @@ def _pool(op, inputs, pool_size, strides, padding, data_format, what):
     last = _channels_last(data_format, what)
     x = inputs if last else numpy.transpose(inputs, (0, 2, 3, 1))
     window = pair(pool_size, "pool_size")
-    y = op(x, window, window if strides is None else pair(strides, "strides"), _check_padding(padding, what))
+    y = op(
+        x,
+        window,
+        window if strides is None else pair(strides, "strides"),
+        _check_padding(padding, what),
+    )
     return y if last else numpy.transpose(y, (0, 3, 1, 2))
 
 
 def batch_normalize(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> tuple[Any, Any, Any]:
-    """(y, mean, variance): x normalized over all axes but the last by its own statistics, times gamma plus beta."""
+    """(y, mean, variance): x normalized over all axes but the last by its own statistics, times
+    gamma plus beta.
+    """
     return apply(BatchNorm(float(epsilon)), x, gamma, beta)
 
 
@@ -205,7 +231,13 @@ def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
 
 
 def batch_normalization(
-    x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset along channel axis `axis`."""
     factor = numpy.rsqrt(numpy.add(variance, epsilon))
@@ -221,13 +253,21 @@ def batch_normalization(
     return numpy.moveaxis(y, -1, axis)
 
 
-def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """-sum target * log(output) along `axis`; `output` holds probabilities, or logits where `from_logits`."""
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """-sum target * log(output) along `axis`; `output` holds probabilities, or logits where
+    `from_logits`.
+    """
     return _crossentropy(target, output, from_logits, axis, sparse=False)
 
 
-def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """-log(output) at the class number `target`; a trailing axis of size 1 of the target is dropped."""
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
+    """-log(output) at the class number `target`; a trailing axis of size 1 of the target is
+    dropped.
+    """
     t_shape, o_shape = numpy.shape(target), numpy.shape(output)
     if len(t_shape) == len(o_shape) and t_shape[-1] == 1:
         target = numpy.squeeze(target, -1)
@@ -248,7 +288,9 @@ def _crossentropy(target: Any, output: Any, from_logits: bool, axis: int, sparse
 
 
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
-    """-(t log(p) + (1 - t) log(1 - p)), elementwise; p is `output`, or sigmoid(output) where `from_logits`."""
+    """-(t log(p) + (1 - t) log(1 - p)), elementwise; p is `output`, or sigmoid(output) where
+    `from_logits`.
+    """
     if from_logits:
         # max(z, 0) - z t + log(1 + exp(-|z|)): no overflow for any z.
         soft = numpy.log1p(numpy.exp(numpy.negative(numpy.abs(output))))
@@ -260,8 +302,9 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
 
 __all__ = [
-    "average_pool", "batch_normalization", "batch_normalize", "binary_crossentropy", "categorical_crossentropy",
-    "conv", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "leaky_relu", "log_sigmoid", "log_softmax",
-    "max_pool", "mish", "relu", "relu6", "scale_shift", "selu", "sigmoid", "silu", "softmax", "softplus",
-    "softsign", "sparse_categorical_crossentropy", "swish",
+    "average_pool", "batch_normalization", "batch_normalize", "binary_crossentropy",
+    "categorical_crossentropy", "conv", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish",
+    "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish", "relu", "relu6", "scale_shift",
+    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign",
+    "sparse_categorical_crossentropy", "swish",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Batch normalization over all axes but the last (Ioffe & Szegedy 2015), and channelwise scale and shift."""
+"""Batch normalization over all axes but the last (Ioffe & Szegedy 2015), and channelwise scale and
+shift.
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -41,7 +43,9 @@ class BatchNorm(Op):
         y, mean, var = node.outputs
         if dys[0] is None:
             return [None, None, None]
-        seen = y if self.act else x  # y is kept alive only where its activation's derivative needs it
+        seen = (
+            y if self.act else x
+        )  # y is kept alive only where its activation's derivative needs it
         op = BatchNormGradient(self.epsilon, self.act)
         dx, dgamma, dbeta = apply(op, x, dys[0], gamma, mean, var, seen)
         return [dx, dgamma, dbeta]
@@ -52,7 +56,8 @@ class BatchNorm(Op):
 
 @dataclasses.dataclass(frozen=True)
 class BatchNormGradient(Op):
-    """dx, dgamma, dbeta from x, dy, gamma, mean, var and y (read only where `act` is set; else any array).
+    """dx, dgamma, dbeta from x, dy, gamma, mean, var and y (read only where `act` is set; else any
+    array).
 
     With g = dy * act'(y), s = 1 / sqrt(var + epsilon), h = (x - mean) * s:
     dbeta = sum g, dgamma = sum g h, dx = gamma s (g - dbeta / rows - h dgamma / rows).
@@ -76,7 +81,9 @@ class BatchNormGradient(Op):
 
 @dataclasses.dataclass(frozen=True)
 class ScaleShift(Op):
-    """y = act(x * scale + shift), scale and shift per channel (last axis): normalization in inference."""
+    """y = act(x * scale + shift), scale and shift per channel (last axis): normalization in
+    inference.
+    """
 
     name = "scale_shift"
     act: int = 0
@@ -94,6 +101,7 @@ class ScaleShift(Op):
 
         x, scale, shift = node.inputs
         (dy,) = dys
+        assert dy is not None
         dscale = sum_to_shape(binary("multiply", dy, x), scale.shape)
         return [binary("multiply", dy, scale), dscale, sum_to_shape(dy, shift.shape)]
 

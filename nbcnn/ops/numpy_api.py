@@ -1,9 +1,10 @@
 """The NumPy-like part of the public `nbcnn.ops`, with Keras's names and arguments.
 
-Every function takes symbolic tensors, variables, arrays or numbers. With only arrays it computes now and returns
-an array; with any symbolic tensor it returns a symbolic tensor.
+Every function takes symbolic tensors, variables, arrays or numbers. With only arrays it computes
+now and returns an array; with any symbolic tensor it returns a symbolic tensor.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,16 @@ from nbcnn.ops.dense import matmul
 from nbcnn.ops.elementwise import Cast, StopGradient, Where, binary, unary
 from nbcnn.ops.op import apply, as_tensor
 from nbcnn.ops.reduce import argreduce, normalize_axes, reduce
-from nbcnn.ops.shape import Concat, ExpandDims, Pad, Slice, Transpose, broadcast_to, reshape, squeeze
+from nbcnn.ops.shape import (
+    Concat,
+    ExpandDims,
+    Pad,
+    Slice,
+    Transpose,
+    broadcast_to,
+    reshape,
+    squeeze,
+)
 from nbcnn.ops.tensor import Constant, Tensor
 
 Axis = int | Sequence[int] | None
@@ -37,7 +47,7 @@ def _binary(function: str, doc: str):
     return op
 
 
-abs = absolute = _unary("abs", "|x|, elementwise.")  # noqa: A001 - Keras's name
+abs = absolute = _unary("abs", "|x|, elementwise.")
 negative = _unary("negative", "-x, elementwise.")
 sign = _unary("sign", "-1, 0 or 1, elementwise.")
 square = _unary("square", "x * x, elementwise.")
@@ -54,7 +64,7 @@ tanh = _unary("tanh", "Hyperbolic tangent, elementwise.")
 erf = _unary("erf", "Error function, elementwise.")
 floor = _unary("floor", "Largest integer not above x, elementwise.")
 ceil = _unary("ceil", "Smallest integer not below x, elementwise.")
-round = _unary("round", "Nearest integer, halves to even, elementwise.")  # noqa: A001 - Keras's name
+round = _unary("round", "Nearest integer, halves to even, elementwise.")
 isnan = _unary("isnan", "Whether x is NaN, elementwise.")
 isinf = _unary("isinf", "Whether x is infinite, elementwise.")
 isfinite = _unary("isfinite", "Whether x is neither NaN nor infinite, elementwise.")
@@ -79,7 +89,7 @@ logical_and = _binary("logical_and", "Whether both are true.")
 logical_or = _binary("logical_or", "Whether either is true.")
 
 
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001 - Keras's name
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Sum over `axis` (None: over all)."""
     return reduce("sum", x, axis, keepdims)
 
@@ -89,12 +99,12 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return reduce("mean", x, axis, keepdims)
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001 - Keras's name
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Largest value over `axis` (None: over all). Its gradient is shared among equal values."""
     return reduce("max", x, axis, keepdims)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001 - Keras's name
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Smallest value over `axis` (None: over all)."""
     return reduce("min", x, axis, keepdims)
 
@@ -115,12 +125,12 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return sqrt(var(x, axis, keepdims))
 
 
-def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001 - Keras's name
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether any value over `axis` is true."""
     return cast(max(cast(x, "int32"), axis, keepdims), "bool")
 
 
-def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001 - Keras's name
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether all values over `axis` are true."""
     return cast(min(cast(cast(x, "bool"), "int32"), axis, keepdims), "bool")
 
@@ -156,7 +166,11 @@ def cast(x: Any, dtype: str) -> Any:
     """x converted to `dtype` ('float32', 'float64', 'int32', 'bool', ...)."""
     name = np.dtype(dtype).name
     if not isinstance(x, Tensor) and not hasattr(x, "symbol"):
-        return Constant(np.asarray(x).astype(name)) if isinstance(x, Tensor) else np.asarray(x).astype(name)
+        return (
+            Constant(np.asarray(x).astype(name))
+            if isinstance(x, Tensor)
+            else np.asarray(x).astype(name)
+        )
     return x if x.dtype == name else apply(Cast(name), x)
 
 
@@ -230,18 +244,24 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         raise ValueError("split: the size of the split axis must be known")
     if isinstance(indices_or_sections, int):
         if size % indices_or_sections:
-            raise ValueError(f"split: {size} values along axis {axis} cannot be split into {indices_or_sections} equal parts")
+            raise ValueError(
+                f"split: {size} values along axis {axis} cannot be split "
+                f"into {indices_or_sections} equal parts"
+            )
         bounds = list(range(0, size + 1, size // indices_or_sections))
     else:
         bounds = [0, *indices_or_sections, size]
-    return [slice_axis(x, normal, a, b) for a, b in zip(bounds, bounds[1:])]
+    return [slice_axis(x, normal, a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def slice_axis(x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Any:
+def slice_axis(
+    x: Any, axis: int, start: int | None, stop: int | None, step: int | None = None
+) -> Any:
     """x[..., start:stop:step, ...] along one axis."""
     rank = len(shape(x))
-    ranges = [(None, None, None)] * rank
-    ranges[axis % rank] = (start, stop, step)  # type: ignore[call-overload]
+    whole: tuple[int | None, int | None, int | None] = (None, None, None)
+    ranges = [whole] * rank
+    ranges[axis % rank] = (start, stop, step)
     return apply(Slice(tuple(ranges)), x)
 
 
@@ -254,7 +274,10 @@ def flip(x: Any, axis: Axis = None) -> Any:
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
-    """Padding before and after each axis: an int, a pair, or a pair per axis. Only mode 'constant'."""
+    """Padding before and after each axis: an int, a pair, or a pair per axis.
+
+    Only mode 'constant'.
+    """
     if mode != "constant":
         raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
     widths = np.broadcast_to(np.asarray(pad_width, dtype=np.int64), (len(shape(x)), 2))
@@ -293,7 +316,9 @@ def ones_like(x: Any) -> Any:
     return add(zeros_like(x), 1) if isinstance(x, Tensor) else np.ones_like(np.asarray(x))
 
 
-def arange(start: float, stop: float | None = None, step: float = 1, dtype: str | None = None) -> np.ndarray:
+def arange(
+    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
+) -> np.ndarray:
     """Evenly spaced values in [start, stop)."""
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
     return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
@@ -315,73 +340,11 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, (Tensor, np.ndarray))
 
 
-def index(x: Any, key: Any) -> Any:
-    """x[key] with integers, slices, None and one ellipsis: what `tensor[...]` calls."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    rank = len(shape(x))
-    used = len([k for k in keys if k is not None and k is not Ellipsis])
-    if used > rank:
-        raise IndexError(f"too many indices ({used}) for a tensor of {rank} axes")
-    if not [k for k in keys if k is Ellipsis]:
-        keys.append(Ellipsis)
-    at = [i for i, k in enumerate(keys) if k is Ellipsis][0]
-    keys[at : at + 1] = [slice(None)] * (rank - used)
-    ranges, dropped, added, axis = [], [], [], 0
-    for k in keys:
-        if k is None:
-            added.append(axis - len(dropped) + len(added))
-            continue
-        if isinstance(k, slice):
-            ranges.append((k.start, k.stop, k.step))
-        elif isinstance(k, (int, np.integer)):
-            size = shape(x)[axis]
-            if size is not None and not -size <= k < size:
-                raise IndexError(f"index {k} is out of range for axis {axis} of size {size}")
-            ranges.append((int(k), int(k) + 1 if k != -1 else None, 1))
-            dropped.append(axis)
-        else:
-            raise TypeError(f"tensor indices must be integers, slices, None or ..., got {type(k).__name__}")
-        axis += 1
-    y = x
-    if not [r for r in ranges if r != (None, None, None)] == []:
-        y = apply(Slice(tuple(ranges)), y)
-    if dropped:
-        y = squeeze(y, tuple(dropped))
-    for position in added:
-        y = expand_dims(y, position)
-    return y
-
-
-def _install_operators() -> None:
-    """Give symbolic tensors Python's operators."""
-
-    def forward(function):
-        return lambda self, other: function(self, other)
-
-    def reflected(function):
-        return lambda self, other: function(other, self)
-
-    operators = {
-        "add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
-        "floordiv": floor_divide, "mod": mod, "matmul": matmul,
-    }  # fmt: skip
-    for name, function in operators.items():
-        setattr(Tensor, f"__{name}__", forward(function))
-        setattr(Tensor, f"__r{name}__", reflected(function))
-    for name, function in {"lt": less, "le": less_equal, "gt": greater, "ge": greater_equal}.items():
-        setattr(Tensor, f"__{name}__", forward(function))
-    Tensor.__neg__ = lambda self: negative(self)  # type: ignore[attr-defined]
-    Tensor.__abs__ = lambda self: absolute(self)  # type: ignore[attr-defined]
-    Tensor.__getitem__ = index  # type: ignore[attr-defined]
-
-
-_install_operators()
-
 __all__ = [
     "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
     "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
     "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "greater",
-    "greater_equal", "index", "is_tensor", "isfinite", "isinf", "isnan", "less", "less_equal",
+    "greater_equal", "is_tensor", "isfinite", "isinf", "isnan", "less", "less_equal",
     "log", "log1p", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean",
     "min", "minimum", "mod", "moveaxis", "multiply", "negative", "norm", "not_equal", "one_hot",
     "ones", "ones_like", "pad", "power", "prod", "ravel", "reciprocal", "reshape", "round", "rsqrt",

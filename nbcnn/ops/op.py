@@ -1,7 +1,8 @@
 """Operations: what is computed, from which shapes, and with which gradient.
 
-An operation is a frozen dataclass of user-level attributes (`strides=(2, 2)`, `padding="same"`). From the shapes
-of its inputs it derives the shapes of its outputs and the *spec*, the tuple of plain numbers that kernels get.
+An operation is a frozen dataclass of user-level attributes (`strides=(2, 2)`, `padding="same"`).
+From the shapes of its inputs it derives the shapes of its outputs and the *spec*, the tuple of
+plain numbers that kernels get.
 """
 
 import dataclasses
@@ -14,8 +15,9 @@ import numpy as np
 
 from nbcnn.ops.tensor import Constant, Node, Tensor, TensorSpec, VariableTensor
 
-# Two stand-ins for sizes that are not known yet: an output size that differs between them depends on the unknown.
-# Both have many divisors, so that reshapes and strides that would fit most sizes fit them.
+# Two stand-ins for sizes that are not known yet: an output size that differs between them depends
+# on the unknown. Both have many divisors, so that reshapes and strides that would fit most sizes
+# fit them.
 UNKNOWN_SIZES = (5040, 10080)
 
 REGISTRY: dict[str, type["Op"]] = {}
@@ -34,7 +36,7 @@ class Op:
             REGISTRY[cls.name] = cls
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
-        """Specs of the outputs. Raises ValueError with a clear message for inputs that do not fit."""
+        """Specs of the outputs. Raises ValueError that says which inputs do not fit."""
         raise NotImplementedError
 
     def spec(self, *inputs: TensorSpec) -> Any:
@@ -42,7 +44,9 @@ class Op:
         raise NotImplementedError
 
     def gradient(self, node: Node, *dys: Tensor | None) -> Sequence[Tensor | None]:
-        """Gradients of the inputs as new graph nodes, given those of the outputs (None: not needed or zero)."""
+        """Gradients of the inputs as new graph nodes, given those of the outputs (None: not needed
+        or zero).
+        """
         return [None] * len(node.inputs)
 
     def flops(self, *inputs: TensorSpec) -> int:
@@ -78,7 +82,9 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
 
 
 class _Tracing(threading.local):
-    """While a graph is being traced, operations on variables and constants are nodes too, not eager calls."""
+    """While a graph is being traced, operations on variables and constants are nodes too, not eager
+    calls.
+    """
 
     depth = 0
 
@@ -104,11 +110,15 @@ def is_symbolic(*values: Any) -> bool:
     """Whether an operation on these values is a node of a graph and not a computation now."""
     if is_tracing():
         return True
-    return any(isinstance(v, Tensor) and not isinstance(v, (Constant, VariableTensor)) for v in values)
+    return any(
+        isinstance(v, Tensor) and not isinstance(v, (Constant, VariableTensor)) for v in values
+    )
 
 
 def apply(op: Op, *inputs: Any) -> Any:
-    """Apply `op`: a new node if any input is symbolic, otherwise the result of computing it now on arrays."""
+    """Apply `op`: a new node if any input is symbolic, otherwise the result of computing it now on
+    arrays.
+    """
     first = next((x for x in inputs if isinstance(x, Tensor) or hasattr(x, "dtype")), None)
     like = as_tensor(first) if first is not None else None
     tensors = [as_tensor(x, like) for x in inputs]
@@ -119,7 +129,7 @@ def apply(op: Op, *inputs: Any) -> Any:
 
 
 def apply_symbolic(op: Op, tensors: Sequence[Tensor]) -> Any:
-    """A new node over tensors; returns its output, or the tuple of them where the op has several."""
+    """A new node over tensors; returns its output, or a tuple where the op has several."""
     outputs = infer_shapes(op, tensors)
     node = Node(op, tensors)
     node.outputs = tuple(Tensor(s, d, node, i) for i, (s, d) in enumerate(outputs))
@@ -131,7 +141,12 @@ def infer_shapes(op: Op, tensors: Sequence[Tensor]) -> list[tuple[tuple[int | No
     if all(None not in t.shape for t in tensors):
         return [(s.shape, s.dtype) for s in op.infer(*(t.spec for t in tensors))]
     low, high = (
-        op.infer(*(TensorSpec(tuple(size if n is None else n for n in t.shape), t.dtype) for t in tensors))
+        op.infer(
+            *(
+                TensorSpec(tuple(size if n is None else n for n in t.shape), t.dtype)
+                for t in tensors
+            )
+        )
         for size in UNKNOWN_SIZES
     )
     return [
@@ -141,7 +156,9 @@ def infer_shapes(op: Op, tensors: Sequence[Tensor]) -> list[tuple[tuple[int | No
 
 
 def result_dtype(*dtypes: str) -> str:
-    """The common type: floats win over integers, wide over narrow; integers beside floats take the float's type."""
+    """The common type: floats win over integers, wide over narrow; integers beside floats take the
+    float's type.
+    """
     floats = [d for d in dtypes if np.dtype(d).kind == "f"]
     if floats:
         return max(floats, key=lambda d: np.dtype(d).itemsize)

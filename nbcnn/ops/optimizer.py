@@ -1,6 +1,7 @@
 """Updates in place: optimizers on flat buffers, gradient clipping, assignments and running sums.
 
-These write to their inputs, so they are not differentiated, shared or reordered. `hyper` is a small float64 array
+These write to their inputs, so they are not differentiated, shared or reordered. `hyper` is a small
+float64 array
 that changes every step without touching the graph: [learning rate, step number from 1, ...].
 """
 
@@ -57,8 +58,8 @@ class RMSpropSpec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RMSprop(StatefulOp):
-    """s = rho * s + (1 - rho) * g^2; a = rho * a + (1 - rho) * g where centered; d = s - a^2 + epsilon;
-    m = momentum * m + lr * g / sqrt(d); w -= m (without momentum: w -= lr * g / sqrt(d)).
+    """s = rho * s + (1 - rho) * g^2; a = rho * a + (1 - rho) * g where centered; d = s - a^2 +
+    epsilon; m = momentum * m + lr * g / sqrt(d); w -= m (without momentum: w -= lr * g / sqrt(d)).
 
     Inputs w, g, hyper, s, then m where momentum is not 0, then a where centered.
     """
@@ -88,7 +89,8 @@ class AdamSpec(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Adam(StatefulOp):
     """m += (1 - b1) (g - m); v += (1 - b2) (g^2 - v); a = lr * sqrt(1 - b2^t) / (1 - b1^t);
-    w -= a * m / (sqrt(v) + epsilon)  (Kingma & Ba 2014, epsilon as in Keras; amsgrad: max of all v).
+    w -= a * m / (sqrt(v) + epsilon)  (Kingma & Ba 2014, epsilon as in Keras; amsgrad: max of all
+    v).
 
     Inputs w, g, hyper, m, v, then vmax where amsgrad.
     """
@@ -114,10 +116,11 @@ class ClipSpec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClipGradients(StatefulOp):
-    """In place on the flat gradient g. Inputs g and `bounds`, int64 (segments + 1): where each variable starts.
+    """In place on the flat gradient g. Inputs g and `bounds`, int64 (segments + 1): where each
+    variable starts.
 
-    mode 'value': each element to [-value, value]. 'norm': each variable scaled down to norm `value`.
-    'global_norm': all together scaled down to norm `value`.
+    mode 'value': each element to [-value, value]. 'norm': each variable scaled down to norm
+    `value`. 'global_norm': all together scaled down to norm `value`.
     """
 
     name = "clip_gradients"
@@ -148,7 +151,8 @@ class Assign(StatefulOp):
 
 @dataclasses.dataclass(frozen=True)
 class Accumulate(StatefulOp):
-    """total[0] += sum_i value[i] * weight[i]; total[1] += sum_i weight[i]. Inputs total (float64, 2), value, weight.
+    """total[0] += sum_i value[i] * weight[i]; total[1] += sum_i weight[i]. Inputs total (float64,
+    2), value, weight.
 
     Sums over the batch are taken in float64, in a fixed order.
     """

@@ -9,7 +9,9 @@ from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 
 class Pool2DSpec(NamedTuple):
-    """y[n,i,j,c] = f over (u, v) of x[n, i*sh+u-pt, j*sw+v-pl, c]; pixels outside the input do not take part."""
+    """y[n,i,j,c] = f over (u, v) of x[n, i*sh+u-pt, j*sw+v-pl, c]; pixels outside the input do not
+    take part.
+    """
 
     n: int
     h: int
@@ -55,7 +57,8 @@ class Pool2D(Op):
 
 @dataclasses.dataclass(frozen=True)
 class MaxPool2D(Pool2D):
-    """Outputs y and, where `indices`, which pixel of the window won: u * kw + v, the first of equal ones.
+    """Outputs y and, where `indices`, which pixel of the window won: u * kw + v, the first of equal
+    ones.
 
     Indices are one byte where the window has at most 255 pixels. A NaN in the window wins.
     """

@@ -1,4 +1,6 @@
-"""Random operations from a counter-based generator: the same numbers on any device and any number of threads."""
+"""Random operations from a counter-based generator: the same numbers on any device and any number
+of threads.
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,7 +10,9 @@ from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 
 class DropoutSpec(NamedTuple):
-    """`keep`: probability of keeping, `scale` = 1 / keep; `stream` tells apart the layers of a model."""
+    """`keep`: probability of keeping, `scale` = 1 / keep; `stream` tells apart the layers of a
+    model.
+    """
 
     n: int
     stream: int
@@ -20,9 +24,9 @@ class DropoutSpec(NamedTuple):
 class Dropout(Op):
     """y[i] = x[i] / (1 - rate) with probability 1 - rate, else 0 (Srivastava et al. 2014).
 
-    Inputs x and `seed`, int64 (2,): the model's seed and the step. The bits of element i are word i % 4 of
-    Philox4x32-10 (Salmon et al. 2011) with key = (seed, stream) and counter = (i // 4, step); see
-    `kernels/scalar.py`. The gradient repeats the same draw, so no mask is kept.
+    Inputs x and `seed`, int64 (2,): the model's seed and the step. The bits of element i are word i
+    % 4 of Philox4x32-10 (Salmon et al. 2011) with key = (seed, stream) and counter = (i // 4,
+    step); see `kernels/scalar.py`. The gradient repeats the same draw, so no mask is kept.
     """
 
     name = "dropout"

@@ -24,8 +24,8 @@ class ReduceSpec(NamedTuple):
 class Reduce(Op):
     """Reduce neighbouring axes first..last (inclusive) of x; they are kept with size 1.
 
-    Functions: sum, mean, max, min, prod (same type as x, sums of integers and booleans in int32), argmax, argmin
-    (int32; the first of equal values wins).
+    Functions: sum, mean, max, min, prod (same type as x, sums of integers and booleans in int32),
+    argmax, argmin (int32; the first of equal values wins).
     """
 
     name = "reduce"
@@ -35,8 +35,13 @@ class Reduce(Op):
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
         shape = tuple(1 if self.first <= i <= self.last else n for i, n in enumerate(x.shape))
-        if self.function in ("max", "min", "argmax", "argmin") and 0 in x.shape[self.first : self.last + 1]:
-            raise ValueError(f"{self.function}: cannot reduce an axis of size 0, got shape {x.shape}")
+        if (
+            self.function in ("max", "min", "argmax", "argmin")
+            and 0 in x.shape[self.first : self.last + 1]
+        ):
+            raise ValueError(
+                f"{self.function}: cannot reduce an axis of size 0, got shape {x.shape}"
+            )
         dtype = x.dtype
         if self.function in ("argmax", "argmin"):
             dtype = "int32"
@@ -100,7 +105,9 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int, what: str) -> li
     return normal
 
 
-def reduce(function: str, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def reduce(
+    function: str, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
+) -> Any:
     """Reduce any set of axes: one node per run of neighbouring axes."""
     shape = np.shape(x) if not hasattr(x, "shape") else x.shape
     axes = normalize_axes(axis, len(shape), function)
@@ -112,7 +119,11 @@ def reduce(function: str, x: Any, axis: int | Sequence[int] | None = None, keepd
     if keepdims:
         return y
     kept = tuple(n for i, n in enumerate(y.shape) if i not in axes)
-    return reshape(y, tuple(-1 if n is None else n for n in kept)) if _one_unknown(kept) else _squeeze(y, axes)
+    return (
+        reshape(y, tuple(-1 if n is None else n for n in kept))
+        if _one_unknown(kept)
+        else _squeeze(y, axes)
+    )
 
 
 def _one_unknown(shape: Sequence[int | None]) -> bool:

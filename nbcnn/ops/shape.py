@@ -72,13 +72,14 @@ def copy_spec(
         else:
             merged.append([size, sx, sy])
     if len(merged) > MAX_RANK:
-        raise ValueError(f"copies of more than {MAX_RANK} separate axes are not supported, got {tuple(block)}")
+        raise ValueError(
+            f"copies of more than {MAX_RANK} separate axes are not supported, got {tuple(block)}"
+        )
     axes = [[1, 0, 0]] * (MAX_RANK - len(merged)) + merged
+    sizes, x_steps, y_steps = ([axis[k] for axis in axes] for k in range(3))
     count = int(np.prod(block, dtype=np.int64))
-    return CopySpec(
-        count, total, *(a[0] for a in axes), x_offset, *(a[1] for a in axes), y_offset, *(a[2] for a in axes),
-        int(fill is not None), float(fill or 0.0),
-    )  # fmt: skip
+    places = (*sizes, x_offset, *x_steps, y_offset, *y_steps)
+    return CopySpec._make((count, total, *places, int(fill is not None), float(fill or 0.0)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,9 @@ class Reshape(Op):
         shape = self.shape
         if -1 in shape:
             if known == 0 or x.size % known:
-                raise ValueError(f"reshape: cannot reshape {x.shape} ({x.size} values) to {self.shape}")
+                raise ValueError(
+                    f"reshape: cannot reshape {x.shape} ({x.size} values) to {self.shape}"
+                )
             shape = tuple(x.size // known if n == -1 else n for n in shape)
         elif known != x.size:
             raise ValueError(f"reshape: cannot reshape {x.shape} ({x.size} values) to {self.shape}")
@@ -198,7 +201,10 @@ class Transpose(CopyOp):
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
         if sorted(self.perm) != list(range(len(x.shape))):
-            raise ValueError(f"transpose: axes {self.perm} are no permutation of the {len(x.shape)} axes of {x.shape}")
+            raise ValueError(
+                f"transpose: axes {self.perm} are no permutation "
+                f"of the {len(x.shape)} axes of {x.shape}"
+            )
         return (TensorSpec(tuple(x.shape[p] for p in self.perm), x.dtype),)
 
     def spec(self, x: TensorSpec) -> CopySpec:
@@ -229,7 +235,9 @@ class Slice(CopyOp):
         shape = [len(r) for r in indices]
         offset = sum(r.start * s for r, s in zip(indices, strides)) if 0 not in shape else 0
         steps = [r.step * s for r, s in zip(indices, strides)]
-        return copy_spec(shape, steps, contiguous_strides(shape), int(np.prod(shape, dtype=np.int64)), offset)
+        return copy_spec(
+            shape, steps, contiguous_strides(shape), int(np.prod(shape, dtype=np.int64)), offset
+        )
 
     def gradient(self, node: Node, *dys: Tensor | None):
         return [apply(SliceGradient(self.ranges, node.inputs[0].spec.shape), dys[0])]
@@ -276,7 +284,9 @@ class Pad(CopyOp):
         strides = contiguous_strides(shape)
         offset = sum(a * s for (a, _), s in zip(self.widths, strides))
         total = int(np.prod(shape, dtype=np.int64))
-        return copy_spec(x.shape, contiguous_strides(x.shape), strides, total, 0, offset, self.value)
+        return copy_spec(
+            x.shape, contiguous_strides(x.shape), strides, total, 0, offset, self.value
+        )
 
     def gradient(self, node: Node, *dys: Tensor | None):
         shape = node.inputs[0].spec.shape
@@ -299,16 +309,22 @@ class BroadcastTo(CopyOp):
     def spec(self, x: TensorSpec) -> CopySpec:
         block = (1,) * (MAX_RANK - len(self.shape)) + self.shape
         total = int(np.prod(self.shape, dtype=np.int64))
-        return copy_spec(block, broadcast_strides(x.shape, self.shape), contiguous_strides(block), total)
+        return copy_spec(
+            block, broadcast_strides(x.shape, self.shape), contiguous_strides(block), total
+        )
 
     def gradient(self, node: Node, *dys: Tensor | None):
         from nbcnn.ops.reduce import sum_to_shape
 
-        return [sum_to_shape(dys[0], node.inputs[0].shape)]
+        (dy,) = dys
+        assert dy is not None
+        return [sum_to_shape(dy, node.inputs[0].shape)]
 
 
 class ConcatSpec(NamedTuple):
-    """Piece `index` of a concatenation: x (outer, length, inner) goes to y (outer, total, inner) at `start`."""
+    """Piece `index` of a concatenation: x (outer, length, inner) goes to y (outer, total, inner) at
+    `start`.
+    """
 
     outer: int
     length: int
@@ -328,7 +344,9 @@ class Concat(Op):
         rest = {x.shape[: self.axis] + x.shape[self.axis + 1 :] for x in xs}
         if len(rest) != 1:
             shapes = ", ".join(str(x.shape) for x in xs)
-            raise ValueError(f"concatenate: shapes must agree on all axes but {self.axis}, got {shapes}")
+            raise ValueError(
+                f"concatenate: shapes must agree on all axes but {self.axis}, got {shapes}"
+            )
         shape = list(xs[0].shape)
         shape[self.axis] = sum(x.shape[self.axis] for x in xs)
         return (TensorSpec(tuple(shape), result_dtype(*(x.dtype for x in xs))),)
@@ -347,14 +365,19 @@ class Concat(Op):
         rank, start, gradients = len(node.outputs[0].shape), 0, []
         for x in node.inputs:
             stop = start + x.spec.shape[self.axis]
-            ranges = tuple((start, stop, 1) if a == self.axis else (None, None, None) for a in range(rank))
+            ranges = tuple(
+                (start, stop, 1) if a == self.axis else (None, None, None) for a in range(rank)
+            )
             gradients.append(apply(Slice(ranges), dys[0]))
             start = stop
         return gradients
 
 
 def reshape(x: Any, shape: Sequence[int | None]) -> Any:
-    sizes = tuple(-1 if n is None else int(n) for n in ((shape,) if isinstance(shape, (int, np.integer)) else shape))
+    sizes = tuple(
+        -1 if n is None else int(n)
+        for n in ((shape,) if isinstance(shape, (int, np.integer)) else shape)
+    )
     if sum(n == -1 for n in sizes) > 1 or any(n < -1 for n in sizes):
         raise ValueError(f"reshape: shape may hold one -1 and no other negative size, got {shape}")
     return apply(Reshape(sizes), x)

@@ -27,10 +27,11 @@ class TensorSpec(NamedTuple):
 class Tensor:
     """A value in a graph. `shape` may hold None where a size is not known yet (usually the batch).
 
-    A tensor without a `node` is a leaf: an input, a `Constant`, or a variable's value (`VariableTensor`).
+    A tensor without a `node` is a leaf: an input, a `Constant`, or a variable's value
+    (`VariableTensor`).
     """
 
-    __slots__ = ("shape", "dtype", "node", "index", "name", "call", "__weakref__")
+    __slots__ = ("__weakref__", "call", "dtype", "index", "name", "node", "shape")
 
     def __init__(
         self,
@@ -61,18 +62,23 @@ class Tensor:
         raise TypeError("a symbolic tensor has no length; use .shape")
 
     def __bool__(self) -> bool:
-        raise TypeError("a symbolic tensor has no truth value; use ops.where or a Python condition on .shape")
+        raise TypeError(
+            "a symbolic tensor has no truth value; use ops.where or a Python condition on .shape"
+        )
 
     def __iter__(self):
         raise TypeError("a symbolic tensor cannot be iterated; use ops.split or indexing")
 
     def __array__(self, dtype=None, copy=None):
-        raise TypeError(f"a symbolic tensor {self!r} has no values yet; they exist when the graph runs")
+        raise TypeError(
+            f"a symbolic tensor {self!r} has no values yet; they exist when the graph runs"
+        )
 
     __array_priority__ = 100  # numpy_array * tensor asks the tensor
 
     def __repr__(self) -> str:
-        return f"<Tensor shape={self.shape} dtype={self.dtype}{f' name={self.name}' if self.name else ''}>"
+        name = f" name={self.name}" if self.name else ""
+        return f"<Tensor shape={self.shape} dtype={self.dtype}{name}>"
 
 
 class VariableTensor(Tensor):
@@ -96,9 +102,11 @@ class Constant(Tensor):
 
 
 class Node:
-    """One application of an operation. Nodes are numbered in order of creation, which is a topological order."""
+    """One application of an operation. Nodes are numbered in order of creation, which is a
+    topological order.
+    """
 
-    __slots__ = ("op", "inputs", "outputs", "order")
+    __slots__ = ("inputs", "op", "order", "outputs")
     _count = itertools.count()
 
     def __init__(self, op: Any, inputs: Sequence[Tensor]):

@@ -1,4 +1,4 @@
-"""The CPU: ordinary NumPy arrays as memory, and the compiled loop that runs lists of kernel calls."""
+"""The CPU: ordinary NumPy arrays as memory, and programs of compiled kernel calls."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,9 @@ class Program:
         shared = threads > 1 and any(call.tasks > 1 for call in self.calls)
         self.threads = threads if shared else 1
         packed = [jit.pack(call.args) for call in self.calls]
-        self._entries = [jit.compile_entry(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)]
+        self._entries = [
+            jit.compile_entry(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)
+        ]
         self._blocks = [block for _, block in packed]
         self._rows = np.array(
             [
@@ -63,7 +65,9 @@ class CpuDevice:
         start = -raw.ctypes.data % ALIGNMENT
         return raw[start : start + nbytes]
 
-    def view(self, buffer: np.ndarray, offset: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    def view(
+        self, buffer: np.ndarray, offset: int, shape: tuple[int, ...], dtype: str
+    ) -> np.ndarray:
         nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         return buffer[offset : offset + nbytes].view(dtype).reshape(shape)
 

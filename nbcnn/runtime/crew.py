@@ -19,10 +19,14 @@ class Follower:
         self._alarm = threading.Lock()
         self._alarm.acquire()
         arguments = (number, board)
-        threading.Thread(target=self._follow, args=arguments, name=f"nbcnn-{number}", daemon=True).start()
+        threading.Thread(
+            target=self._follow, args=arguments, name=f"nbcnn-{number}", daemon=True
+        ).start()
 
     def wake(self) -> None:
-        """Called by one thread at a time. A follower just falling asleep may miss it, and with it one program."""
+        """Called by one thread at a time. A follower just falling asleep may miss it, and with it
+        one program.
+        """
         if self.asleep:
             self.asleep = False
             self._alarm.release()
@@ -36,7 +40,8 @@ class Follower:
 
 
 class Crew:
-    """The followers of one process. Without work for half a millisecond they sleep; `lead` wakes them.
+    """The followers of one process. Without work for half a millisecond they sleep; `lead` wakes
+    them.
 
     One program runs at a time, whichever threads call.
     """

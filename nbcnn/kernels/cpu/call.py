@@ -1,4 +1,6 @@
-"""What a CPU implementation's `bind` returns: kernel calls, and the CPU's capabilities that it may look at."""
+"""What a CPU implementation's `bind` returns: kernel calls, and the CPU's capabilities that it may
+look at.
+"""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +10,8 @@ from nbcnn.kernels.cpu.jit import Kernel
 class Call(NamedTuple):
     """Run `kernel(task, thread, *args)` for every task in 0..tasks-1.
 
-    `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight change.
+    `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight
+    change.
     """
 
     kernel: Kernel
