@@ -16,6 +16,8 @@ class Follower:
 
     def __init__(self, number: int, board: int):
         self.asleep = False
+        self.calls = 0
+        self._guard = threading.Lock()  # of `asleep` and `calls`
         self._alarm = threading.Lock()
         self._alarm.acquire()
         arguments = (number, board)
@@ -24,19 +26,22 @@ class Follower:
         ).start()
 
     def wake(self) -> None:
-        """Called by one thread at a time. A follower just falling asleep may miss it, and with it
-        one program.
-        """
-        if self.asleep:
-            self.asleep = False
-            self._alarm.release()
+        """Called before every program. A follower just falling asleep sees the call and stays."""
+        with self._guard:
+            self.calls += 1
+            if self.asleep:
+                self.asleep = False
+                self._alarm.release()
 
     def _follow(self, number: int, board: int) -> None:
         run, seen = program.compiled_follow(), 0
         while True:
+            calls = self.calls
             seen = run(board, number, seen, usleep())
-            self.asleep = True
-            self._alarm.acquire()
+            with self._guard:  # it waited for Python's lock: a program may have begun since
+                self.asleep = idle = self.calls == calls
+            if idle:
+                self._alarm.acquire()
 
 
 class Crew:
