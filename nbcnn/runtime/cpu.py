@@ -21,9 +21,9 @@ class Program:
         shared = threads > 1 and any(call.tasks > 1 for call in self.calls)
         self.threads = threads if shared else 1
         packed = [jit.pack(call.args) for call in self.calls]
-        self._entries = [
-            jit.compile_entry(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)
-        ]
+        self._entries = jit.compile_entries(
+            [(call.kernel, kinds) for call, (kinds, _) in zip(self.calls, packed)]
+        )
         self._blocks = [block for _, block in packed]
         self._rows = np.array(
             [

@@ -18,7 +18,7 @@ time each, and a training step is one parallel region however many kernels it ha
 
 import ctypes
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -28,7 +28,7 @@ from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from nbcnn.kernels.cpu import kernel_cache, linking
+from nbcnn.kernels.cpu import building, kernel_cache, linking
 
 # Reassociation and contraction only: infinities and NaN keep their meaning (max pooling, losses).
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -122,18 +122,22 @@ def unpacked(kinds: tuple[types.Type, ...]) -> Callable[[ir.IRBuilder, Any], lis
     return load
 
 
-def compile_entry(source: Kernel, kinds: tuple[types.Type, ...]) -> Entry:
-    """The entry of a kernel for arguments of these types: from memory, from disk, or compiled and
-    then stored.
+def compile_entries(wanted: Sequence[tuple[Kernel, tuple[types.Type, ...]]]) -> list[Entry]:
+    """The entries of kernels for arguments of given types: from memory, from disk, or compiled and
+    then stored; several at a time where it pays.
     """
-    name = f"{source.identity}({', '.join(map(str, kinds))})"
-    arguments = (types.intp, types.intp, *kinds)
+    recipes = [_entry_recipe(source, kinds) for source, kinds in wanted]
+    missing = {
+        r.name: r for r in recipes if r.name not in _addresses and r.stored and not r.known()
+    }
+    if missing and kernel_cache.writable():
+        building.build([recipe.store for recipe in missing.values()])
+    return [Entry(_address(recipe)) for recipe in recipes]
 
-    def build(symbol: str) -> bytes:
-        body = _front(always_inline(source.function), arguments)
-        return linking.machine_code(symbol, body, ENTRY_ARGS, unpacked(kinds))
 
-    return Entry(_address(name, source.function, build))
+def compile_entry(source: Kernel, kinds: tuple[types.Type, ...]) -> Entry:
+    """The entry of one kernel; see `compile_entries`."""
+    return Entry(_address(_entry_recipe(source, kinds)))
 
 
 def compile_function(function: Callable, args: tuple[types.Type, ...]) -> Callable:
@@ -146,32 +150,60 @@ def compile_function(function: Callable, args: tuple[types.Type, ...]) -> Callab
         return linking.machine_code(symbol, _front(helper(function), args), args)
 
     words = [ctypes.c_int64 if kind.signed else ctypes.c_uint64 for kind in args]
-    return ctypes.CFUNCTYPE(ctypes.c_int64, *words)(_address(name, function, build))
+    address = _address(Recipe(name, kernel_cache.covers(function.__module__), build))
+    return ctypes.CFUNCTYPE(ctypes.c_int64, *words)(address)
+
+
+class Recipe(NamedTuple):
+    """How to get a function's machine code: from disk by name, where it is `stored`, or built."""
+
+    name: str
+    stored: bool
+    build: Callable[[str], bytes]
+
+    @property
+    def symbol(self) -> str:
+        return f"nbcnn_{hashlib.sha256(self.name.encode()).hexdigest()[:32]}"
+
+    def known(self) -> bool:
+        return kernel_cache.contains(self.name)
+
+    def store(self) -> None:
+        kernel_cache.store(self.name, self.build(self.symbol))
+
+    def code(self) -> bytes:
+        if not self.stored:
+            return self.build(self.symbol)
+        code = kernel_cache.load(self.name)
+        if code is None:
+            code = self.build(self.symbol)
+            kernel_cache.store(self.name, code)
+        return code
+
+
+def _entry_recipe(source: Kernel, kinds: tuple[types.Type, ...]) -> Recipe:
+    arguments = (types.intp, types.intp, *kinds)
+
+    def build(symbol: str) -> bytes:
+        body = _front(always_inline(source.function), arguments)
+        return linking.machine_code(symbol, body, ENTRY_ARGS, unpacked(kinds))
+
+    name = f"{source.identity}({', '.join(map(str, kinds))})"
+    return Recipe(name, kernel_cache.covers(source.function.__module__), build)
 
 
 _addresses: dict[str, int] = {}
 
 
-def _address(name: str, source: Callable, build: Callable[[str], bytes]) -> int:
-    """Where the function of this name is, once it is loaded."""
-    found = _addresses.get(name)
+def _address(recipe: Recipe) -> int:
+    """Where a function is, once it is loaded."""
+    found = _addresses.get(recipe.name)
     if found is not None:
         return found
     with global_compiler_lock:
-        if name not in _addresses:
-            symbol = f"nbcnn_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-            _addresses[name] = linking.load(_code(name, symbol, source, build), symbol)
-        return _addresses[name]
-
-
-def _code(name: str, symbol: str, source: Callable, build: Callable[[str], bytes]) -> bytes:
-    if not kernel_cache.covers(source.__module__):
-        return build(symbol)
-    code = kernel_cache.load(name)
-    if code is None:
-        code = build(symbol)
-        kernel_cache.store(name, code)
-    return code
+        if recipe.name not in _addresses:
+            _addresses[recipe.name] = linking.load(recipe.code(), recipe.symbol)
+        return _addresses[recipe.name]
 
 
 def _front(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:

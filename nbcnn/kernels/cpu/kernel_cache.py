@@ -49,16 +49,30 @@ def load(name: str) -> bytes | None:
     return code if checksum == _checksum(name, code) else None
 
 
+def contains(name: str) -> bool:
+    """Whether there is a file of this name, whole or not."""
+    return _path(name).is_file()
+
+
 def store(name: str, code: bytes) -> None:
-    """Keep machine code under this name; warns, once a process, where that is not possible."""
-    path = _path(name)
+    """Keep machine code under this name, if the folder can be written."""
+    if writable():
+        try:
+            _write(_path(name), _checksum(name, code) + code)
+        except OSError as error:
+            _warn(error)
+
+
+def writable() -> bool:
+    """Whether kernels can be kept; makes the folder. Where not, warns once a process."""
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            clean(path.parent)
-        _write(path, _checksum(name, code) + code)
+        if not folder().is_dir():
+            folder().mkdir(parents=True, exist_ok=True)
+            clean(folder())
     except OSError as error:
-        _warn(f"compiled kernels cannot be kept in {folder()}: {error}")
+        _warn(error)
+        return False
+    return os.access(folder(), os.W_OK)
 
 
 def covers(module: str) -> bool:
@@ -141,6 +155,12 @@ def _checksum(name: str, code: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\0" + code).digest()[:CHECKSUM]
 
 
-@cache
-def _warn(text: str) -> None:
-    warnings.warn(text, RuntimeWarning, stacklevel=2)
+def _warn(error: OSError) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        text = f"compiled kernels cannot be kept, the next process must compile again: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+_warned = False
