@@ -105,9 +105,9 @@ def machine_code(
 def _finished(library: Any, body: Any, symbol: str) -> bytes:
     linked = library._final_module
     linked.link_in(body._get_module_for_linking(), preserve=True)
-    for function in linked.functions:
-        if not function.is_declaration and function.name != symbol:
-            function.linkage = "internal"
+    for part in (*linked.functions, *linked.global_variables):
+        if not part.is_declaration and part.name != symbol:
+            part.linkage = "internal"
     library._optimize_final_module()
     library._final_module.verify()
     return library._codegen._tm.emit_object(library._final_module)
