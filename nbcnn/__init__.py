@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nbcnn.regularizers import Regularizer
     from nbcnn.runtime.device import DeviceError, device, get_device, set_device
     from nbcnn.runtime.listing import devices
+    from nbcnn.warming import warmup
 
 # Modules that are loaded on first use.
 MODULES = (
@@ -67,6 +68,7 @@ NAMES = {
     "devices": "nbcnn.runtime.listing:devices",
     "get_device": "nbcnn.runtime.device:get_device",
     "set_device": "nbcnn.runtime.device:set_device",
+    "warmup": "nbcnn.warming:warmup",
 }
 
 __all__ = [
@@ -105,6 +107,7 @@ __all__ = [
     "set_device",
     "utils",
     "version",
+    "warmup",
 ]
 
 
