@@ -17,7 +17,6 @@ def small_model():
 @pytest.fixture
 def no_compiler(monkeypatch):
     """From when it is called on, compiling fails; so does loading what another process compiled."""
-
     program.compiled_follow()  # by a thread that may just be starting
 
     def forbid():
