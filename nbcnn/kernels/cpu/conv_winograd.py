@@ -45,7 +45,7 @@ from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
 LEAST_CHANNELS = 16
 LEAST_SIDE = 6
-TASKS = 16  # at least so many, if blocks stay reasonable: balances a few cores
+TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 LINE = 64  # bytes of a cache line
 STEPS = 32  # rows of a panel that one task of the kernel's transform takes
 
@@ -101,7 +101,7 @@ def tiling(s: Conv2DSpec, caps: Caps) -> Tiling:
     row = padded_columns(s.c, tile) * tile.item
     if row % (4 * LINE) == 0:
         row += LINE  # rows a power of 2 apart would compete for few places in L1
-    room = caps.l2 // 2 // (POINTS * (row + tile.width * tile.item))
+    room = caps.l2 * 3 // 4 // (POINTS * (row + tile.width * tile.item))
     block = max(1, min(room // tile.rows, 6, tiles // (TASKS * tile.rows))) * tile.rows
     plane = block * row + LINE
     first = -s.pt, -s.pl

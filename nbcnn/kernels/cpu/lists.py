@@ -16,6 +16,7 @@ from nbcnn.kernels.cpu import (
     conv_im2col,
     conv_plain,
     conv_winograd,
+    conv_winograd_dw,
     copy,
     elementwise,
     gemm,
@@ -50,6 +51,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     ),
     "conv2d_dw": (
         conv_depthwise.conv2d_dw,
+        conv_winograd_dw.dw,
         conv_direct_dw.dw,
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,

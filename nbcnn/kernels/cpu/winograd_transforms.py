@@ -16,6 +16,10 @@ One dimension, a = 1/sqrt(2), b = sqrt(2):
 N(p) is the product of the differences to the other points: 1 at 0, -3/2 at +-a, 6 at +-b; it is
 divided out of the kernel, which is transformed once. In two dimensions the map is applied to the
 columns, then to the rows.
+
+The gradient of the kernel is F(3x3, 4x4): a convolution of the same 6 x 6 inputs with the 4 x 4
+gradients of the outputs as its kernel, whose results are the 3 x 3 taps. Six points again, and the
+map of the inputs, which depends on nothing else, is the same.
 """
 
 import math
@@ -78,6 +82,27 @@ def _kernel(v: _Vectors, g):
     return [*found, g[2]]
 
 
+def _gradient(v: _Vectors, g):
+    """Four gradients of outputs -> values at the points, divided by N."""
+    found = [g[0]]
+    for point, norm in ((A, -1.5), (B, 6.0)):
+        even = v.mul_add(point**2 / norm, g[2], v.mul(1 / norm, g[0]))
+        odd = v.mul_add(point**2, g[3], g[1])
+        found += [v.mul_add(sign * point / norm, odd, even) for sign in (1, -1)]
+    return [*found, g[3]]
+
+
+def _taps(v: _Vectors, m):
+    """Six sums of products -> three gradients of taps."""
+    sum_a, diff_a = v.add(m[1], m[2]), v.sub(m[1], m[2])
+    sum_b, diff_b = v.add(m[3], m[4]), v.sub(m[3], m[4])
+    return [
+        v.add(m[0], v.add(sum_a, sum_b)),
+        v.mul_add(A, diff_a, v.mul(B, diff_b)),
+        v.mul_add(A**2, sum_a, v.mul_add(B**2, sum_b, m[5])),
+    ]
+
+
 def _output(v: _Vectors, m):
     """Six products -> four outputs."""
     sum_a, diff_a = v.add(m[1], m[2]), v.sub(m[1], m[2])
@@ -114,6 +139,33 @@ def _address(builder, table, index):
     return builder.load(builder.inttoptr(at, ir.IntType(64).as_pointer()))
 
 
+def _pixels(v: _Vectors, table, at, mask, count):
+    """Vectors at the `count` addresses of a table, `at` bytes further."""
+    found = []
+    for e in range(count):
+        pixel = v.b.add(_address(v.b, table, e), at)
+        found.append(
+            simd.load_vector(v.b, pixel, v.vector)
+            if mask is None
+            else simd.masked_load(v.b, pixel, v.vector, mask)
+        )
+    return found
+
+
+def _store_points(v: _Vectors, numbers, target, plane):
+    for number in numbers:
+        simd.store_vector(v.b, number, target)
+        target = v.b.add(target, plane)
+
+
+def _load_points(v: _Vectors, source, plane, count):
+    found = []
+    for _ in range(count):
+        found.append(simd.load_vector(v.b, source, v.vector))
+        source = v.b.add(source, plane)
+    return found
+
+
 @cache
 def input_transform(tile: Tile):
     """A function for kernels:
@@ -129,22 +181,69 @@ def input_transform(tile: Tile):
         v = _Vectors(builder, tile)
 
         def body(at, mask):
-            d = []
-            for e in range(POINTS):
-                pixel = builder.add(_address(builder, table, e), at)
-                d.append(
-                    simd.load_vector(builder, pixel, v.vector)
-                    if mask is None
-                    else simd.masked_load(builder, pixel, v.vector, mask)
-                )
-            target = builder.add(values, at)
-            for number in _both_ways(v, _input, d, SIDE):
-                simd.store_vector(builder, number, target)
-                target = builder.add(target, plane)
+            numbers = _both_ways(v, _input, _pixels(v, table, at, mask, POINTS), SIDE)
+            _store_points(v, numbers, builder.add(values, at), plane)
 
         _over_vectors(builder, tile, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 4, build)
+
+
+@cache
+def gradient_transform(tile: Tile):
+    """A function for kernels:
+
+        transform(table, filters, values, plane, sums)
+
+    As `input_transform`, of the 16 gradients of a tile of outputs; their sum is added to `sums`.
+    """
+
+    def build(builder, args):
+        table, filters, values, plane, sums = args
+        v = _Vectors(builder, tile)
+
+        def body(at, mask):
+            gradients = _pixels(v, table, at, mask, OUT * OUT)
+            numbers = _both_ways(v, _gradient, gradients, OUT)
+            _store_points(v, numbers, builder.add(values, at), plane)
+            while len(gradients) > 1:  # in pairs: short chains, small errors
+                gradients = [v.add(*gradients[k : k + 2]) for k in range(0, len(gradients), 2)]
+            total = builder.add(sums, at)
+            before = simd.load_vector(builder, total, v.vector)
+            simd.store_vector(builder, v.add(before, gradients[0]), total)
+
+        _over_vectors(builder, tile, filters, body)
+
+    return simd.emit(types.void, (types.intp,) * 5, build)
+
+
+@cache
+def taps_transform(tile: Tile):
+    """A function for kernels:
+
+        transform(products, plane, columns, dw, tap)
+
+    Sums of products, `plane` bytes from one point to the next, become `columns` gradients of each
+    of nine taps, `tap` bytes apart.
+    """
+
+    def build(builder, args):
+        products, plane, columns, dw, tap = args
+        v = _Vectors(builder, tile)
+
+        def body(at, mask):
+            m = _load_points(v, builder.add(products, at), plane, POINTS)
+            target = builder.add(dw, at)
+            for number in _both_ways(v, _taps, m, SIDE):
+                if mask is None:
+                    simd.store_vector(builder, number, target)
+                else:
+                    simd.masked_store(builder, number, target, mask)
+                target = builder.add(target, tap)
+
+        _over_vectors(builder, tile, columns, body)
+
+    return simd.emit(types.void, (types.intp,) * 5, build)
 
 
 @cache
@@ -164,10 +263,7 @@ def output_transform(tile: Tile):
         low = simd.broadcast(builder, low, tile.lanes)
 
         def body(at, mask):
-            source, m = builder.add(products, at), []
-            for _ in range(POINTS):
-                m.append(simd.load_vector(builder, source, v.vector))
-                source = builder.add(source, plane)
+            m = _load_points(v, builder.add(products, at), plane, POINTS)
             first = builder.add(start, at)
             first = (
                 simd.load_vector(builder, first, v.vector)
@@ -205,13 +301,7 @@ def kernel_transform(tile: Tile):
         v = _Vectors(builder, tile)
         with simd.loop(builder, count, tile.lanes) as i:
             at = builder.mul(i, integer(tile.item))
-            source, g = builder.add(taps, at), []
-            for _ in range(TAPS * TAPS):
-                g.append(simd.load_vector(builder, source, v.vector))
-                source = builder.add(source, tap)
-            target = builder.add(values, at)
-            for number in _both_ways(v, _kernel, g, TAPS):
-                simd.store_vector(builder, number, target)
-                target = builder.add(target, plane)
+            g = _load_points(v, builder.add(taps, at), tap, TAPS * TAPS)
+            _store_points(v, _both_ways(v, _kernel, g, TAPS), builder.add(values, at), plane)
 
     return simd.emit(types.void, (types.intp,) * 5, build)
