@@ -43,8 +43,17 @@ from nbcnn.kernels.cpu.winograd_transforms import (
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
-LEAST_CHANNELS = 16
-LEAST_SIDE = 6
+# Thresholds, from one thread's time against the direct convolution's (AVX-512, 2 MB of L2), larger
+# is better. Few filters are no obstacle: 64 -> 1 at 16 x 16 has 2.5.
+LEAST_CHANNELS = 12  # 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7
+# Share of the tiles' outputs that exist. At 0.56 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has
+# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9.
+LEAST_FILL, LEAST_FILL_NARROW = 0.5, 0.75
+NARROW = 24 * 24  # channels times filters below which transforms weigh more
+LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles and 0.6 at 4
+# Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
+# 512 -> 512 has 0.7 at 32, 1.2 at 128.
+KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 LINE = 64  # bytes of a cache line
 STEPS = 32  # rows of a panel that one task of the kernel's transform takes
@@ -71,21 +80,36 @@ class Tiling(NamedTuple):
 
 
 def accepts(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    if 4 * POINTS * s.c * s.f > KERNEL_BYTES * tile_count(s):
+        return f"few tiles for kernels of {s.c} x {s.f}"
+    return refuses(s, dtype)
+
+
+def accepts_dx(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    return accepts(_gradient(s), dtype, caps)
+
+
+def refuses(s: Conv2DSpec, dtype: str) -> str | None:
+    """Why F(4x4, 3x3) does not fit, or does not pay, in any pass."""
     if dtype != "float32":
         return f"float32 only, not {dtype}"
     if (s.kh, s.kw, s.sh, s.sw, s.dilh, s.dilw) != (TAPS, TAPS, 1, 1, 1, 1) or s.groups > 1:
         return "3x3 kernels with stride 1 only"
     if s.act > RELU:
         return "no activation but relu"
-    if min(s.c, s.f) < LEAST_CHANNELS:
-        return f"fewer than {LEAST_CHANNELS} channels or filters"
-    if min(s.oh, s.ow) < LEAST_SIDE:
-        return f"fewer than {LEAST_SIDE} rows or columns"
-    return "no images" if s.n == 0 else None
+    if s.c < LEAST_CHANNELS:
+        return f"fewer than {LEAST_CHANNELS} channels"
+    tiles = tile_count(s)
+    if tiles < LEAST_TILES:
+        return f"fewer than {LEAST_TILES} tiles"
+    fill = s.n * s.oh * s.ow / (tiles * OUT * OUT)
+    if fill < (LEAST_FILL_NARROW if s.c * s.f < NARROW else LEAST_FILL):
+        return f"outputs fill {fill:.0%} of their tiles"
+    return None
 
 
-def accepts_dx(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    return accepts(_gradient(s), dtype, caps)
+def tile_count(s: Conv2DSpec) -> int:
+    return s.n * -(-s.oh // OUT) * -(-s.ow // OUT)
 
 
 def _gradient(s: Conv2DSpec) -> Conv2DSpec:
@@ -228,15 +252,14 @@ def tile_kernel(tile: Tile):
         writes = reads + POINTS * 8
         nothing = simd.address(zeros)
         for k in range(count):
-            image, number = (first + k) // (s.tiles_h * s.tiles_w), (first + k) % (
-                s.tiles_h * s.tiles_w
+            image, number = (
+                (first + k) // (s.tiles_h * s.tiles_w),
+                (first + k) % (s.tiles_h * s.tiles_w),
             )
             i, j = number // s.tiles_w * OUT, number % s.tiles_w * OUT
             pixel = s.c * item
             base = simd.address(source) + image * s.h * s.w * pixel
-            window(
-                reads, base, s.w * pixel, pixel, i + s.top, j + s.left, SIDE, s.h, s.w, nothing
-            )
+            window(reads, base, s.w * pixel, pixel, i + s.top, j + s.left, SIDE, s.h, s.w, nothing)
             into_values(reads, s.c, v + k * s.row, s.plane)
             pixel = s.f * item
             base = simd.address(target) + image * s.oh * s.ow * pixel

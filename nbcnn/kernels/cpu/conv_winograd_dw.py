@@ -23,7 +23,7 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_winograd import LINE, accepts, window
+from nbcnn.kernels.cpu.conv_winograd import LINE, refuses, window
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.winograd_transforms import (
     OUT,
@@ -70,6 +70,10 @@ class Split(NamedTuple):
     plane_f: int
     plane: int  # from one point's products to the next
     bias: int
+
+
+def accepts(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    return refuses(s, dtype)
 
 
 def split(s: Conv2DSpec, caps: Caps) -> Split:
@@ -225,8 +229,4 @@ def dw_kernel(tile: Tile):
     return jit.kernel(weight_gradient, constants=(tile,))
 
 
-def accepts_dw(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    return accepts(s._replace(act=0), dtype, caps)
-
-
-dw = Impl("winograd_f4", accepts_dw, bind, scratch)
+dw = Impl("winograd_f4", accepts, bind, scratch)

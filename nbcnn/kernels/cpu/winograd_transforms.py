@@ -129,9 +129,7 @@ def _over_vectors(builder, tile: Tile, count, body):
     with simd.loop(builder, whole, tile.lanes) as i:
         body(builder.mul(i, integer(tile.item)), None)
     with builder.if_then(builder.icmp_signed(">", left, integer(0))):
-        body(
-            builder.mul(whole, integer(tile.item)), simd.first_lanes(builder, left, tile.lanes)
-        )
+        body(builder.mul(whole, integer(tile.item)), simd.first_lanes(builder, left, tile.lanes))
 
 
 def _address(builder, table, index):
