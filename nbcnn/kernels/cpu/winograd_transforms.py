@@ -285,6 +285,30 @@ def output_transform(tile: Tile):
 
 
 @cache
+def expect_pixels(tile: Tile):
+    """A function for kernels:
+
+        expect(table, offset)
+
+    Bring a panel of the 16 pixels that `output_transform` is going to write into L2.
+    """
+
+    def build(builder, args):
+        table, offset = args
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kinds = [byte, word, word, word]
+        function = simd.declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+        options = [ir.Constant(word, x) for x in (1, 2, 1)]  # to write, into L2, data
+        for k in range(OUT * OUT):
+            pixel = builder.add(_address(builder, table, k), offset)
+            for line in range(0, tile.width * tile.item, 64):
+                at = builder.inttoptr(builder.add(pixel, integer(line)), byte)
+                builder.call(function, [at, *options])
+
+    return simd.emit(types.void, (types.intp,) * 2, build)
+
+
+@cache
 def kernel_transform(tile: Tile):
     """A function for kernels:
 
