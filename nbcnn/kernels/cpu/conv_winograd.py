@@ -15,9 +15,11 @@ and transposed.
 Blocking. A task is a block of tiles, across images, so few that their values and the products of
 one panel of filters stay in L2. For each panel: 36 matrix products by the micro-kernel, then the
 output transform. During the products the pixels that it will write are fetched: the output does not
-fit in a cache, and waiting for it takes a tenth of the time. Borders: each pixel that a tile reads or writes has an entry in a table of
-addresses. Those outside the input point to zeros, those outside the output to memory that nobody
-reads; so the transforms know nothing of borders, and nothing is copied.
+fit in a cache, and waiting for it takes a tenth of the time.
+
+Borders. Each pixel that a tile reads or writes has an entry in a table of addresses. Those outside
+the input point to zeros, those outside the output to memory that nobody reads; so the transforms
+know nothing of borders, and nothing is copied.
 
 Kernels are packed in panels as for the direct convolution, then transformed; both only read
 weights.
