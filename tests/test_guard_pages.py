@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from references import conv as reference
 
-from nbcnn.kernels.cpu import conv_direct, conv_direct_dw, gemm
+from nbcnn.kernels.cpu import conv_direct, conv_direct_dw, conv_winograd, conv_winograd_dw, gemm
 from nbcnn.ops.conv import window_output
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH, Conv2DSpec, MatmulSpec
 
@@ -43,6 +43,15 @@ CONVOLUTIONS = {
     "wide": conv_spec(2, 9, 8, 200, 70, 3, 3),
     "row-blocks": conv_spec(1, 41, 40, 16, 16, 3, 3, bias=1),
     "one-pixel": conv_spec(1, 1, 1, 1, 1, 1, 1, bias=1),
+}  # fmt: skip
+
+TILED = {
+    "odd": conv_spec(5, 7, 7, 20, 35, 3, 3, bias=1, act=RELU),
+    "valid": conv_spec(2, 15, 13, 33, 18, 3, 3, "valid", bias=1),
+    "uneven": conv_spec(2, 13, 14, 70, 16, 3, 3, ((2, 1), (0, 3)), bias=1),
+    "crop": conv_spec(3, 17, 18, 33, 24, 3, 3, ((-2, 1), (1, -1)), bias=1, act=RELU),
+    "one-image": conv_spec(1, 16, 13, 64, 80, 3, 3, bias=1),
+    "one-filter": conv_spec(16, 4, 4, 64, 1, 3, 3, bias=1),
 }  # fmt: skip
 
 PRODUCTS = [
@@ -106,6 +115,27 @@ def test_conv2d_dw(spec, dtype):
     expected = reference.conv2d_dw(spec, x, dy)
     expected = list(expected) if spec.bias else [expected]
     check(conv_direct_dw.dw, spec, [x, dy], [expected[0].reshape(w.shape), *expected[1:]])
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_winograd(name):
+    s = TILED[name]
+    x, w, b, dy = arrays(s, "float32")
+    check(conv_winograd.conv2d, s, [x, w, b], [reference.conv2d(s, x, w, b)])
+    plain = s._replace(bias=0, act=0)
+    if conv_winograd.dx.accepts(plain, "float32", guard.CpuDevice(2).caps) is None:
+        expected = reference.conv2d_dx(plain, dy, w).reshape(x.shape)
+        check(conv_winograd.dx, plain, [dy, w], [expected])
+    s = s._replace(act=0)
+    dw, db = reference.conv2d_dw(s, x, dy)
+    check(conv_winograd_dw.dw, s, [x, dy], [dw.reshape(w.shape), db])
+
+
+def test_winograd_is_for_float32():
+    s, caps = TILED["valid"], guard.CpuDevice(2).caps
+    for impl in (conv_winograd.conv2d, conv_winograd.dx, conv_winograd_dw.dw):
+        assert impl.accepts(s._replace(act=0), "float32", caps) is None
+        assert impl.accepts(s._replace(act=0), "float64", caps) is not None
 
 
 @pytest.mark.parametrize("tx", [0, 1])

@@ -62,6 +62,12 @@ LARGE = [
     row("one_channel", (3, 6, 7, 1), (3, 3, 1, 31), padding="same"),
     row("many_channels", (1, 4, 4, 700), (2, 2, 700, 40)),
     row("odd_sizes", (2, 9, 11, 5), (5, 3, 5, 7), padding="same"),
+    # tiles that reach over the borders, the last block of tiles not full
+    row("tiles_odd", (5, 7, 7, 20), (3, 3, 20, 35), padding="same"),
+    row("tiles_valid", (2, 15, 13, 33), (3, 3, 33, 18)),
+    row("tiles_uneven", (2, 13, 14, 70), (3, 3, 70, 16), padding=((2, 1), (0, 3))),
+    row("tiles_crop", (3, 17, 18, 33), (3, 3, 33, 24), padding=((-2, 1), (1, -1))),
+    row("tiles_one_image", (1, 13, 16, 64), (3, 3, 64, 80), padding="same"),
     # extents
     row("one_pixel", (3, 1, 1, 20), (1, 1, 20, 10)),
     row("one_number", (1, 1, 1, 1), (1, 1, 1, 1)),

@@ -15,6 +15,8 @@ from nbcnn.kernels.cpu import (
     conv_direct_dw,
     conv_im2col,
     conv_plain,
+    conv_winograd,
+    conv_winograd_dw,
     copy,
     elementwise,
     gemm,
@@ -35,18 +37,21 @@ _sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = los
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
+        conv_winograd.conv2d,
         conv_direct.conv2d,
         conv_im2col.conv2d,
         conv_plain.conv2d,
     ),
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
+        conv_winograd.dx,
         conv_direct.dx,
         conv_im2col.conv2d_dx,
         conv_plain.conv2d_dx,
     ),
     "conv2d_dw": (
         conv_depthwise.conv2d_dw,
+        conv_winograd_dw.dw,
         conv_direct_dw.dw,
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
