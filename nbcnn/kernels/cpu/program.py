@@ -122,4 +122,6 @@ def compiled_lead():
 
 @cache
 def compiled_follow():
-    return jit.compile_function(follow, (types.uintp, types.intp, types.int64, types.uintp))
+    return jit.compile_function(
+        follow, (types.uintp, types.intp, types.int64, types.uintp), types.int64
+    )
