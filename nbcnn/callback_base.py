@@ -180,9 +180,14 @@ def overrides(callback: Any, hook: str) -> bool:
 
 
 def _to_all(hook: str) -> Callable[..., None]:
-    def call_takers(self: CallbackList, *args: Any, **kwargs: Any) -> None:
+    """The hook of a list; every callback gets the same `logs`, a dictionary in any case."""
+    counts = "batch" in hook or "epoch" in hook  # then the number comes before `logs`
+
+    def call_takers(self: CallbackList, *args: Any, logs: Logs | None = None) -> None:
+        given = args[counts] if len(args) > counts else logs
+        shared = {} if given is None else given
         for callback in self._takers[hook]:
-            getattr(callback, hook)(*args, **kwargs)
+            getattr(callback, hook)(*args[:counts], shared)
 
     call_takers.__name__ = hook
     call_takers.__doc__ = vars(Callback)[hook].__doc__

@@ -192,7 +192,7 @@ class ModelCheckpoint(Monitor):
     ----------
     filepath : where to; may contain `{epoch}` (from 1), `{batch}` (from 1) and names of results,
         with formats:
-        "best-{epoch:02d}-{val_loss:.3f}.keras". Folders are made.
+        "best-{epoch:02d}-{val_loss:.3f}.nbcnn". Folders are made.
     monitor : default "val_loss".
     verbose : 1 prints what happens; default 0.
     save_best_only : only when the monitored value is better than ever; default False.
@@ -216,6 +216,12 @@ class ModelCheckpoint(Monitor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        endings = (".weights.nbcnn", ".npz") if self.save_weights_only else (".nbcnn",)
+        if not self.filepath.endswith(endings):
+            raise ValueError(
+                f"ModelCheckpoint: filepath must end in {' or '.join(endings)} with "
+                f"save_weights_only={self.save_weights_only}, got {self.filepath!r}"
+            )
         self.best = self.initial_value_threshold
         self.epoch = self.batches_since_saving = 0
         self.last_batch = -1

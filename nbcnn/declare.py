@@ -240,9 +240,13 @@ class Declared:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = type(self).__name__
         fields = self.fields
-        for name, value in _bind(owner, fields, args, kwargs).items():
+        for name, value in _bind(owner, fields, args, self._set_aside(kwargs)).items():
             setattr(self, name, fields[name].prepare(owner, name, value))
         self.__post_init__()
+
+    def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments without those that are taken but are no fields."""
+        return kwargs
 
     def __post_init__(self) -> None:
         if "name" in self.fields and self.name is None:

@@ -120,41 +120,47 @@ def test_reduce_on_plateau_waits_cools_down_and_keeps_a_floor():
 
 
 def test_checkpoint_saves_each_epoch_under_a_formatted_name(tmp_path):
-    path = tmp_path / "new" / "{epoch:02d}-{val_loss:.1f}.keras"
+    path = tmp_path / "new" / "{epoch:02d}-{val_loss:.1f}.nbcnn"
     model = train(callbacks.ModelCheckpoint(path), [2.0, 1.0])
     assert model.saved == [
-        str(tmp_path / "new" / name) for name in ("01-2.0.keras", "02-1.0.keras")
+        str(tmp_path / "new" / name) for name in ("01-2.0.nbcnn", "02-1.0.nbcnn")
     ]
     assert (tmp_path / "new").is_dir()
 
 
 def test_checkpoint_saves_only_the_best(tmp_path, capsys):
     checkpoint = callbacks.ModelCheckpoint(
-        tmp_path / "{epoch}.keras", save_best_only=True, save_weights_only=True, verbose=1
+        tmp_path / "{epoch}.weights.nbcnn", save_best_only=True, save_weights_only=True, verbose=1
     )
     model = train(checkpoint, [2.0, 3.0, float("nan"), 1.0])
-    assert [path.rpartition("/")[2] for path in model.saved] == ["1.keras", "4.keras"]
+    assert [path.rpartition("/")[2] for path in model.saved] == [
+        "1.weights.nbcnn",
+        "4.weights.nbcnn",
+    ]
     assert model.saved[0].startswith("weights ")
     assert "Epoch 2: val_loss did not improve from 2.00000" in capsys.readouterr().out
 
 
 def test_checkpoint_with_a_threshold_and_every_few_batches(tmp_path):
     checkpoint = callbacks.ModelCheckpoint(
-        tmp_path / "m", save_best_only=True, initial_value_threshold=1.5
+        tmp_path / "m.nbcnn", save_best_only=True, initial_value_threshold=1.5
     )
     assert len(train(checkpoint, [2.0, 1.0]).saved) == 1
-    every_three = callbacks.ModelCheckpoint(tmp_path / "{epoch}-{batch}", save_freq=3)
+    every_three = callbacks.ModelCheckpoint(tmp_path / "{epoch}-{batch}.nbcnn", save_freq=3)
     saved = train(every_three, [1.0, 1.0], batches=4).saved
-    assert [path.rpartition("/")[2] for path in saved] == ["1-3", "2-2"]
+    assert [path.rpartition("/")[2] for path in saved] == ["1-3.nbcnn", "2-2.nbcnn"]
 
 
 def test_checkpoint_errors(tmp_path):
     with pytest.raises(KeyError, match="names 'acc', which is unknown; there is epoch, loss"):
-        train(callbacks.ModelCheckpoint("{acc}"), [1.0])
+        train(callbacks.ModelCheckpoint("{acc}.nbcnn"), [1.0])
+    (tmp_path / "m.nbcnn").mkdir()
     with pytest.raises(IsADirectoryError, match="filepath is a folder"):
-        train(callbacks.ModelCheckpoint(tmp_path), [1.0])
+        train(callbacks.ModelCheckpoint(tmp_path / "m.nbcnn"), [1.0])
+    with pytest.raises(ValueError, match=r"filepath must end in \.weights\.nbcnn or \.npz"):
+        callbacks.ModelCheckpoint("m.nbcnn.h5", save_weights_only=True)
     with pytest.raises(ValueError, match="save_freq must be positive, got 0"):
-        callbacks.ModelCheckpoint("m", save_freq=0)
+        callbacks.ModelCheckpoint("m.nbcnn", save_freq=0)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +244,8 @@ def test_list_calls_only_hooks_that_somebody_overrides():
     calls.on_train_batch_end(3, {"loss": 1.0})
     assert per_batch.seen == [3]
     assert per_batch.model is calls.model
-    assert not overrides(callbacks.ModelCheckpoint("m"), "on_train_batch_end")
-    assert overrides(callbacks.ModelCheckpoint("m", save_freq=2), "on_train_batch_end")
+    assert not overrides(callbacks.ModelCheckpoint("m.nbcnn"), "on_train_batch_end")
+    assert overrides(callbacks.ModelCheckpoint("m.nbcnn", save_freq=2), "on_train_batch_end")
 
 
 def test_list_keeps_a_history_that_was_given():

@@ -33,12 +33,14 @@ class LayerCall:
                 tensor.call = self
 
 
-def dtype_name(value: Any) -> str | None:
-    """The name of a dtype; Keras's files describe it as a policy."""
+def dtype_name(value: Any) -> str:
+    """The name of a dtype, None being the current `floatx`; Keras's files describe it as a
+    policy.
+    """
     if isinstance(value, Mapping) and value.get("class_name") == "DTypePolicy":
         value = value["config"]["name"]
     if value is None:
-        return None
+        return config.floatx()
     try:
         return np.dtype(value).name
     except TypeError:
@@ -70,12 +72,13 @@ class Layer(Declared, family=family):
     ----------
     name : automatic by default (`conv2d`, `conv2d_1`, ...).
     trainable : whether training changes the weights.
-    dtype : data type of weights and computation; `config.floatx()` by default.
+    dtype : data type of weights and computation; by default what `config.floatx()` is now.
+    input_shape : of one sample; a `Sequential` that starts with this layer takes it for its input.
     """
 
     name: str | None = arg(None, kw_only=True)
     trainable: bool = arg(True, kw_only=True)
-    dtype: str | None = arg(None, convert=dtype_name, kw_only=True)
+    dtype: str = arg(None, convert=dtype_name, kw_only=True)
 
     rank: ClassVar[int | None] = None  # axes of the input that the layer expects, batch included
     min_rank: ClassVar[int] = 0
@@ -84,6 +87,7 @@ class Layer(Declared, family=family):
         _sublayers: list["Layer"]
         built: bool
         input_shape: Any
+        sample_shape: tuple | None  # the argument `input_shape`
         calls: list[LayerCall]
 
     autocast = True  # whether float inputs are converted to the layer's dtype
@@ -97,8 +101,16 @@ class Layer(Declared, family=family):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
         state = {"_variables": [], "_sublayers": [], "built": False}
-        layer.__dict__.update(state, input_shape=None, calls=[])
+        layer.__dict__.update(state, input_shape=None, calls=[], sample_shape=None)
         return layer
+
+    def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Without `input_shape` or `input_dim`: they are for a `Sequential`, not for the layer."""
+        given = {name: kwargs[name] for name in ("input_dim", "input_shape") if name in kwargs}
+        for name, value in given.items():
+            if name not in self.fields and value is not None:
+                self.__dict__["sample_shape"] = (value,) if name == "input_dim" else tuple(value)
+        return {k: v for k, v in kwargs.items() if k in self.fields or k not in given}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "trainable" and "_sublayers" in self.__dict__:
@@ -155,8 +167,14 @@ class Layer(Declared, family=family):
             outputs = self.call(*args, **self._with_training(kwargs, training))
         if self.activity_regularizer is not None:
             for tensor in flatten(outputs):
-                self.add_loss(self.activity_regularizer(tensor))
+                self.add_loss(self._activity_loss(tensor))
         return outputs
+
+    def _activity_loss(self, outputs: Tensor) -> Any:
+        """The penalty on outputs, as a mean over the batch."""
+        loss = self.activity_regularizer(outputs)  # type: ignore[misc]
+        batch = outputs.shape[0] if outputs.shape else None
+        return loss / batch if batch else loss
 
     def _in_own_dtype(self, value: Any) -> Any:
         if (
@@ -226,7 +244,7 @@ class Layer(Declared, family=family):
 
     @property
     def compute_dtype(self) -> str:
-        return self.dtype or config.floatx()
+        return self.dtype
 
     variable_dtype = compute_dtype
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nbcnn import config, ops
+from nbcnn import ops
 from nbcnn.declare import KINDS, Expected, arg
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer, LayerCall, dtype_name
@@ -33,7 +33,7 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
 
     shape: tuple | None = arg(None, convert=_shape)
     batch_size: int | None = None
-    dtype: str | None = arg(None, convert=dtype_name)
+    dtype: str = arg(None, convert=dtype_name)
     batch_shape: tuple | None = arg(None, convert=_shape)
 
     def __post_init__(self) -> None:
@@ -45,7 +45,6 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
             )
         sizes = self.batch_shape or (self.batch_size, *(self.shape or ()))
         self.batch_shape, self.shape, self.batch_size = sizes, None, None
-        self.dtype = self.dtype or config.floatx()
         tensor = Tensor(sizes, self.dtype, name=self.name)
         self.calls.append(LayerCall(self, (), {}, tensor))
         tensor.call = None  # a leaf: where tracing back through layers ends

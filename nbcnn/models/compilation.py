@@ -22,9 +22,9 @@ class CompileArguments:
         self.optimizer = _optimizer(optimizer)
         self.loss, self.loss_weights = loss, loss_weights
         self.metrics, self.weighted_metrics = metrics, weighted_metrics
-        for name in _leaves(loss):
+        for name in leaves(loss):
             _known(losses, "loss", name, ("crossentropy", "ce"))
-        for name in [*_leaves(metrics), *_leaves(weighted_metrics)]:
+        for name in [*leaves(metrics), *leaves(weighted_metrics)]:
             _known(_metrics, "metrics", name, ("accuracy", "acc", "crossentropy", "ce"))
 
     def losses_of(self, slots: Sequence[Slot]) -> list[Any]:
@@ -70,13 +70,14 @@ def _known(module: Any, argument: str, value: Any, also: Sequence[str]) -> None:
         raise ValueError(f"compile: {argument}: {error}") from None
 
 
-def _leaves(value: Any) -> list[Any]:
+def leaves(value: Any) -> list[Any]:
+    """The items of nested lists and dictionaries; a serialized object is one."""
     if isinstance(value, Mapping):
         if "class_name" in value and "config" in value:
             return [value]
-        return [leaf for item in value.values() for leaf in _leaves(item)]
+        return [leaf for item in value.values() for leaf in leaves(item)]
     if isinstance(value, (list, tuple)):
-        return [leaf for item in value for leaf in _leaves(item)]
+        return [leaf for item in value for leaf in leaves(item)]
     return [value]
 
 
@@ -206,10 +207,10 @@ def _metrics_of(
     value: Any, targets: Sequence[Slot], slots: Sequence[Slot], what: str
 ) -> list[list[Any]]:
     if len(slots) == 1 and isinstance(value, (list, tuple)):
-        value = [_leaves(value)]
+        value = [leaves(value)]
     found = []
     for entry, target, slot in zip(_for_each(value, slots, what), targets, slots):
-        items = [leaf for leaf in _leaves(entry) if leaf is not None]
+        items = [leaf for leaf in leaves(entry) if leaf is not None]
         found.append([metrics.for_output(item, target, slot) for item in items])
     return found
 

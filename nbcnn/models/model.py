@@ -8,7 +8,7 @@ import numpy as np
 from nbcnn.declare import auto_name
 from nbcnn.layers.base import Layer, flatten, map_structure, map_structure_shapes
 from nbcnn.layers.context import Context
-from nbcnn.models import graph_config, saving, summary
+from nbcnn.models import copying, graph_config, saving, summary
 from nbcnn.models.network import Network
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature, Slot, fits, signature_of_data
@@ -280,6 +280,9 @@ class Model(Trainer, Layer):
     def load_weights(self, filepath: Any) -> None:
         """Read weights written by `save_weights` or `save`, in order; all or nothing is changed."""
         saving.load_weights(self, filepath)
+
+    def __reduce__(self) -> tuple:
+        return copying.reduced(self)
 
     def get_config(self) -> dict[str, Any]:
         """The architecture as plain values: the graph, or the arguments of one's own class."""

@@ -68,12 +68,19 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise TypeError(f"Sequential: expected a layer, got {layer!r}")
         self._refuse_equal_names([*self._parts, layer])
-        if not self._parts and not self._tensors and getattr(layer, "_network", None) is not None:
-            self._start(Input(batch_shape=layer.input.shape, dtype=layer.input.dtype))
+        if not self._parts and not self._tensors:
+            self._start_by(layer)
         if self._tensors:
             self._tensors.append(_single(layer, layer(self._tensors[-1])))
         self._parts.append(layer)
         self._track(layer)
+
+    def _start_by(self, layer: Layer) -> None:
+        """Take the input from the first layer, where that knows it."""
+        if getattr(layer, "_network", None) is not None:
+            self._start(Input(batch_shape=layer.input.shape, dtype=layer.input.dtype))
+        elif layer.sample_shape is not None:
+            self._start(Input(layer.sample_shape, dtype=layer.compute_dtype))
 
     def _start(self, tensor: Tensor) -> None:
         """The input is known: call all layers on it, one after the other."""

@@ -6,6 +6,7 @@ what is written: moving averages, running sums of loss and metrics, the clipped 
 optimizer.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,8 +157,10 @@ def train_runner(
     symbols = [v.symbol for v in store.variables]
     slopes = gradients(loss, symbols)
     found = [g for g in slopes if g is not None]
-    if not found:
+    if not found and symbols:
         raise ValueError("fit: the loss does not depend on any trainable weight")
+    if not symbols:
+        warnings.warn("fit: no weight is trainable, so none will change", stacklevel=2)
     graph = Graph([*found, *values], graph.effects)
     if config.fuse():
         graph = fuse(graph, accepted_by(device))

@@ -27,12 +27,8 @@ def table(
 ) -> str:
     """Layers, shapes and numbers of weights, as text of lines up to `line_length` wide.
 
-    Raises ValueError for a model whose weights are not made yet.
+    What is not known before a layer has seen data or shapes is shown as `?`.
     """
-    if not model.built and not model.weights:
-        raise ValueError(
-            f"summary: {model.name!r} is not built yet; call build(input_shape), or fit it first"
-        )
     layers = model.layers
     branching = model._network is not None and not is_chain(model._network.makers)
     titles = [*TITLES, "Connected to"] if branching else list(TITLES)
@@ -46,7 +42,7 @@ def table(
     lines = [f'Model: "{model.name}"', "_" * width, *_row(titles, ends), "=" * width]
     for depth, layer in _nested(layers, expand_nested):
         cells = [f"{'  ' * depth}{layer.name} ({type(layer).__name__})", shape_of(layer)]
-        cells.append(f"{layer_size(layer):,}")
+        cells.append(f"{layer_size(layer):,}" if layer.built else "? (unbuilt)")
         if branching:
             cells.append(", ".join(sources.get(id(layer), [])) if depth == 0 else "")
         if show_trainable:

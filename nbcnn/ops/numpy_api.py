@@ -209,12 +209,12 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return transpose(x, order)
 
 
-def expand_dims(x: Any, axis: int) -> Any:
-    """A new axis of size 1 at position `axis` of the result."""
-    rank = len(shape(x))
-    if not -rank - 1 <= axis <= rank:
-        raise ValueError(f"expand_dims: axis {axis} is out of range for {rank} axes")
-    return apply(ExpandDims(axis % (rank + 1)), x)
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
+    """A new axis of size 1 at position `axis` of the result; or several."""
+    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    for place in normalize_axes(axes, len(shape(x)) + len(axes), "expand_dims"):
+        x = apply(ExpandDims(place), x)
+    return x
 
 
 def ravel(x: Any) -> Any:

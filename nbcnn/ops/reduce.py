@@ -24,8 +24,8 @@ class ReduceSpec(NamedTuple):
 class Reduce(Op):
     """Reduce neighbouring axes first..last (inclusive) of x; they are kept with size 1.
 
-    Functions: sum, mean, max, min, prod (same type as x, sums of integers and booleans in int32),
-    argmax, argmin (int32; the first of equal values wins).
+    Functions: sum, mean, max, min, prod (same type as x, sums and products of booleans and short
+    integers in int32), argmax, argmin (int32; the first of equal values wins).
     """
 
     name = "reduce"
@@ -47,8 +47,8 @@ class Reduce(Op):
             dtype = "int32"
         elif self.function == "mean" and np.dtype(dtype).kind != "f":
             dtype = "float32"
-        elif self.function in ("sum", "prod") and dtype == "bool":
-            dtype = "int32"
+        elif self.function in ("sum", "prod") and np.dtype(dtype).kind in "biu":
+            dtype = np.promote_types(dtype, "int32").name
         return (TensorSpec(shape, dtype),)
 
     def spec(self, x: TensorSpec) -> ReduceSpec:

@@ -1,0 +1,133 @@
+"""What Keras scripts do out of habit, with the results they have there."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from small_models import LABELS, X, Y, compiled, compiled_classifier, linear
+
+import nbcnn
+from nbcnn import callbacks, layers, ops
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu():
+    nbcnn.utils.set_random_seed(0)
+    with nbcnn.device("cpu"):
+        yield
+
+
+def test_the_first_layer_says_the_shape_of_the_input():
+    model = nbcnn.Sequential()
+    model.add(layers.Conv2D(4, 3, input_shape=(8, 8, 1)))
+    model.add(layers.Flatten())
+    assert model.output_shape == (None, 144)
+    assert nbcnn.Sequential([layers.Dense(2, input_dim=3)]).count_params() == 8
+    assert layers.Dense(2, input_shape=(3,))(np.ones((1, 5))).shape == (1, 2)
+    again = nbcnn.Sequential.from_config(model.get_config())
+    assert again.input_shape == (None, 8, 8, 1)
+
+
+def test_the_summary_of_a_model_without_weights():
+    lines = []
+    model = nbcnn.Sequential([layers.Flatten(), layers.Dense(3, name="last")])
+    model.summary(print_fn=lines.append)
+    assert "last (Dense)" in lines[0]
+    assert "? (unbuilt)" in lines[0]
+
+
+def test_hooks_get_logs_in_any_case():
+    seen = []
+
+    class Listening(callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(logs)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append((epoch, logs))
+
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append((batch, logs))
+
+    compiled(linear()).fit(X, Y, batch_size=12, verbose=0, callbacks=[Listening()])
+    assert seen == [{}, (0, {}), (0, {}), (1, {})]
+
+
+def test_a_frozen_model_only_reports():
+    model = linear()
+    model.trainable = False
+    before = model.get_weights()
+    with pytest.warns(UserWarning, match="no weight is trainable"):
+        history = compiled(model).fit(X, Y, verbose=0).history
+    assert history["loss"][0] == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-5)
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_penalties_on_outputs_are_means_over_the_batch():
+    penalized = linear(2, activity_regularizer=nbcnn.regularizers.L2(0.1))
+    plain = linear(2)
+    plain.set_weights(penalized.get_weights())
+    targets = np.zeros((23, 2))
+    penalty = 0.1 * np.sum(plain.predict(X, verbose=0) ** 2) / 23
+    losses = [compiled(m).evaluate(X, targets, verbose=0) for m in (penalized, plain)]
+    assert losses[0] == pytest.approx(losses[1] + penalty, rel=1e-5)
+
+
+def test_layers_keep_the_type_they_were_made_with(tmp_path):
+    nbcnn.config.set_floatx("float64")
+    try:
+        model = compiled(linear())
+    finally:
+        nbcnn.config.set_floatx("float32")
+    assert model.layers[0].dtype == "float64"
+    assert model.predict(X, verbose=0).dtype == np.float64
+    model.save(tmp_path / "m.nbcnn")
+    assert nbcnn.models.load_model(tmp_path / "m.nbcnn").get_weights()[0].dtype == np.float64
+    assert layers.Dense(1).dtype == "float32"
+
+
+def test_sums_of_short_integers_do_not_wrap():
+    pixels = np.full((4, 300), 200, np.uint8)
+    assert np.asarray(ops.sum(pixels)) == 240_000
+    assert np.asarray(ops.sum(pixels, axis=1)).dtype == np.int32
+    assert np.asarray(ops.prod(np.full(3, 100, np.int8))) == 1_000_000
+
+
+def test_several_new_axes():
+    assert ops.expand_dims(np.ones((2, 3)), (0, -1)).shape == (1, 2, 3, 1)
+    with pytest.raises(ValueError, match="out of range"):
+        ops.expand_dims(np.ones(2), 2)
+
+
+class Doubled(layers.Layer):
+    def call(self, x):
+        return x * 2.0
+
+
+def cubic(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - y_pred) ** 3, axis=-1)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_train_on_apart(copied):
+    model = nbcnn.Sequential([nbcnn.Input((3,)), Doubled(), layers.Dense(1)])
+    compiled(model, optimizer="adam", loss=cubic).fit(X, Y, verbose=0)
+    other = copied(model)
+    before = model.get_weights()
+    other.fit(X, Y, shuffle=False, verbose=0)
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+    model.fit(X, Y, shuffle=False, verbose=0)
+    for one, two in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_copies_of_models_without_weights():
+    model = nbcnn.Sequential([layers.Dense(4, activation="softmax")])
+    model.compile("sgd", loss="sparse_categorical_crossentropy")
+    other = copy.deepcopy(model)
+    assert other.fit(X, LABELS, verbose=0).history["loss"][0] > 0
+    assert not model.weights
+    assert compiled_classifier().name != other.name
