@@ -81,15 +81,21 @@ def best(program, runs: int = 25) -> float:
     return min(times)
 
 
-def fma_peak(device: CpuDevice, dtype: str = "float32") -> float:
-    """FLOP/s of fused multiply-adds (two each) on all threads of the device."""
+def fma_program(device: CpuDevice, dtype: str = "float32"):
+    """(program, its FLOP): fused multiply-adds, two FLOP each, on all threads of the device."""
     caps: Caps = device.caps
     item = ITEM[dtype]
     lanes, chains = caps.vector // item, 24 if caps.registers == 32 else 12
-    steps, tasks = 50_000, 4 * caps.threads
+    steps, tasks = 400_000, 4 * caps.threads
     target = np.zeros(tasks * 16, np.float32)
     program = device.program([Call(fma_kernel(lanes, item, chains), tasks, (steps, target))])
-    return 2 * lanes * chains * steps * tasks / best(program)
+    return program, 2 * lanes * chains * steps * tasks
+
+
+def fma_peak(device: CpuDevice, dtype: str = "float32") -> float:
+    """FLOP/s of fused multiply-adds (two each) on all threads of the device."""
+    program, flops = fma_program(device, dtype)
+    return flops / best(program)
 
 
 def copy_bandwidth(device: CpuDevice, megabytes: int = 256) -> float:
