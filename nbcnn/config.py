@@ -16,6 +16,7 @@ Each is set by a function here or by an environment variable, read when the pack
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -118,11 +119,20 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
 }
 
 
+# Variables that are read where they are needed: of the compiled kernels on disk.
+ELSEWHERE = {"NBCNN_CACHE_DIR", "NBCNN_BUILD_PROCESSES"}
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Defaults, changed by the variables of `ENVIRONMENT`; empty ones count as absent.
+    """Defaults, changed by the variables of `ENVIRONMENT`; empty ones count as absent. A name that
+    is none of ours is warned about.
 
     Raises ValueError that names the variable, what it holds and what was expected.
     """
+    for name in environment:
+        if name.startswith("NBCNN_") and name not in ENVIRONMENT and name not in ELSEWHERE:
+            known = ", ".join(sorted({*ENVIRONMENT, *ELSEWHERE}))
+            warnings.warn(f"{name} means nothing to nbcnn; there are {known}", stacklevel=2)
     given = {
         field: check(variable, environment[variable])
         for variable, (field, check) in ENVIRONMENT.items()

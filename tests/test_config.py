@@ -1,5 +1,8 @@
 """Settings: defaults, environment, functions, and errors that say what was expected."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from nbcnn import config
@@ -66,6 +69,17 @@ def test_environment_errors(variable, value, message):
     with pytest.raises(ValueError) as error:
         config.from_environment({variable: value})
     assert message in str(error.value)
+
+
+def test_a_variable_that_means_nothing_is_told():
+    with pytest.warns(UserWarning, match="NBCNN_THREADS means nothing to nbcnn; there are .*NUM_T"):
+        config.from_environment({"NBCNN_THREADS": "1", "OTHER": "x"})
+
+
+def test_all_variables_that_are_read_are_known():
+    sources = Path(config.__file__).parent.rglob("*.py")
+    read = {name for path in sources for name in re.findall(r"NBCNN_[A-Z_]+", path.read_text())}
+    assert read == {*config.ENVIRONMENT, *config.ELSEWHERE}
 
 
 def test_empty_variables_count_as_absent():

@@ -131,3 +131,32 @@ def test_copies_of_models_without_weights():
     assert other.fit(X, LABELS, verbose=0).history["loss"][0] > 0
     assert not model.weights
     assert compiled_classifier().name != other.name
+
+
+def test_products_have_gradients_where_they_are_zero():
+    class Product(layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=input_shape[1:], initializer="zeros")
+
+        def call(self, x):
+            return ops.prod(x + self.w, axis=1, keepdims=True)
+
+    x = np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 5.0], [1.0, 2.0, 4.0]])
+    others = np.array([[6.0, 0.0, 0.0], [0.0, 0.0, 0.0], [8.0, 4.0, 2.0]])
+    model = nbcnn.Sequential([nbcnn.Input((3,)), Product()])
+    compiled(model, optimizer=nbcnn.optimizers.SGD(1.0), loss=lambda t, p: -ops.sum(p))
+    for row, expected in zip(x, others):
+        model.set_weights([np.zeros(3)])
+        model.train_on_batch(row[None], np.zeros((1, 1)))
+        np.testing.assert_allclose(model.get_weights()[0], expected)
+
+
+def test_types_that_layers_cannot_compute_in():
+    with pytest.raises(ValueError, match="dtype must be an integer type or one of float32"):
+        layers.Dense(1, dtype="float16")
+
+
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose])
+def test_inputs_without_channels(kind):
+    with pytest.raises(ValueError, match="has no channels"):
+        kind(2, 3)(np.ones((1, 5, 5, 0)))

@@ -42,9 +42,12 @@ def dtype_name(value: Any) -> str:
     if value is None:
         return config.floatx()
     try:
-        return np.dtype(value).name
+        dtype = np.dtype(value)
     except TypeError:
         raise Expected("must be the name of a data type, such as 'float32'") from None
+    if dtype.kind not in "biu" and dtype.name not in config.FLOAT_TYPES:
+        raise Expected(f"must be an integer type or one of {', '.join(config.FLOAT_TYPES)}")
+    return dtype.name
 
 
 def _marking_built(build: Callable) -> Callable:

@@ -79,8 +79,6 @@ class Convolution(WithKernel):
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")
         channels = self.channels_of(input_shape)
-        if not channels:
-            raise ValueError(f"{self.label}: input of shape {input_shape} has no channels")
         if channels % self.groups:
             raise ValueError(
                 f"{self.label}: groups must divide the input's channels, "

@@ -27,6 +27,8 @@ class Spatial(Layer):
             raise ValueError(
                 f"{self.label}: the number of channels must be known, got shape {shape}"
             )
+        if not channels:
+            raise ValueError(f"{self.label}: the input has no channels, got shape {shape}")
         return int(channels)
 
     def spatial_sizes(self, shape: Any) -> tuple[int | None, ...]:

@@ -166,11 +166,7 @@ def cast(x: Any, dtype: str) -> Any:
     """x converted to `dtype` ('float32', 'float64', 'int32', 'bool', ...)."""
     name = np.dtype(dtype).name
     if not isinstance(x, Tensor) and not hasattr(x, "symbol"):
-        return (
-            Constant(np.asarray(x).astype(name))
-            if isinstance(x, Tensor)
-            else np.asarray(x).astype(name)
-        )
+        return np.asarray(x).astype(name)
     return x if x.dtype == name else apply(Cast(name), x)
 
 

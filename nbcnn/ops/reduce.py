@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbcnn.ops.elementwise import binary, unary
+from nbcnn.ops.elementwise import Cast, Where, binary, unary
 from nbcnn.ops.op import Op, apply, as_tensor
 from nbcnn.ops.shape import broadcast_to, reshape
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -69,8 +69,19 @@ class Reduce(Op):
         if self.function in ("max", "min"):
             return [apply(ReduceExtremeGradient(self.first, self.last), x, y, dy)]
         if self.function == "prod":
-            return [binary("divide", binary("multiply", dy, y), x)]
+            return [binary("multiply", dy, self._product_of_others(x, y))]
         return [None]
+
+    def _product_of_others(self, x: Tensor, y: Tensor) -> Tensor:
+        """For each element the product of all others: y / x, but where there are zeros that is 0,
+        or for a single zero what is left without it.
+        """
+        zero = binary("equal", x, 0.0)
+        filled = apply(Where(), zero, 1.0, x)
+        zeros = apply(Reduce("sum", self.first, self.last), apply(Cast(x.dtype), zero))
+        left = apply(Reduce("prod", self.first, self.last), filled)
+        at_zero = apply(Where(), binary("equal", zeros, 1.0), left, 0.0)
+        return apply(Where(), zero, at_zero, binary("divide", y, filled))
 
     def flops(self, x: TensorSpec) -> int:
         return x.size
