@@ -16,246 +16,68 @@ zeros where the taps reach over the edge and for images that do not exist. Then,
 strip, such that a strip's results stay in L2: the sweep (`conv_lanes_micro.py`) over the phases and
 blocks of filters, the activation, and the transposition back.
 
-Chosen where the measurements say so, see `accepts`.
+Chosen where filters fill little of a vector, and images much, see `accepts`.
 """
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
 from nbcnn.kernels.cpu import conv_lanes_micro as micro
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import conv_winograd, jit, simd
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.conv_lanes_plan import Sweep, plan, plan_dx
 from nbcnn.kernels.cpu.gemm_pack import pack_columns
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
-TASKS = 16
-TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost
-STRIP = 128 << 10  # bytes of the results of a strip: they stay in L2
-
-
-class Image(NamedTuple):
-    n: int
-    h: int
-    w: int
-    c: int
-
-
-class Axis(NamedTuple):
-    """One axis of a phase: target positions first + i * step read source positions i * stride +
-    taps; each tap with its number among the weights' taps.
-    """
-
-    first: int
-    step: int
-    stride: int
-    taps: tuple[tuple[int, int], ...]
-
-    def positions(self, size: int) -> int:
-        return -(-(size - self.first) // self.step)
-
-
-class Sweep(NamedTuple):
-    n: int
-    h: int  # source
-    w: int
-    c: int
-    top: int  # the buffer's first row and column
-    left: int
-    buffer_h: int
-    buffer_w: int
-    target_h: int
-    target_w: int
-    target_c: int
-    blocks: int  # of rows, per image: a task each
-    block_strips: int
-    block_rows: int  # source rows from a block to the next
-    strip: int  # target rows
-    filters: int  # of a tile
-    steps: int  # of the sum, over all phases
-    act: int
-
-
-class Tables(NamedTuple):
-    strips: np.ndarray  # first tile of each strip, and one number more
-    tiles: np.ndarray  # see `conv_lanes_micro.sweep_tiles`
-    offsets: np.ndarray  # byte offset per step
-
-
-def plan(s: Conv2DSpec, dtype: str, caps: Caps):
-    """(sweep, tables, order of the taps) of the forward pass."""
-    rows = Axis(0, 1, s.sh, tuple((u * s.dilh - s.pt, u) for u in range(s.kh)))
-    columns = Axis(0, 1, s.sw, tuple((v * s.dilw - s.pl, v) for v in range(s.kw)))
-    source, target = Image(s.n, s.h, s.w, s.c), Image(s.n, s.oh, s.ow, s.f)
-    return make(source, target, [rows], [columns], s.kw, s.act, dtype, caps)
-
-
-def plan_dx(s: Conv2DSpec, dtype: str, caps: Caps):
-    """(sweep, tables, order of the taps) of the input gradient."""
-    rows = _phases(s.h, s.kh, s.sh, s.dilh, s.pt)
-    columns = _phases(s.w, s.kw, s.sw, s.dilw, s.pl)
-    source, target = Image(s.n, s.oh, s.ow, s.f), Image(s.n, s.h, s.w, s.c)
-    return make(source, target, rows, columns, s.kw, 0, dtype, caps)
-
-
-def _phases(size: int, taps: int, stride: int, dilation: int, before: int) -> list[Axis]:
-    """One axis of the input gradient."""
-    phases = []
-    for p in range(min(stride, size)):
-        places = [
-            ((p + before - u * dilation) // stride, u)
-            for u in range(taps)
-            if (p + before - u * dilation) % stride == 0
-        ]
-        phases.append(Axis(p, stride, 1, tuple(sorted(places))))
-    return phases
-
-
-def make(source: Image, target: Image, rows, columns, kw, act: int, dtype: str, caps: Caps):
-    """`rows`, `columns`: the phases of both axes; `kw`: taps in a row of the weights."""
-    tile = register_tile(caps, dtype)
-    size = tile.lanes * tile.item
-    top, buffer_bottom = _reach(rows, target.h)
-    left, buffer_right = _reach(columns, target.w)
-    order = [u * kw + v for r in rows for q in columns for _, u in r.taps for _, v in q.taps]
-    filters = -(-target.c // -(-target.c // micro.most_filters(tile)))
-    step, stride = rows[0].step, rows[0].stride
-    row_bytes = step * target.w * target.c * size
-    strip = step * _strip(-(-target.h // step), target.w, STRIP // max(row_bytes, 1), micro.tile_rows(tile, filters))
-    block_strips = _block(
-        source, target, strip, len(order) * source.c // (len(rows) * len(columns)),
-        (buffer_right - left) * source.c * size, stride, step, tile, caps,
-    )  # fmt: skip
-    block_rows = block_strips * strip // step * stride
-    strips = -(-target.h // strip)
-    taps = [du for r in rows for du, _ in r.taps] or [0]
-    sweep = Sweep(
-        n=source.n,
-        h=source.h,
-        w=source.w,
-        c=source.c,
-        top=top,
-        left=left,
-        buffer_h=block_rows - stride + max(taps) - min(taps) + 1,
-        buffer_w=buffer_right - left,
-        target_h=target.h,
-        target_w=target.w,
-        target_c=target.c,
-        blocks=-(-strips // block_strips),
-        block_strips=block_strips,
-        block_rows=block_rows,
-        strip=strip,
-        filters=filters,
-        steps=len(order) * source.c,
-        act=act,
-    )
-    return sweep, _tables(sweep, rows, columns, tile), order
-
-
-def _reach(phases, size):
-    """(first, end) of the source positions that targets read, along one axis."""
-    taps = [d for phase in phases for d, _ in phase.taps] or [0]
-    last = max((phase.positions(size) - 1) * phase.stride for phase in phases)
-    return min(taps), last + max(taps) + 1
-
-
-def _strip(lines, width, room, per):
-    """Lines of a strip: at most `room`, such that the pixels of strips fill their tiles best."""
-    def tiles(strip):
-        full, left = lines // strip, lines % strip
-        return full * -(-strip * width // per) + -(-left * width // per)
-
-    return min(range(1, max(1, min(room, lines)) + 1), key=lambda strip: (tiles(strip), -strip))
-
-
-def _block(source, target, strip, steps, row_bytes, stride, step, tile, caps):
-    """Strips of a block: a task worth its cost, a buffer of a third of L2 at most."""
-    strips = -(-target.h // strip)
-    groups = -(-source.n // tile.lanes)
-    cost = strip * target.w * target.c * steps
-    room = max(1, caps.l2 // 3 // max(row_bytes, 1) // stride * step // strip)
-    least = -(-TASK_STEPS // max(cost, 1))
-    wanted = max(least, strips * groups // TASKS)
-    blocks = -(-strips // max(1, min(wanted, room, strips)))
-    return -(-strips // blocks)
-
-
-def _tables(s: Sweep, rows, columns, tile: Tile) -> Tables:
-    size, first_step = tile.lanes * tile.item, 0
-    offsets, numbers, tiles = [], [], []
-    for r in rows:
-        for q in columns:
-            for du, _ in r.taps:
-                for dv, _ in q.taps:
-                    first = ((du - s.top) * s.buffer_w + dv - s.left) * s.c
-                    offsets += [(first + k) * size for k in range(s.c)]
-            for number in range(-(-s.target_h // s.strip)):
-                made = _strip_tiles(s, number, r, q, first_step, tile)
-                numbers.append(np.full(len(made), number))
-                tiles.append(made)
-            first_step += len(r.taps) * len(q.taps) * s.c
-    strip = np.concatenate(numbers)
-    order = np.argsort(strip, kind="stable")
-    strips = np.searchsorted(strip[order], np.arange(-(-s.target_h // s.strip) + 1))
-    return Tables(strips, np.concatenate(tiles)[order].ravel(), np.array(offsets or [0], np.int64))
-
-
-def _strip_tiles(s: Sweep, number: int, r: Axis, q: Axis, first_step: int, tile: Tile):
-    """The tiles of one phase in a strip. Pixels that use the same taps of a row (or of a column,
-    whichever leaves fewer steps) come together: what is outside the image for all is left out.
-    """
-    per, size = micro.tile_rows(tile, s.filters), tile.lanes * tile.item
-    start = number * s.strip // r.step
-    end = min(start + s.strip // r.step, r.positions(s.target_h))
-    count = q.positions(s.target_w)
-    if start >= end or count <= 0:
-        return np.zeros((0, 4 + 2 * per), np.int64)
-    i, j = (x.ravel() for x in np.mgrid[start:end, :count])
-    rows, columns = _inside(r, i[:, None], s.h), _inside(q, j[:, None], s.w)
-    options = []
-    for order in (np.lexsort((j, i, *columns)), np.lexsort((i, j, *rows))):
-        places = np.append(order, np.repeat(order[-1:], -len(order) % per)).reshape(-1, per)
-        (u0, u1), (v0, v1) = _inside(r, i[places], s.h), _inside(q, j[places], s.w)
-        options.append((((u1 - u0) * (v1 - v0)).sum(), places, u0, u1, v0, v1))
-    _, places, u0, u1, v0, v1 = min(options, key=lambda option: option[0])
-    i, j = i[places], j[places]
-    line = len(q.taps) * s.c
-    whole = v1 - v0 == len(q.taps)
-    runs = np.stack(
-        [
-            first_step + u0 * line + v0 * s.c,
-            np.where(whole, 1, u1 - u0),
-            np.where(whole, (u1 - u0) * line, (v1 - v0) * s.c),
-            np.full(len(i), line),
-        ],
-        1,
-    )
-    block = number // s.block_strips * s.block_rows
-    sources = ((i * r.stride - block) * s.buffer_w + j * q.stride) * s.c * size
-    targets = (r.first + i * r.step - number * s.strip) * s.target_w + q.first + j * q.step
-    return np.concatenate([runs, sources, targets * s.target_c * size], 1)
-
-
-def _inside(axis: Axis, positions, size):
-    """(first, end) of the taps that read inside the source at any of the positions of a tile."""
-    taps = np.array([d for d, _ in axis.taps], np.int64)
-    at = positions[:, :, None] * axis.stride + taps
-    hit = ((at >= 0) & (at < size)).any(1)
-    first = np.where(hit.any(1), hit.argmax(1), 0) if len(taps) else np.zeros(len(at), np.int64)
-    end = np.where(hit.any(1), len(taps) - hit[:, ::-1].argmax(1), 0) if len(taps) else first
-    return first, end
+# Against direct convolution, 64 images of 28x28 and 14x14, 1 to 128 channels, 3x3 to 7x7: where
+# filters fill a quarter of the vectors, lanes are 2.5 to 6 times as fast, half: 1.8 to 2.8, three
+# quarters: 1.2 to 1.8, one vector: 1.0 (5x5 and 7x7 1.05 to 1.8), two vectors: 0.7 to 1.1. 1x1: 1.2
+# times with 8 filters, 0.8 with 16.
+MOST_FILL = 0.75
+ONE_VECTOR = 25  # taps
+NARROW = 6  # filters; more are faster by Winograd where that fits (8: 1.1 times, 4: 0.6)
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    reason = refuses(spec, spec.f, ONE_VECTOR, dtype, caps)
+    if reason is None and spec.f > NARROW and conv_winograd.accepts(spec, dtype, caps) is None:
+        return "Winograd multiplies less"
+    return reason
+
+
+def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    reason = refuses(spec, spec.c, ONE_VECTOR, dtype, caps)
+    if reason is None and spec.c > NARROW and conv_winograd.accepts_dx(spec, dtype, caps) is None:
+        return "Winograd multiplies less"
+    return reason
+
+
+def refuses(s: Conv2DSpec, filters: int, large: int, dtype: str, caps: Caps) -> str | None:
+    """Why lanes do not fit or do not pay. `filters`: what other algorithms have in their vectors;
+    `large`: taps, from which lanes pay even if these fill one vector.
+    """
     if dtype not in ITEM:
         return f"no {dtype}"
-    if spec.n == 0:
-        return "no images"
-    return None if spec.groups == 1 else "groups"
+    if s.groups > 1 or s.n == 0:
+        return "groups" if s.groups > 1 else "no images"
+    tile, taps = register_tile(caps, dtype), s.kh * s.kw
+    room = tile.lanes if taps >= large else tile.lanes // 2 if taps == 1 else 3 * tile.lanes // 2
+    fill = 1.0 if taps >= large else MOST_FILL
+    images, columns = _filled(s.n, tile.lanes), _filled(filters, tile.lanes)
+    if filters > room or columns > fill * images:
+        return f"{filters} filters fill {columns:.0%} of vectors, {s.n} images {images:.0%}"
+    rows = max((s.kh - 1) * s.dilh + 1 + s.sh, (s.kh - 1) * s.dilh // s.sh + 2)
+    size = rows * max((s.w + s.kw * s.dilw) * s.c, (s.ow + s.kw * s.dilw) * s.f) * tile.lanes
+    return None if size * tile.item <= caps.l3 // 8 else "rows beyond the caches"
+
+
+def _filled(count: int, lanes: int) -> float:
+    """How much of the lanes of vectors `count` numbers fill."""
+    return count / (-(-count // lanes) * lanes)
 
 
 def _scratch(planner):
@@ -397,4 +219,4 @@ def bind_dx(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call
 
 
 conv2d = Impl("lanes", accepts, bind, _scratch(plan))
-dx = Impl("lanes", accepts, bind_dx, _scratch(plan_dx))
+dx = Impl("lanes", accepts_dx, bind_dx, _scratch(plan_dx))

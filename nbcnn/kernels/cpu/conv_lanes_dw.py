@@ -18,14 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from nbcnn.kernels.cpu import conv_lanes_micro as micro
-from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
+from nbcnn.kernels.cpu import conv_winograd_dw, jit, simd, slabs
+from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_lanes import TASK_STEPS, TASKS, accepts, fill_lanes
+from nbcnn.kernels.cpu.conv_lanes import NARROW, fill_lanes, refuses
+from nbcnn.kernels.cpu.conv_lanes_plan import TASK_STEPS, TASKS
 from nbcnn.kernels.cpu.gemm_pack import pack_columns
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
 
+NEVER = 1 << 30  # taps, from which lanes pay where filters fill a vector: 5x5 and 7x7 have 0.9
 RUN = 128 << 10  # bytes of dy of a block of filters
 
 
@@ -51,6 +53,13 @@ class Reduction(NamedTuple):
     weights: int  # rows of dw: kh * kw * c
     slabs: int
     bias: int
+
+
+def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    reason = refuses(spec, spec.f, NEVER, dtype, caps)
+    if reason is None and spec.f > NARROW and conv_winograd_dw.accepts(spec, dtype, caps) is None:
+        return "Winograd multiplies less"
+    return reason
 
 
 def plan(s: Conv2DSpec, dtype: str, caps: Caps):

@@ -62,7 +62,9 @@ class _Emitter:
 
     def numbers(self, address, count: int):
         """Consecutive numbers, each in every lane of a vector."""
-        return [self._number(self.b.add(address, integer(i * self.tile.item))) for i in range(count)]
+        return [
+            self._number(self.b.add(address, integer(i * self.tile.item))) for i in range(count)
+        ]
 
     def _number(self, address):
         pointer = self.b.inttoptr(address, self.scalar.as_pointer())
@@ -74,6 +76,11 @@ class _Emitter:
 
     def vector_at(self, address):
         return simd.load_vector(self.b, address, self.vector)
+
+    def exists(self, index: int, count):
+        """A mask: all lanes where index < count, or none."""
+        condition = self.b.icmp_signed("<", integer(index), count)
+        return simd.broadcast(self.b, condition, self.tile.lanes)
 
     def clamp(self, value, low):
         """max(value, low) that keeps NaN."""
@@ -235,27 +242,25 @@ def to_images(tile: Tile):
     def build(builder, args):
         target, step, source, numbers, images = args
         e, lanes = _Emitter(builder, tile), tile.lanes
-        full = builder.icmp_signed("==", images, integer(lanes))
         with simd.loop(builder, numbers, lanes) as first:
             at = builder.add(source, e.times(first, e.size))
             to = builder.add(target, e.times(first, tile.item))
             left = builder.sub(numbers, first)
-            whole = builder.and_(full, builder.icmp_signed(">=", left, integer(lanes)))
             places = [builder.add(to, e.times(step, i)) for i in range(lanes)]
+            least = simd.smaller(builder, left, images)
+            whole = builder.icmp_signed(">=", least, integer(lanes))
             with builder.if_else(whole) as (all_exist, some_exist):
                 with all_exist:
                     for row, place in zip(simd.transposed(builder, e.vectors(at, lanes)), places):
                         simd.store_vector(builder, row, place)
                 with some_exist:
-                    inside = simd.first_lanes(builder, left, lanes)
                     rows = []
                     for i in range(lanes):
-                        exists = builder.icmp_signed("<", integer(i), left)
-                        mask = simd.broadcast(builder, exists, lanes)
-                        rows.append(simd.masked_load(builder, builder.add(at, integer(i * e.size)), e.vector, mask))
+                        mask, place = e.exists(i, left), builder.add(at, integer(i * e.size))
+                        rows.append(simd.masked_load(builder, place, e.vector, mask))
+                    inside = simd.first_lanes(builder, left, lanes)
                     for i, row in enumerate(simd.transposed(builder, rows)):
-                        exists = builder.icmp_signed("<", integer(i), images)
-                        mask = builder.and_(inside, simd.broadcast(builder, exists, lanes))
+                        mask = builder.and_(inside, e.exists(i, images))
                         simd.masked_store(builder, row, places[i], mask)
 
     return simd.emit(types.void, (types.intp,) * 5, build)

@@ -39,24 +39,24 @@ _sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = los
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
-        conv_winograd.conv2d,
         conv_lanes.conv2d,
+        conv_winograd.conv2d,
         conv_direct.conv2d,
         conv_im2col.conv2d,
         conv_plain.conv2d,
     ),
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
-        conv_winograd.dx,
         conv_lanes.dx,
+        conv_winograd.dx,
         conv_direct.dx,
         conv_im2col.conv2d_dx,
         conv_plain.conv2d_dx,
     ),
     "conv2d_dw": (
         conv_depthwise.conv2d_dw,
-        conv_winograd_dw.dw,
         conv_lanes_dw.dw,
+        conv_winograd_dw.dw,
         conv_direct_dw.dw,
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
