@@ -14,6 +14,8 @@ from nbcnn.kernels.cpu import (
     conv_direct,
     conv_direct_dw,
     conv_im2col,
+    conv_lanes,
+    conv_lanes_dw,
     conv_plain,
     conv_winograd,
     conv_winograd_dw,
@@ -38,6 +40,7 @@ _sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = los
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
+        conv_lanes.conv2d,
         conv_winograd.conv2d,
         conv_direct.conv2d,
         conv_im2col.conv2d,
@@ -45,6 +48,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     ),
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
+        conv_lanes.dx,
         conv_winograd.dx,
         conv_direct.dx,
         conv_im2col.conv2d_dx,
@@ -52,6 +56,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     ),
     "conv2d_dw": (
         conv_depthwise.conv2d_dw,
+        conv_lanes_dw.dw,
         conv_winograd_dw.dw,
         conv_direct_dw.dw,
         conv_im2col.conv2d_dw,
