@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbcnn import config, random_state
@@ -58,6 +58,17 @@ class Runners:
         self._kept.move_to_end(key)
         self._latest[mode] = runner
         return runner
+
+    def renewed(self, runner: steps.Runner | None, mode: str, specs: Specs) -> steps.Runner:
+        """`runner` if it still fits, else the one that `get` finds."""
+        fits = runner is not None and runner.valid()
+        return runner if fits else self.get(mode, specs)  # type: ignore[return-value]
+
+    def release(self, runners: Iterable[steps.Runner]) -> None:
+        """No longer use the arrays of their last batches."""
+        with self.lock:
+            for runner in runners:
+                runner.release()
 
     def renew_store(self, device: Any) -> storage.Store:
         """The optimizer's buffers on `device`, made or moved there where necessary."""

@@ -56,16 +56,19 @@ class StepState:
 
 
 class Runner:
-    """A step on fixed shapes: fill `x`, `y` and `w`, call `run`, read `results` or `outputs`."""
+    """A step on fixed shapes: `load` a batch, call `run`, read `results`; for outputs `run_into`.
+
+    Until `release`, the arrays of the last batch must hold still.
+    """
 
     def __init__(
         self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
     ):
         self.plan, self.device, self._state, self._names = plan, plan.device, state, names
-        self.x = [plan.array(t) for t in feeds.x]
-        self.y = [plan.array(t) for t in feeds.y]
-        self.w = [plan.array(t) for t in feeds.w if t is not None]
-        self._outputs = outputs
+        leaves = [*feeds.x, *feeds.y, *(t for t in feeds.w if t is not None)]
+        self._feeds = [plan.feed(t) for t in leaves]
+        self._outlets = [plan.outlet(t) for t in outputs]
+        self.outputs = [t.spec for t in outputs]
         self._bound = [(v, v.array) for v in _variables(plan.graph)]
         self._places, self._values = Clock.places, -1
 
@@ -77,15 +80,35 @@ class Runner:
             self._places = Clock.places
         return True
 
+    def load(
+        self, arrays: Sequence[np.ndarray | None], order: np.ndarray | None = None, start: int = 0
+    ) -> None:
+        """The next run works on rows `order[start], order[start + 1], ...` of the arrays of inputs,
+        targets and weights; without an order on rows start, start + 1, ... None keeps what is
+        there.
+        """
+        for feed, array in zip(self._feeds, arrays, strict=True):
+            if array is not None:
+                feed.load(array, order, start)
+
+    def release(self) -> None:
+        """Let go of the arrays of the last batch."""
+        for user in (*self._feeds, *self._outlets):
+            user.release()
+
+    def run_into(self, targets: Sequence[np.ndarray]) -> None:
+        """Run; the model's flat outputs are written to these arrays."""
+        for outlet, target in zip(self._outlets, targets, strict=True):
+            outlet.aim(target)
+        self.run()
+        for outlet in self._outlets:
+            outlet.collect()
+
     def run(self) -> None:
         if self._values != Clock.values:
             self.plan.prepare()
             self._values = Clock.values
         self.plan.run()
-
-    def outputs(self) -> list[np.ndarray]:
-        """Host copies of the model's flat outputs."""
-        return [self.device.download(self.plan.array(t)) for t in self._outputs]
 
     def results(self) -> dict[str, float]:
         """Loss and metrics averaged since the last `reset`."""

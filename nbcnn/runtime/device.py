@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nbcnn import config
+from nbcnn.runtime.transfers import Feed, Outlet
 
 EXPECTED = "'auto', 'cpu', 'cuda' or 'cuda:<number>'"
 
@@ -71,6 +72,14 @@ class Device(Protocol):
 
     def program(self, calls: Sequence) -> Program:
         """Make calls, as an implementation's `bind` returns them, ready to run."""
+
+    def feed(self, program: Any, target: Any, movable: bool) -> Feed:
+        """What fills an input of a program with batches. `movable`: nothing but the program's calls
+        knows where the input is, so that the device may put it elsewhere.
+        """
+
+    def outlet(self, program: Any, source: Any, movable: bool) -> Outlet:
+        """What brings a result of a program to the host; `movable` as for `feed`."""
 
 
 _chosen: ContextVar[str | None] = ContextVar("nbcnn_device", default=None)
