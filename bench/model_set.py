@@ -135,3 +135,11 @@ MODELS = {
     "mobile": Setting(mobile, (96, 96, 3), batch=32, steps=8),
     "seed256": Setting(seed256, (256, 256, 3), batch=16, steps=4, classes=1000),
 }
+
+
+def data(setting, np):
+    """An epoch of random images and labels, the same for every framework."""
+    rng = np.random.default_rng(0)
+    images = setting.batch * setting.steps
+    x = rng.standard_normal((images, *setting.shape), dtype=np.float32)
+    return x, rng.integers(0, setting.classes, images).astype("int32")
