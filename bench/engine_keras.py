@@ -1,6 +1,8 @@
 """Worker of `peers.py`: one model through `fit` and `predict` of nbcnn or real Keras.
 
-    python engine_keras.py MODEL ENGINE THREADS    ENGINE: nbcnn, tensorflow, tensorflow_nojit, jax
+    python engine_keras.py MODEL ENGINE THREADS
+
+ENGINE: nbcnn, or real Keras on tensorflow, tensorflow_nojit (without XLA), jax.
 """
 
 import importlib
@@ -26,6 +28,13 @@ def load(engine, threads):
     return importlib.import_module("keras"), {"jit_compile": False} if setting == "nojit" else {}
 
 
+def compiled(keras, model, **options):
+    """The model ready to train, as every peer trains it."""
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", **options)
+    return model
+
+
 class Engine:
     def __init__(self, name, engine, threads):
         keras, options = load(engine, threads)
@@ -36,12 +45,7 @@ class Engine:
         keras.utils.set_random_seed(0)
         self.x, self.y = data(setting, np)
         self.batch = setting.batch
-        self.model = setting.build(keras)
-        self.model.compile(
-            optimizer=keras.optimizers.SGD(0.01, momentum=0.9),
-            loss="sparse_categorical_crossentropy",
-            **options,
-        )
+        self.model = compiled(keras, setting.build(keras), **options)
 
     def train(self):
         self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, verbose=0)

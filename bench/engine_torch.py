@@ -35,9 +35,9 @@ class Torch:
             model = model.to(memory_format=torch.channels_last)
             self.x = self.x.to(memory_format=torch.channels_last)
         self.model = model
-        self.run = torch.compile(model) if setting.startswith("compile") else model
-        probabilities = torch.nn.Sequential(model, torch.nn.Softmax(dim=1))
-        self.infer = torch.compile(probabilities) if setting.startswith("compile") else probabilities
+        self.run, self.infer = model, torch.nn.Sequential(model, torch.nn.Softmax(dim=1))
+        if setting.startswith("compile"):
+            self.run, self.infer = torch.compile(self.run), torch.compile(self.infer)
         self.loss = torch.nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
 

@@ -1,5 +1,5 @@
-"""Single operations: time, rate, share of the machine's peak, regret of the choice, and PyTorch beside
-them.
+"""Single operations: time, rate, share of the machine's peak, regret of the choice, and PyTorch
+beside them.
 
     python bench/ops.py [--peers bench/.peers] [--only pooling,dense] [--cases vgg16,7x7]
                         [--part 1/4] [--seconds 0.02] [--rounds 6] [--json FILE]
@@ -9,8 +9,8 @@ has made its environment) PyTorch in each of its variants run in turns, in short
 call of each counts. So the share of the peak is one of the same moments: on shared machines the
 peak itself may halve from one second to the next. GFLOP/s of convolutions and matrix products are
 those of the direct formula; Winograd may exceed the peak. Regret is how much longer the chosen
-implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ratio: time of the best
-of PyTorch's variants over that of the chosen implementation.
+implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ratio: time of the
+best of PyTorch's variants over that of the chosen implementation.
 
 An existing FILE is updated: what this run measured replaces what was there.
 """
@@ -73,7 +73,9 @@ def row(case, made, best, torch, peak) -> dict:
 
 
 def line(r) -> str:
-    ratio = f"  torch {min(r['torch_ms'].values()):9.3f} ms, ratio {r['ratio']:5.2f}" if "ratio" in r else ""
+    ratio = ""
+    if "ratio" in r:
+        ratio = f"  torch {min(r['torch_ms'].values()):9.3f} ms, ratio {r['ratio']:5.2f}"
     return (
         f"{r['what']:8} {r['case']:48} {r['chosen']:18.18} {r['ms']:9.3f} ms "
         f"{r['gflops']:7.1f} GFLOP/s {r['peak_share']:6.1%} {r['gbytes_per_s']:6.1f} GB/s "
@@ -81,15 +83,16 @@ def line(r) -> str:
     )
 
 
+def matching(parts):
+    """(number, case) of those whose direction and name contain one of some texts."""
+    wanted = parts.split(",") if parts else [""]
+    cases = enumerate(CASES)
+    return [(i, c) for i, c in cases if any(part in f"{c.what} {c.name}" for part in wanted)]
+
+
 def chosen_cases(args):
-    families = args.only.split(",") if args.only else None
-    parts = args.cases.split(",") if args.cases else [""]
-    found = [
-        case
-        for case in CASES
-        if (families is None or any(f in case.family for f in families))
-        and any(part in f"{case.what} {case.name}" for part in parts)
-    ]
+    families = args.only.split(",") if args.only else [""]
+    found = [c for _, c in matching(args.cases) if any(f in c.family for f in families)]
     part, parts = map(int, args.part.split("/"))
     return found[part - 1 :: parts]
 
@@ -126,8 +129,7 @@ def main() -> None:
         print(line(found), flush=True)
     if worker:
         worker.close()
-    order = {(case.what, case.name): i for i, case in enumerate(CASES)}
-    results = sorted((r for k, r in rows.items() if k in order), key=lambda r: order[r["what"], r["case"]])
+    results = [rows[key] for c in CASES if (key := (c.what, c.name)) in rows]
     result = {
         "machine": machine.describe(),
         "threads": device.caps.threads,

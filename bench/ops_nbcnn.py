@@ -1,5 +1,5 @@
-"""nbcnn's side of `ops.py`: a case becomes a graph, differentiated and fused as in training, and its
-nodes are bound one by one to memory of their own.
+"""nbcnn's side of `ops.py`: a case becomes a graph, differentiated and fused as in training, and
+its nodes are bound one by one to memory of their own.
 """
 
 from collections.abc import Callable
@@ -113,7 +113,7 @@ def add_relu(args, what) -> Formula:
 
 def concat(args, what) -> Formula:
     xs = [leaf(*args["x"][:3], c) for c in (args["x"][3], *args["others"])]
-    return Formula(apply(Concat(-1), *xs), xs, [])
+    return Formula(apply(Concat(3), *xs), xs, [])
 
 
 def scale(args, what) -> Formula:
@@ -219,7 +219,7 @@ class Binder:
         return impl.bind(spec, self.device.caps, inputs, outputs, scratch)
 
 
-def prepare(case: Case, device: Any) -> Prepared:
+def prepare(case: Case, device: Any, only_chosen: bool = False) -> Prepared:
     graph, dy = graph_of(case, device)
     nodes = [node for node in graph.nodes if node.op.name not in ALIASES]
     timed = nodes if case.what in ("forward", "both") else depending_on(dy, graph)
@@ -236,7 +236,7 @@ def prepare(case: Case, device: Any) -> Prepared:
     device.program(before).run()
     name = " + ".join(chosen[id(node)] for node in timed)
     programs = {name: device.program([c for node in timed for c in calls[id(node)]])}
-    if len(timed) == 1:
+    if len(timed) == 1 and not only_chosen:
         programs |= others(timed[0], name, binder)
     flops = sum(node.op.flops(*(t.spec for t in node.inputs)) for node in timed)
     return Prepared(programs, name, flops, traffic(timed, graph))

@@ -10,8 +10,8 @@ meanwhile is measured and printed. All get the same images, float32, SGD with mo
 sparse categorical cross-entropy, and the same processors (`--threads`).
 
 - train, predict: images per second of an epoch of `fit` (of a plain loop in PyTorch) and `predict`:
-  the median over the rounds. Ratio: nbcnn's over that of the best peer of the model. An engine found
-  three times slower than the fastest sits out the rounds after the second.
+  the median over the rounds. Ratio: nbcnn's over that of the best peer of the model. An engine
+  found three times slower than the fastest sits out the rounds after the second.
 - latency: `predict_on_batch` of one image, steady state: median and 90th percentile of all calls.
 - memory: growth of the largest resident size during two epochs of training over what the process
   had when data and model were ready, in a fresh process each.

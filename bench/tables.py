@@ -1,6 +1,8 @@
 """Markdown tables of result files, for README and `docs/performance.md`.
 
-    python bench/tables.py peers FILE... | ops FILE...
+    python bench/tables.py KIND FILE...
+
+KIND: peers, ops or scaling, whose `--json` wrote the files.
 """
 
 import json
@@ -19,13 +21,14 @@ NAMES = {
     "tensorflow_nojit": "Keras-TF without XLA",
     "jax": "Keras-JAX",
 }
-# what -> (its figure, whether more is better, peers that count in the ratio or None for all)
+# what -> (the figure that is compared, whether more of it is better)
 RATED = {
-    "train": ("images_per_second", True, None),
-    "predict": ("images_per_second", True, None),
-    "latency": ("median_us", False, None),
-    "memory": ("growth", False, None),
+    "train": ("images_per_second", True),
+    "predict": ("images_per_second", True),
+    "latency": ("median_us", False),
+    "memory": ("growth", False),
 }
+WORST = 40  # operations listed
 
 
 def markdown(head, rows):
@@ -50,22 +53,22 @@ def figure(what, entry):
     return f"{entry['images_per_second']:,.0f}"
 
 
-def ratio(what, entries, peers=None):
-    """nbcnn's advantage over the best of the peers: more than 1 is better. None without both."""
-    key, more, _ = RATED[what]
-    others = [e[key] for name, e in entries.items() if name != "nbcnn" and (not peers or name in peers)]
-    if "nbcnn" not in entries or not others:
-        return None
-    own = entries["nbcnn"][key]
-    return own / max(others) if more else min(others) / max(own, 1)
-
-
 def best_peer(what, entries):
-    key, more, _ = RATED[what]
+    """The name of the best engine that is not nbcnn, or None without one."""
+    key, more = RATED[what]
     others = [name for name in entries if name != "nbcnn"]
-    if not others:
+    pick = max if more else min
+    return pick(others, key=lambda name: entries[name][key]) if others else None
+
+
+def ratio(what, entries, peer=None):
+    """nbcnn's advantage over a peer, by default the best: more than 1 is better. None without."""
+    key, more = RATED[what]
+    peer = peer or best_peer(what, entries)
+    if "nbcnn" not in entries or peer not in entries:
         return None
-    return (max if more else min)(others, key=lambda name: entries[name][key])
+    own, other = entries["nbcnn"][key], entries[peer][key]
+    return own / other if more else other / max(own, 1)
 
 
 def peers_table(result, what):
@@ -84,14 +87,21 @@ def peers_table(result, what):
 
 
 def peers_summary(result):
+    """Geometric mean and least of the ratios, to the best peer or to a certain one."""
     lines = []
-    for what in ("train", "predict", "latency", "memory"):
+    for what, peer in (
+        ("train", None),
+        ("predict", None),
+        ("latency", "channels_last"),
+        ("latency", "onnxruntime"),
+        ("memory", None),
+    ):
         found = {name: m[what] for name, m in result["models"].items() if m.get(what)}
-        ratios = {name: r for name, m in found.items() if (r := ratio(what, m))}
+        ratios = {name: r for name, m in found.items() if (r := ratio(what, m, peer))}
         if ratios:
             least = min(ratios, key=ratios.get)
             lines.append(
-                f"{what}: geometric mean of the ratios to the best peer "
+                f"{what}, ratio to {NAMES.get(peer, 'the best peer')}: geometric mean "
                 f"{geometric_mean(ratios.values()):.2f}, least {ratios[least]:.2f} ({least})"
             )
     return "\n".join(lines)
@@ -117,15 +127,19 @@ def ops_summary(result):
     head = ["family", "cases", "geometric mean", "below 1.0", "below 0.8", "least"]
     worst = sorted(rated, key=lambda r: r["ratio"])[:WORST]
     shown = [
-        [f"{r['what']} {r['case']}", r["chosen"], f"{r['ms']:.3f}", f"{min(r['torch_ms'].values()):.3f}",
-         f"{r['peak_share']:.0%}", f"{r['gbytes_per_s']:.0f}", f"{r['ratio']:.2f}"]
+        [
+            f"{r['what']} {r['case']}",
+            f"{r['chosen']:.24}",
+            f"{r['ms']:.3f}",
+            f"{min(r['torch_ms'].values()):.3f}",
+            f"{r['peak_share']:.0%}",
+            f"{r['gbytes_per_s']:.0f}",
+            f"{r['ratio']:.2f}",
+        ]
         for r in worst
-    ]  # fmt: skip
+    ]
     columns = ["worst", "chosen", "ms", "PyTorch ms", "of peak", "GB/s", "ratio"]
     return "\n".join([*text, "", markdown(head, rows), "", markdown(columns, shown)])
-
-
-WORST = 40
 
 
 def statistics_of(ratios):
@@ -138,16 +152,35 @@ def statistics_of(ratios):
     ]
 
 
+def scaling_table(rows):
+    """What varies across, images per second with the efficiency in brackets."""
+    text = []
+    for name, kinds in rows.items():
+        for what, found in kinds.items():
+            lines = [
+                [f"{name}, {label}", *(
+                    f"{f[key]:,.0f} ({f[key + '_efficiency']:.0%})" for f in found.values()
+                )]
+                for key, label in (("train", "training"), ("predict", "inference"))
+            ]  # fmt: skip
+            text.append(markdown([f"{what}, images/s", *found], lines))
+    return "\n\n".join(text)
+
+
+TABLES = {
+    "peers": lambda result: "\n\n".join(
+        [*(peers_table(result, what) for what in RATED), peers_summary(result)]
+    ),
+    "ops": ops_summary,
+    "scaling": lambda result: scaling_table(result["rows"]),
+}
+
+
 def main():
-    kind, *files = sys.argv[1:]
-    for file in files:
-        result = json.loads(Path(file).read_text())
-        if kind == "peers":
-            for what in RATED:
-                print(peers_table(result, what), end="\n\n")
-            print(peers_summary(result))
-        else:
-            print(ops_summary(result))
+    if len(sys.argv) < 3 or sys.argv[1] not in TABLES:
+        sys.exit(__doc__)
+    for file in sys.argv[2:]:
+        print(TABLES[sys.argv[1]](json.loads(Path(file).read_text())))
 
 
 if __name__ == "__main__":

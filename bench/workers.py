@@ -22,7 +22,7 @@ class Worker:
     """One process. `python`: the interpreter of its environment, this one by default."""
 
     def __init__(self, script, *arguments, python=None, environment=None):
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in `close`)
         paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         own = {"PYTHONPATH": os.pathsep.join(paths)} if python is None else {"PYTHONPATH": ""}
         self._process = subprocess.Popen(

@@ -47,11 +47,8 @@ def convolution(net, family, passes, x, filters, kernel, **options):
     }
     if options:
         raise TypeError(f"{net}: unknown options {sorted(options)}")
-    more = "".join(
-        f" {sign}{text(value)}" if isinstance(value, tuple) and value[0] != value[1] else f" {sign}{value[0]}"
-        for sign, value in (("s", stride), ("d", dilation))
-        if value != (1, 1)
-    )
+    more = f" s{stride[0]}" if stride != (1, 1) else ""
+    more += f" d{dilation[0]}" if dilation != (1, 1) else ""
     more += f" g{args['groups']}" if 1 < args["groups"] < x[3] else ""
     name = f"{net} {text(x)}>{filters} {text(kernel)}{more}"
     return [Case(name, family, "conv2d", PASSES[p], args) for p in passes]

@@ -13,7 +13,11 @@ BATCH = [
     ("mobilenet", (16, 7, 7, 1280), True),
     ("odd", (16, 31, 31, 35), True),
 ]
-LAYER = [("convnext", (8, 56, 56, 96)), ("convnext", (16, 14, 14, 384)), ("convnext", (32, 7, 7, 768))]
+LAYER = [
+    ("convnext", (8, 56, 56, 96)),
+    ("convnext", (16, 14, 14, 384)),
+    ("convnext", (32, 7, 7, 768)),
+]
 
 
 def cases():
