@@ -221,8 +221,7 @@ class Binder:
 
 def prepare(case: Case, device: Any, only_chosen: bool = False) -> Prepared:
     graph, dy = graph_of(case, device)
-    nodes = [node for node in graph.nodes if node.op.name not in ALIASES]
-    timed = nodes if case.what in ("forward", "both") else depending_on(dy, graph)
+    nodes, timed = computing(graph.nodes), measured(case, graph, dy)
     binder = Binder(device)
     chosen: dict[int, str] = {}
     calls: dict[int, list] = {}
@@ -254,15 +253,20 @@ def others(node: Node, chosen: str, binder: Binder) -> dict[str, Any]:
     }
 
 
-def depending_on(dy: Tensor | None, graph: Graph) -> list[Node]:
-    """The nodes that the incoming gradient reaches, aliases left out."""
+def computing(nodes: list[Node]) -> list[Node]:
+    return [node for node in nodes if node.op.name not in ALIASES]
+
+
+def measured(case: Case, graph: Graph, dy: Tensor | None) -> list[Node]:
+    """The nodes of the case's time: all, or in a backward pass those that dy reaches."""
+    if case.what in ("forward", "both"):
+        return computing(graph.nodes)
     reached, found = {id(dy)}, []
     for node in graph.nodes:
         if any(id(t) in reached for t in node.inputs):
             reached.update(id(t) for t in node.outputs)
-            if node.op.name not in ALIASES:
-                found.append(node)
-    return found
+            found.append(node)
+    return computing(found)
 
 
 def traffic(timed: list[Node], graph: Graph) -> int:

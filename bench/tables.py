@@ -49,7 +49,7 @@ def figure(what, entry):
     if what == "latency":
         return f"{entry['median_us']:,.0f} ({entry['p90_us']:,.0f})"
     if what == "memory":
-        return f"{entry['growth'] / 2**20:,.1f}"
+        return f"{entry['growth'] / 2**20:,.0f} ({entry['peak'] / 2**20:,.0f})"
     return f"{entry['images_per_second']:,.0f}"
 
 
@@ -82,7 +82,9 @@ def peers_table(result, what):
         shown = [f"**{s}**" if e == best else s for e, s in zip(engines, shown)]
         advantage = ratio(what, entries)
         rows.append([name, *shown, f"{advantage:.2f}" if advantage else ""])
-    unit = {"latency": "µs, median (90 %)", "memory": "MiB"}.get(what, "images/s")
+    unit = {"latency": "µs, median (90 %)", "memory": "MiB of growth (of the process)"}.get(
+        what, "images/s"
+    )
     return markdown([f"{what}, {unit}", *(NAMES[e] for e in engines), "ratio"], rows)
 
 
