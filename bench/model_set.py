@@ -1,7 +1,8 @@
 """The networks that the benchmarks train: six small and medium ones, in Keras words.
 
-`keras` is nbcnn or real Keras. Each builder returns a model that is not compiled; `MODELS` says on
-what input, at which batch size and for how many steps an epoch it is measured.
+`keras` is nbcnn or real Keras, `edge` the height and width of the images. Each builder returns a
+model that is not compiled; `MODELS` says on what input, at which batch size and for how many steps
+an epoch it is measured.
 """
 
 from collections.abc import Callable
@@ -11,19 +12,19 @@ from typing import Any, NamedTuple
 class Setting(NamedTuple):
     """How a model is measured. `shape` is the shape of one image, `steps` the batches an epoch."""
 
-    build: Callable[[Any], Any]
+    build: Callable[..., Any]
     shape: tuple[int, int, int]
     batch: int
     steps: int
     classes: int = 10
 
 
-def lenet5(keras):
+def lenet5(keras, edge=28):
     """LeNet-5 with sigmoid and average pooling: the overhead of small layers."""
     layers = keras.layers
     return keras.Sequential(
         [
-            keras.Input((28, 28, 1)),
+            keras.Input((edge, edge, 1)),
             layers.Conv2D(6, 5, padding="same", activation="sigmoid"),
             layers.AveragePooling2D(2),
             layers.Conv2D(16, 5, activation="sigmoid"),
@@ -36,12 +37,12 @@ def lenet5(keras):
     )
 
 
-def convnet(keras):
+def convnet(keras, edge=28):
     """Two convolutions with max pooling and dropout: a beginner's network."""
     layers = keras.layers
     return keras.Sequential(
         [
-            keras.Input((28, 28, 1)),
+            keras.Input((edge, edge, 1)),
             layers.Conv2D(32, 3, activation="relu"),
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, activation="relu"),
@@ -53,10 +54,10 @@ def convnet(keras):
     )
 
 
-def vgg(keras):
+def vgg(keras, edge=32):
     """Six 3x3 convolutions with batch normalization: bound by convolution."""
     layers = keras.layers
-    parts = [keras.Input((32, 32, 3))]
+    parts = [keras.Input((edge, edge, 3))]
     for filters in (64, 128, 256):
         for _ in range(2):
             parts += [
@@ -68,7 +69,7 @@ def vgg(keras):
     return keras.Sequential([*parts, layers.Flatten(), layers.Dense(10, activation="softmax")])
 
 
-def resnet20(keras):
+def resnet20(keras, edge=32):
     """Nine residual blocks of 16, 32 and 64 filters: fan-out, additions, many mid-sized steps."""
     layers = keras.layers
 
@@ -79,7 +80,7 @@ def resnet20(keras):
     def relu(x):
         return layers.Activation("relu")(x)
 
-    image = keras.Input((32, 32, 3))
+    image = keras.Input((edge, edge, 3))
     x = relu(convolution(image, 16))
     for filters in (16, 32, 64):
         for block in range(3):
@@ -92,7 +93,7 @@ def resnet20(keras):
     return keras.Model(image, layers.Dense(10, activation="softmax")(x))
 
 
-def mobile(keras):
+def mobile(keras, edge=96):
     """Depthwise and pointwise convolutions in turn: bound by memory."""
     layers = keras.layers
 
@@ -100,7 +101,7 @@ def mobile(keras):
         return [layer, layers.BatchNormalization(), layers.Activation("relu")]
 
     parts = [
-        keras.Input((96, 96, 3)),
+        keras.Input((edge, edge, 3)),
         *normalized(layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False)),
     ]
     for filters, strides in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
@@ -111,12 +112,12 @@ def mobile(keras):
     return keras.Sequential(parts)
 
 
-def seed256(keras):
+def seed256(keras, edge=256):
     """Large images, few layers, and a dense layer of 16 million weights."""
     layers = keras.layers
     return keras.Sequential(
         [
-            keras.Input((256, 256, 3)),
+            keras.Input((edge, edge, 3)),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(4),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
@@ -135,3 +136,11 @@ MODELS = {
     "mobile": Setting(mobile, (96, 96, 3), batch=32, steps=8),
     "seed256": Setting(seed256, (256, 256, 3), batch=16, steps=4, classes=1000),
 }
+
+
+def data(setting, np, images=None):
+    """Random images and labels, the same for every framework; an epoch of them by default."""
+    rng = np.random.default_rng(0)
+    images = images or setting.batch * setting.steps
+    x = rng.standard_normal((images, *setting.shape), dtype=np.float32)
+    return x, rng.integers(0, setting.classes, images).astype("int32")

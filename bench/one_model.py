@@ -8,11 +8,12 @@ speed: images per second of `fit` and of `predict` (best of several epochs), and
 
 import importlib
 import json
-import resource
 import sys
 import time
 
-from model_set import MODELS
+from engine_keras import compiled
+from model_set import MODELS, data
+from serve import peak_bytes
 
 EPOCHS = 5
 
@@ -53,13 +54,8 @@ def prepare(keras, setting, images):
     import numpy as np
 
     keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((images, *setting.shape), dtype=np.float32)
-    y = rng.integers(0, setting.classes, images).astype("int32")
-    model = setting.build(keras)
-    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
-    return model, x, y
+    x, y = data(setting, np, images)
+    return compiled(keras, setting.build(keras)), x, y
 
 
 def best(call):
@@ -71,11 +67,6 @@ def best(call):
         call()
         times.append(time.perf_counter() - begin)
     return min(times)
-
-
-def peak_bytes():
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

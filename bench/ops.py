@@ -1,148 +1,145 @@
-"""Every implementation of every listed operation: time, rate, share of the machine's peak, and
-regret.
+"""Single operations: time, rate, share of the machine's peak, regret of the choice, and PyTorch
+beside them.
 
-    python bench/ops.py [--only conv2d,maxpool2d] [--cases bar,lenet] [--seconds 0.2] [--json FILE]
+    python bench/ops.py [--peers bench/.peers] [--only pooling,dense] [--cases vgg16,7x7]
+                        [--part 1/4] [--seconds 0.02] [--rounds 6] [--json FILE]
 
-The implementations of a case and a program of nothing but multiply-adds run in turns, one call
-each, for a while; the fastest call of each counts. So the share of the peak is one of the same
-moments: on shared machines the peak itself may halve from one second to the next. GFLOP/s of
-convolutions and matrix products are those of the direct formula; Winograd may exceed the peak.
-Regret is how much longer the implementation that the list chooses takes than the fastest that
-accepts: 1.00 is a perfect choice.
+The implementations of a case, a program of nothing but multiply-adds, and (where `setup_peers.sh`
+has made its environment) PyTorch in each of its variants run in turns, in short bursts; the fastest
+call of each counts. So the share of the peak is one of the same moments: on shared machines the
+peak itself may halve from one second to the next. GFLOP/s of convolutions and matrix products are
+those of the direct formula; Winograd may exceed the peak. Regret is how much longer the chosen
+implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ratio: time of the
+best of PyTorch's variants over that of the chosen implementation.
+
+An existing FILE is updated: what this run measured replaces what was there.
 """
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import machine
-import numpy as np
-from ops_cases import CASES
+from op_cases import CASES
+from ops_nbcnn import prepare
 from peak import copy_bandwidth, fma_program
+from serve import fastest
+from tables import ops_summary
+from workers import HERE, Worker, WorkerError, environment
 
 from nbcnn import config
-from nbcnn.kernels.impl import Impl
-from nbcnn.ops.op import Op
 from nbcnn.runtime.cpu import CpuDevice
 
-
-def arrays(op: Op, shapes, rng):
-    """Inputs of a case in the dtypes that the op takes: floats, and small whole numbers for labels
-    and indices.
-    """
-    return [
-        rng.integers(0, 4, shape).astype(dtype)
-        if np.dtype(dtype).kind in "iu"
-        else np.abs(rng.standard_normal(shape)).astype(dtype)
-        for shape, dtype in shapes
-    ]
+HOPELESS = 3.0  # an implementation so many times slower than the chosen one is timed once
 
 
-def programs(op: Op, inputs, device: CpuDevice):
-    """(implementation, its program) of all that accept, in the list's order."""
-    from nbcnn.ops.tensor import TensorSpec
-
-    specs = [TensorSpec(a.shape, a.dtype.name) for a in inputs]
-    spec = op.spec(*specs)
-    found: list[tuple[Impl, object]] = []
-    for impl in device.impls(op):
-        if impl.accepts(spec, "float32", device.caps) is not None:
-            continue
-        outputs = [
-            device.view(device.empty(s.nbytes), 0, s.shape, s.dtype) for s in op.infer(*specs)
-        ]
-        wanted = impl.scratch(spec, "float32", device.caps)
-        scratch = {
-            name: device.view(
-                device.empty(TensorSpec(s.shape, s.dtype).nbytes), 0, s.shape, s.dtype
-            )
-            for name, s in wanted.items()
-        }
-        found.append((impl, device.program(impl.bind(spec, device.caps, inputs, outputs, scratch))))
-    nbytes = sum(s.nbytes for s in (*specs, *op.infer(*specs)))
-    return found, op.flops(*specs), nbytes
-
-
-def fastest(programs, seconds: float) -> list[float]:
-    """Least seconds of each program, run in turns."""
-    for program in programs:
-        program.run()
-    best = [float("inf")] * len(programs)
-    end = time.perf_counter() + seconds * len(programs)
-    rounds = 0
-    while time.perf_counter() < end or rounds < 3:
-        for i, program in enumerate(programs):
-            start = time.perf_counter()
-            program.run()
-            best[i] = min(best[i], time.perf_counter() - start)
-        rounds += 1
-    return best
-
-
-def measure(name: str, op: Op, shapes, device: CpuDevice, seconds: float) -> dict:
-    found, flops, nbytes = programs(op, arrays(op, shapes, np.random.default_rng(0)), device)
+def measure(case, device, worker, args) -> dict:
+    made = prepare(case, device)
     multiply_adds, work = fma_program(device)
-    *times, whole = fastest([*(program for _, program in found), multiply_adds], seconds)
-    peak = work / whole
-    rows = {
-        impl.name: {
-            "ms": round(t * 1e3, 4),
-            "gflops": round(flops / t * 1e-9, 2),
-            "gbytes_per_s": round(nbytes / t * 1e-9, 2),
-            "peak_share": round(flops / t / peak, 3),
-        }
-        for (impl, _), t in zip(found, times)
-    }
-    return {
-        "case": name,
-        "op": op.name,
-        "chosen": found[0][0].name,
-        "regret": round(times[0] / min(times), 2),
+    turns = {name: program.run for name, program in made.programs.items()}
+    variants = worker.ask("prepare", case=case) if worker else []
+    best = {name: fastest(run, 0.0, least=1) for name, run in turns.items()}
+    turns = {n: r for n, r in turns.items() if best[n] <= HOPELESS * best[made.chosen]}
+    torch, whole = dict.fromkeys(variants, float("inf")), float("inf")
+    for _ in range(args.rounds):
+        for variant in variants:
+            seconds = worker.ask("burst", variant=variant, seconds=args.seconds)
+            torch[variant] = min(torch[variant], seconds)
+        for name, run in turns.items():
+            best[name] = min(best[name], fastest(run, args.seconds))
+        whole = min(whole, fastest(multiply_adds.run, 0.0))
+    return row(case, made, best, torch, work / whole)
+
+
+def row(case, made, best, torch, peak) -> dict:
+    own = best[made.chosen]
+    result = {
+        "case": case.name,
+        "family": case.family,
+        "what": case.what,
+        "chosen": made.chosen,
+        "ms": round(own * 1e3, 4),
+        "gflops": round(made.flops / own * 1e-9, 2),
+        "gbytes_per_s": round(made.nbytes / own * 1e-9, 2),
+        "peak_share": round(made.flops / own / peak, 3),
         "peak_gflops": round(peak * 1e-9, 1),
-        "impls": rows,
+        "regret": round(own / min(best.values()), 2),
+        "others_ms": {n: round(t * 1e3, 4) for n, t in best.items() if n != made.chosen},
     }
+    if torch:
+        result["torch_ms"] = {name: round(t * 1e3, 4) for name, t in torch.items()}
+        result["ratio"] = round(min(torch.values()) / own, 3)
+    return result
+
+
+def line(r) -> str:
+    ratio = ""
+    if "ratio" in r:
+        ratio = f"  torch {min(r['torch_ms'].values()):9.3f} ms, ratio {r['ratio']:5.2f}"
+    return (
+        f"{r['what']:8} {r['case']:48} {r['chosen']:18.18} {r['ms']:9.3f} ms "
+        f"{r['gflops']:7.1f} GFLOP/s {r['peak_share']:6.1%} {r['gbytes_per_s']:6.1f} GB/s "
+        f"regret {r['regret']:.2f}{ratio}"
+    )
+
+
+def matching(parts):
+    """(number, case) of those whose direction and name contain one of some texts."""
+    wanted = parts.split(",") if parts else [""]
+    cases = enumerate(CASES)
+    return [(i, c) for i, c in cases if any(part in f"{c.what} {c.name}" for part in wanted)]
+
+
+def chosen_cases(args):
+    families = args.only.split(",") if args.only else [""]
+    found = [c for _, c in matching(args.cases) if any(f in c.family for f in families)]
+    part, parts = map(int, args.part.split("/"))
+    return found[part - 1 :: parts]
+
+
+def parsed():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", type=Path, default=HERE / ".peers", help="their environments")
+    parser.add_argument("--only", help="parts of names of families, comma between")
+    parser.add_argument("--cases", help="parts of case names, comma between")
+    parser.add_argument("--part", default="1/1", help="I/N: every Nth case, from the Ith on")
+    parser.add_argument("--seconds", type=float, default=0.02, help="of a burst")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="operations, comma between")
-    parser.add_argument("--cases", help="parts of case names, comma between")
-    parser.add_argument(
-        "--seconds", type=float, default=0.2, help="for each implementation of a case"
-    )
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
+    args = parsed()
     device = CpuDevice(config.get_num_threads())
-    results = []
-    for name, op, shapes in CASES:
-        if args.only and op.name not in args.only.split(","):
+    python = environment(args.peers, "torch")
+    worker = Worker("ops_torch.py", device.caps.threads, python=python) if python else None
+    if worker is None:
+        print(f"no environment for PyTorch in {args.peers}: nbcnn alone")
+    rows = {}
+    if args.json and args.json.exists():
+        rows = {(r["what"], r["case"]): r for r in json.loads(args.json.read_text())["results"]}
+    for case in chosen_cases(args):
+        try:
+            found = measure(case, device, worker, args)
+        except (WorkerError, NotImplementedError) as error:
+            print(f"{case.what} {case.name}: failed: {str(error).splitlines()[-1]}", flush=True)
             continue
-        if args.cases and not any(part in name for part in args.cases.split(",")):
-            continue
-        row = measure(name, op, shapes, device, args.seconds)
-        results.append(row)
-        for impl, r in row["impls"].items():
-            chosen = "*" if impl == row["chosen"] else " "
-            print(
-                f"{row['op']:24} {name:34} {chosen}{impl:10} {r['ms']:9.3f} ms "
-                f"{r['gflops']:8.1f} GFLOP/s "
-                f"{r['peak_share']:6.1%} {r['gbytes_per_s']:7.1f} GB/s  regret {row['regret']:.2f}",
-                flush=True,
-            )
-    peak = max((row["peak_gflops"] for row in results), default=0.0)
-    bandwidth = copy_bandwidth(device)
-    print(
-        f"FMA peak {peak:.1f} GFLOP/s, copy {bandwidth * 1e-9:.1f} GB/s, "
-        f"{device.caps.threads} threads"
-    )
+        rows[case.what, case.name] = found
+        print(line(found), flush=True)
+    if worker:
+        worker.close()
+    results = [rows[key] for c in CASES if (key := (c.what, c.name)) in rows]
+    result = {
+        "machine": machine.describe(),
+        "threads": device.caps.threads,
+        "fma_peak_gflops": max((r["peak_gflops"] for r in results), default=0.0),
+        "copy_gbytes_per_s": round(copy_bandwidth(device) * 1e-9, 1),
+        "results": results,
+    }
     if args.json:
-        head = {"machine": machine.describe(), "threads": device.caps.threads}
-        head |= {
-            "fma_peak_gflops": peak,
-            "copy_gbytes_per_s": round(bandwidth * 1e-9, 1),
-        }
-        Path(args.json).write_text(json.dumps({**head, "results": results}, indent=1) + "\n")
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(ops_summary(result))
 
 
 if __name__ == "__main__":

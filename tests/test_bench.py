@@ -1,3 +1,4 @@
+import importlib
 import json
 
 import pytest
@@ -15,11 +16,16 @@ PARAMETERS = {  # as real Keras counts them
 
 
 @pytest.fixture(scope="module")
-def model_set(root):
+def bench(root):
+    """A function that imports a module of bench/ by its name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root / "bench")
-        import model_set
-    return model_set
+        yield importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def model_set(bench):
+    return bench("model_set")
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -44,3 +50,56 @@ def test_result_files_name_no_folder_of_a_machine(root):
         text = file.read_text(encoding="utf-8")
         json.loads(text)
         assert '"/' not in text, file.name
+
+
+def test_every_operation_of_the_benchmark_has_a_kernel(bench):
+    cases, ops_nbcnn = bench("op_cases").CASES, bench("ops_nbcnn")
+    device = nbcnn.get_device("cpu")
+    assert len(cases) >= 150
+    assert len({(case.what, case.name) for case in cases}) == len(cases)
+    for case in cases:
+        graph, dy = ops_nbcnn.graph_of(case, device)
+        timed = ops_nbcnn.measured(case, graph, dy)
+        assert timed, case
+        for node in timed:
+            assert ops_nbcnn.select(node.op, node.inputs, device)[1] is not None, (case, node)
+
+
+def test_an_operation_is_measured_without_peers(root, python, tmp_path):
+    file = tmp_path / "ops.json"
+    arguments = ("--cases", "odd 64x17x13x5,777x77", "--rounds", "1", "--seconds", "0")
+    for _ in range(2):  # the second run finds its file
+        printed = python(root / "bench" / "ops.py", *arguments, "--peers", "none", "--json", file)
+    results = json.loads(file.read_text(encoding="utf-8"))["results"]
+    assert [r["what"] for r in results] == ["forward", "dx", "dw", "both"]
+    assert all(r["ms"] > 0 and r["regret"] >= 1 and "ratio" not in r for r in results)
+    assert "4 cases" in printed
+
+
+def test_workers_answer_and_tell_their_errors(bench):
+    workers = bench("workers")
+    with workers.Worker("engine_steps.py", "lenet5", 1, 2, 28) as worker:
+        assert worker.ask("predict", seconds=0) > 0
+        with pytest.raises(workers.WorkerError, match="KeyError: 'unheard_of'"):
+            worker.ask("unheard_of")
+        assert worker.ask("predict", seconds=0) > 0
+    with (
+        workers.Worker("engine_steps.py", "no_such_model", 1, 2, 28) as worker,
+        pytest.raises(workers.WorkerError, match="no_such_model"),
+    ):
+        worker.ask("predict", seconds=0)
+
+
+def test_ratios_are_to_the_best_peer(bench):
+    tables = bench("tables")
+    speeds = {"nbcnn": 30.0, "eager": 10.0, "jax": 20.0}
+    train = {name: {"images_per_second": speed} for name, speed in speeds.items()}
+    memory = {"nbcnn": {"growth": 50}, "eager": {"growth": 100}}
+    assert tables.best_peer("train", train) == "jax"
+    assert tables.ratio("train", train) == 1.5
+    assert tables.ratio("train", train, "eager") == 3.0
+    assert tables.ratio("memory", memory) == 2.0
+    assert tables.ratio("train", {"nbcnn": train["nbcnn"]}) is None
+    result = {"models": {"lenet5": {"train": train}, "vgg": {"train": train}}}
+    assert "geometric mean 1.50, least 1.50 (lenet5)" in tables.peers_summary(result)
+    assert "| lenet5 | 30 | 10 | **20** | 1.50 |" in tables.peers_table(result, "train")

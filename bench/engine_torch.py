@@ -1,0 +1,120 @@
+"""Worker of `peers.py`: one model in PyTorch, or exported by it to ONNX Runtime.
+
+    python engine_torch.py MODEL SETTING THREADS
+
+SETTING: eager, channels_last, compile, compile_channels_last; onnxruntime (inference only).
+
+The training loop is the leanest that trains: batches are views of one tensor already in the wanted
+layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax, as
+nbcnn's and Keras's models do.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from serve import latencies, limit_threads, memory_of, serve
+
+
+class Torch:
+    def __init__(self, name, setting, threads):
+        import numpy as np
+        import torch
+        from model_set import MODELS, data
+        from torch_models import BUILDERS
+
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        how = MODELS[name]
+        x, y = data(how, np)
+        self.torch, self.batch = torch, how.batch
+        self.x = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+        self.y = torch.from_numpy(y.astype("int64"))
+        model = BUILDERS[name]()
+        if setting.endswith("channels_last"):
+            model = model.to(memory_format=torch.channels_last)
+            self.x = self.x.to(memory_format=torch.channels_last)
+        self.model = model
+        self.run, self.infer = model, torch.nn.Sequential(model, torch.nn.Softmax(dim=1))
+        if setting.startswith("compile"):
+            self.run, self.infer = torch.compile(self.run), torch.compile(self.infer)
+        self.loss = torch.nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
+
+    def batches(self):
+        for start in range(0, len(self.x), self.batch):
+            yield self.x[start : start + self.batch], self.y[start : start + self.batch]
+
+    def train(self):
+        self.model.train()
+        total = 0.0
+        for x, y in self.batches():
+            self.optimizer.zero_grad()
+            loss = self.loss(self.run(x), y)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+        return float(total)
+
+    def predict(self):
+        self.model.eval()
+        with self.torch.inference_mode():
+            return self.torch.cat([self.infer(x) for x, _ in self.batches()]).numpy()
+
+    def latency(self):
+        self.model.eval()
+        one = self.x[:1].clone(memory_format=self.torch.preserve_format)
+        with self.torch.inference_mode():
+            return latencies(lambda: self.infer(one).numpy())
+
+
+class OnnxRuntime:
+    """The model in inference only, exported once for the batch size and once for single images."""
+
+    def __init__(self, name, threads):
+        source = Torch(name, "eager", threads)
+        self.x, self.batch = source.x.numpy(), source.batch
+        self.run = self.session(source, self.batch, threads)
+        self.run_one = self.session(source, 1, threads)
+
+    @staticmethod
+    def session(source, batch, threads):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        with tempfile.TemporaryDirectory() as folder:
+            file = str(Path(folder) / "model.onnx")
+            export = source.torch.onnx.export
+            model = source.infer.eval()
+            export(model, (source.x[:batch],), file, dynamo=False, input_names=["x"])
+            session = onnxruntime.InferenceSession(
+                file, options, providers=["CPUExecutionProvider"]
+            )
+        return lambda x: session.run(None, {"x": x})[0]
+
+    def predict(self):
+        import numpy as np
+
+        starts = range(0, len(self.x), self.batch)
+        return np.concatenate([self.run(self.x[i : i + self.batch]) for i in starts])
+
+    def latency(self):
+        one = self.x[:1].copy()
+        return latencies(lambda: self.run_one(one))
+
+
+def main():
+    name, setting, threads = sys.argv[1:]
+    limit_threads(int(threads))
+    if setting == "onnxruntime":
+        made = OnnxRuntime(name, int(threads))
+    else:
+        made = Torch(name, setting, int(threads))
+    from engine_rounds import handlers
+
+    serve(handlers(made, memory_of))
+
+
+if __name__ == "__main__":
+    main()

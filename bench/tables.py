@@ -1,0 +1,189 @@
+"""Markdown tables of result files, for README and `docs/performance.md`.
+
+    python bench/tables.py KIND FILE...
+
+KIND: peers, ops or scaling, whose `--json` wrote the files.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+NAMES = {
+    "nbcnn": "nbcnn",
+    "eager": "PyTorch",
+    "channels_last": "PyTorch channels_last",
+    "compile": "torch.compile",
+    "compile_channels_last": "torch.compile channels_last",
+    "onnxruntime": "ONNX Runtime",
+    "tensorflow": "Keras-TF",
+    "tensorflow_nojit": "Keras-TF without XLA",
+    "jax": "Keras-JAX",
+}
+# what -> (the figure that is compared, whether more of it is better)
+RATED = {
+    "train": ("images_per_second", True),
+    "predict": ("images_per_second", True),
+    "latency": ("median_us", False),
+    "memory": ("growth", False),
+}
+WORST = 40  # operations listed
+
+
+def markdown(head, rows):
+    """A table; numbers to the right."""
+    cells = [head, *([str(cell) for cell in row] for row in rows)]
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
+
+
+def geometric_mean(values):
+    values = list(values)
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
+
+
+def figure(what, entry):
+    if entry is None:
+        return ""
+    if what == "latency":
+        return f"{entry['median_us']:,.0f} ({entry['p90_us']:,.0f})"
+    if what == "memory":
+        return f"{entry['growth'] / 2**20:,.0f} ({entry['peak'] / 2**20:,.0f})"
+    return f"{entry['images_per_second']:,.0f}"
+
+
+def best_peer(what, entries):
+    """The name of the best engine that is not nbcnn, or None without one."""
+    key, more = RATED[what]
+    others = [name for name in entries if name != "nbcnn"]
+    pick = max if more else min
+    return pick(others, key=lambda name: entries[name][key]) if others else None
+
+
+def ratio(what, entries, peer=None):
+    """nbcnn's advantage over a peer, by default the best: more than 1 is better. None without."""
+    key, more = RATED[what]
+    peer = peer or best_peer(what, entries)
+    if "nbcnn" not in entries or peer not in entries:
+        return None
+    own, other = entries["nbcnn"][key], entries[peer][key]
+    return own / other if more else other / max(own, 1)
+
+
+def peers_table(result, what):
+    """Models down, engines across; the best peer in bold."""
+    models = {name: m[what] for name, m in result["models"].items() if m.get(what)}
+    engines = [e for e in NAMES if any(e in m for m in models.values())]
+    rows = []
+    for name, entries in models.items():
+        best = best_peer(what, entries)
+        shown = [figure(what, entries.get(e)) for e in engines]
+        shown = [f"**{s}**" if e == best else s for e, s in zip(engines, shown)]
+        advantage = ratio(what, entries)
+        rows.append([name, *shown, f"{advantage:.2f}" if advantage else ""])
+    unit = {"latency": "µs, median (90 %)", "memory": "MiB of growth (of the process)"}.get(
+        what, "images/s"
+    )
+    return markdown([f"{what}, {unit}", *(NAMES[e] for e in engines), "ratio"], rows)
+
+
+def peers_summary(result):
+    """Geometric mean and least of the ratios, to the best peer or to a certain one."""
+    lines = []
+    for what, peer in (
+        ("train", None),
+        ("predict", None),
+        ("latency", "channels_last"),
+        ("latency", "onnxruntime"),
+        ("memory", None),
+    ):
+        found = {name: m[what] for name, m in result["models"].items() if m.get(what)}
+        ratios = {name: r for name, m in found.items() if (r := ratio(what, m, peer))}
+        if ratios:
+            least = min(ratios, key=ratios.get)
+            lines.append(
+                f"{what}, ratio to {NAMES.get(peer, 'the best peer')}: geometric mean "
+                f"{geometric_mean(ratios.values()):.2f}, least {ratios[least]:.2f} ({least})"
+            )
+    return "\n".join(lines)
+
+
+def ops_summary(result):
+    """How the operations stand against PyTorch, by family and the worst of them."""
+    rated = [r for r in result["results"] if "ratio" in r]
+    peak, copy = result["fma_peak_gflops"], result["copy_gbytes_per_s"]
+    text = [f"{len(result['results'])} cases; FMA peak {peak} GFLOP/s, copy {copy} GB/s"]
+    regrets = [r for r in result["results"] if r["regret"] > 1.1]
+    text += [
+        f"regret over 1.1: {r['what']} {r['case']}: {r['chosen']} {r['regret']}"
+        for r in sorted(regrets, key=lambda r: -r["regret"])[:10]
+    ]
+    if not rated:
+        return "\n".join(text)
+    families = {r["family"]: [] for r in rated}
+    for r in rated:
+        families[r["family"]].append(r["ratio"])
+    rows = [[name, *statistics_of(ratios)] for name, ratios in families.items()]
+    rows.append(["all", *statistics_of([r["ratio"] for r in rated])])
+    head = ["family", "cases", "geometric mean", "below 1.0", "below 0.8", "least"]
+    worst = sorted(rated, key=lambda r: r["ratio"])[:WORST]
+    shown = [
+        [
+            f"{r['what']} {r['case']}",
+            f"{r['chosen']:.24}",
+            f"{r['ms']:.3f}",
+            f"{min(r['torch_ms'].values()):.3f}",
+            f"{r['peak_share']:.0%}",
+            f"{r['gbytes_per_s']:.0f}",
+            f"{r['ratio']:.2f}",
+        ]
+        for r in worst
+    ]
+    columns = ["worst", "chosen", "ms", "PyTorch ms", "of peak", "GB/s", "ratio"]
+    return "\n".join([*text, "", markdown(head, rows), "", markdown(columns, shown)])
+
+
+def statistics_of(ratios):
+    below = [sum(r < limit for r in ratios) for limit in (1.0, 0.8)]
+    return [
+        len(ratios),
+        f"{geometric_mean(ratios):.2f}",
+        *(f"{n} ({n / len(ratios):.0%})" for n in below),
+        f"{min(ratios):.2f}",
+    ]
+
+
+def scaling_table(rows):
+    """What varies across, images per second with the efficiency in brackets."""
+    text = []
+    for name, kinds in rows.items():
+        for what, found in kinds.items():
+            lines = [
+                [f"{name}, {label}", *(
+                    f"{f[key]:,.0f} ({f[key + '_efficiency']:.0%})" for f in found.values()
+                )]
+                for key, label in (("train", "training"), ("predict", "inference"))
+            ]  # fmt: skip
+            text.append(markdown([f"{what}, images/s", *found], lines))
+    return "\n\n".join(text)
+
+
+TABLES = {
+    "peers": lambda result: "\n\n".join(
+        [*(peers_table(result, what) for what in RATED), peers_summary(result)]
+    ),
+    "ops": ops_summary,
+    "scaling": lambda result: scaling_table(result["rows"]),
+}
+
+
+def main():
+    if len(sys.argv) < 3 or sys.argv[1] not in TABLES:
+        sys.exit(__doc__)
+    for file in sys.argv[2:]:
+        print(TABLES[sys.argv[1]](json.loads(Path(file).read_text())))
+
+
+if __name__ == "__main__":
+    main()
