@@ -187,6 +187,33 @@ def test_a_pool_joins_its_convolution_in_training():
         np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("window", [2, (3, 2), (6, 7)])
+def test_the_kernel_gradient_goes_through_the_pool(window):
+    (x, w, b), feeds = pooled_case()
+    feeds[x] = np.random.default_rng(1).standard_normal(x.shape)
+    with tracing():
+        loss = ops.sum(ops.square(ops.max_pool(conv_net(x, w, b), window)))
+    graph = rewrite(rewrite(Graph([loss]), TRAINING), INDICES)
+    outputs = [graph.outputs[0], *gradients(graph.outputs[0], [w, b])]
+    expected, _ = run(outputs, feeds, training=True)
+    found, steps = run(outputs, feeds, fused=True, training=True)
+    assert "maxpool2d_dx" not in [name for name, _ in steps]
+    assert [(op.bias, op.pool) for name, op in steps if name == "conv2d_dw"] == [
+        (True, MAX_POOL_INDEXED)
+    ]
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-5)
+
+
+def test_the_pool_gradient_stays_where_the_input_gradient_reads_it_too():
+    (x, w, b), feeds = pooled_case()
+    with tracing():
+        loss = ops.sum(ops.square(pooled_net(x, w, b)))
+    graph = rewrite(rewrite(Graph([loss]), TRAINING), INDICES)
+    _, steps = run(gradients(graph.outputs[0], [x, w]), feeds, fused=True, training=True)
+    assert "maxpool2d_dx" in [name for name, _ in steps]
+
+
 def test_a_pool_stays_alone_where_the_convolution_has_a_better_algorithm():
     leaves, _ = pooled_case()
     with tracing():

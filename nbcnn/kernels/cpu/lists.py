@@ -15,6 +15,7 @@ from nbcnn.kernels.cpu import (
     conv_direct_dw,
     conv_im2col,
     conv_plain,
+    conv_pooled_dw,
     conv_winograd,
     conv_winograd_dw,
     copy,
@@ -51,6 +52,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_plain.conv2d_dx,
     ),
     "conv2d_dw": (
+        conv_pooled_dw.dw,
         conv_depthwise.conv2d_dw,
         conv_winograd_dw.dw,
         conv_direct_dw.dw,
