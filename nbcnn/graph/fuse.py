@@ -25,7 +25,7 @@ from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.op import Op, apply_symbolic
-from nbcnn.ops.pool import AvgPool2D, MaxPool2D, Pool2D
+from nbcnn.ops.pool import AvgPool2D, MaxPool2D, MaxPool2DGradient, Pool2DSpec
 from nbcnn.ops.reduce import Reduce
 from nbcnn.ops.shape import Reshape
 from nbcnn.ops.tensor import Node, Tensor
@@ -35,6 +35,7 @@ Accepts = Callable[[Op, Sequence[Tensor]], Choice | None]
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
     """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
+    graph = rewrite(graph, [max_pool_gradient_into_kernel_gradient(graph, accepts)])
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
@@ -94,7 +95,9 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         if not isinstance(node.op, (MaxPool2D, AvgPool2D)):
             return None
-        if not context.only_reader(node.inputs[0]) or not _side_by_side(node.op, inputs[0]):
+        if not context.only_reader(node.inputs[0]):
+            return None
+        if not _side_by_side(node.op.spec(inputs[0].spec)):
             return None
         convolution = inputs[0].node
         if convolution is None or not isinstance(convolution.op, Conv2D) or convolution.op.pool:
@@ -106,8 +109,7 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
         ph, pw = node.op.window
         op = dataclasses.replace(convolution.op, pool=pool, ph=ph, pw=pw)
         joint = accepts(op, convolution.inputs)
-        alone = accepts(convolution.op, convolution.inputs)
-        if joint is None or alone is None or len(joint.refused) > len(alone.refused):
+        if not _not_behind(joint, accepts(convolution.op, convolution.inputs)):
             return None
         outputs = apply_symbolic(op, list(convolution.inputs))
         return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -115,9 +117,60 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
     return rule
 
 
-def _side_by_side(op: Pool2D, x: Tensor) -> bool:
+def max_pool_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
+    """conv2d_dw(x, maxpool2d_dx(dy, winners))  ->  conv2d_dw(x, dy, winners), where nobody else but
+    sums over pixels read the gradient in between; these are then sums of dy.
+
+    Of every window only the winner's pixel counts, so most of the multiplications go as well.
+    """
+    read_by: dict[int, list[Node]] = {}
+    for reader in graph.nodes:
+        for t in reader.inputs:
+            read_by.setdefault(id(t), []).append(reader)
+    kept = {id(t) for t in graph.outputs}
+    joint: dict[int, Conv2DKernelGradient] = {}  # id of the gradient in between -> its reader's op
+    for node in graph.nodes:
+        if not isinstance(node.op, MaxPool2DGradient):
+            continue
+        slope = node.outputs[0]
+        others = [n for n in read_by.get(id(slope), []) if not _sums_pixels(n)]
+        if id(slope) in kept or len(others) != 1 or not _side_by_side(node.op.spec(slope.spec)):
+            continue
+        op, inputs = others[0].op, others[0].inputs
+        if not isinstance(op, Conv2DKernelGradient) or inputs[1] is not slope or op.bias:
+            continue
+        ph, pw = node.op.window
+        pooled = dataclasses.replace(op, pool=MAX_POOL_INDEXED, ph=ph, pw=pw)
+        if _not_behind(accepts(pooled, [inputs[0], *node.inputs]), accepts(op, inputs)):
+            joint[id(slope)] = pooled
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        places = [i for i, t in enumerate(node.inputs) if id(t) in joint]
+        if not places:
+            return None
+        source = inputs[places[0]].node
+        assert source is not None
+        if isinstance(node.op, Conv2DKernelGradient):
+            op = joint[id(node.inputs[1])]
+            return (apply_symbolic(op, [inputs[0], *source.inputs]),)
+        return (apply_symbolic(node.op, [source.inputs[0]]),)
+
+    return rule
+
+
+def _sums_pixels(node: Node) -> bool:
+    return node.op == Reduce("sum", 0, 2) and node.inputs[0].ndim == 4
+
+
+def _not_behind(joint: Choice | None, alone: Choice | None) -> bool:
+    """Whether a fused node has an implementation, and the node alone none before it in the list."""
+    if joint is None or alone is None:
+        return False
+    return len(joint.refused) <= len(alone.refused)
+
+
+def _side_by_side(s: Pool2DSpec) -> bool:
     """Whether windows touch, do not overlap and lie inside, and there is something to pool."""
-    s = op.spec(x.spec)
     touching = (s.sh, s.sw) == (s.kh, s.kw) and s.kh * s.kw > 1
     return touching and s.pt == s.pl == 0 and (s.oh, s.ow) == (s.h // s.kh, s.w // s.kw)
 
@@ -178,7 +231,7 @@ def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         if id(node) in joint:
             return joint[id(node)][:1]
-        if not isinstance(node.op, Reduce) or node.op != Reduce("sum", 0, 2) or inputs[0].ndim != 4:
+        if not _sums_pixels(node):
             return None
         kernel_gradient = kernel_gradients.get(id(node.inputs[0]))
         if kernel_gradient is None or kernel_gradient.op.bias:

@@ -140,19 +140,23 @@ class Conv2DInputGradient(Conv2DOp):
 
 @dataclasses.dataclass(frozen=True)
 class Conv2DKernelGradient(Conv2DOp):
-    """dw from x and dy and, where `bias`, db = the sum of dy over pixels."""
+    """dw from x and dy and, where `bias`, db = the sum of dy over pixels.
+
+    Where fusion has set `pool` to MAX_POOL_INDEXED, dy is that of the pool, and a third input tells
+    which pixel of each window won.
+    """
 
     name = "conv2d_dw"
     shape: tuple[int, ...] = ()
 
-    def infer(self, x: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
+    def infer(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> tuple[TensorSpec, ...]:
         dw = TensorSpec(self.shape, x.dtype)
         return (dw, TensorSpec((self.shape[3],), x.dtype)) if self.bias else (dw,)
 
-    def spec(self, x: TensorSpec, dy: TensorSpec) -> Conv2DSpec:
+    def spec(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> Conv2DSpec:
         return self.geometry(x.shape, self.shape)
 
-    def flops(self, x: TensorSpec, dy: TensorSpec) -> int:
+    def flops(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> int:
         return self.multiply_adds(self.geometry(x.shape, self.shape))
 
 

@@ -21,7 +21,8 @@ class Conv2DSpec(NamedTuple):
     Windows do not overlap and lie inside: rows and columns of the convolution beyond the last whole
     window are dropped, and `oh`, `ow` count them. A maximum may be taken before or after `act`,
     which is monotonic. MAX_POOL_INDEXED has a second output, which pixel u * pw + v of the window
-    won *before* `act`; the first of equal ones, NaN over all, as in `MaxPool2D`.
+    won *before* `act`; the first of equal ones, NaN over all, as in `MaxPool2D`. A weight gradient
+    with it takes the pool's dy, and those winners as a third input.
     """
 
     n: int
@@ -42,7 +43,7 @@ class Conv2DSpec(NamedTuple):
     pl: int  # zero rows above and zero columns left of the input; negative crops
     bias: int = 0  # forward: third input b (f,). Weight gradient: second output db (f,)
     act: int = 0  # forward: one of TAIL_ACTIVATIONS
-    pool: int = 0  # forward: one of the pools
+    pool: int = 0  # forward: one of the pools. Weight gradient: MAX_POOL_INDEXED
     ph: int = 1
     pw: int = 1
 

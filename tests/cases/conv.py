@@ -5,9 +5,15 @@ backward to input and kernel. Some have a pool in their tail.
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
 from cases.case import Case, Draw, normal
 
-from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
+from nbcnn.ops.conv import (
+    Conv2D,
+    Conv2DInputGradient,
+    Conv2DKernelGradient,
+    window_index_dtype,
+)
 from nbcnn.ops.conv_spec import (
     MAX_POOL,
     MAX_POOL_INDEXED,
@@ -135,6 +141,9 @@ POOLED = [
     (row("tiles_quarters", (2, 18, 17, 33), (3, 3, 33, 48), padding="same"), (4, 4)),
     (row("tiles_mixed", (2, 18, 17, 16), (3, 3, 16, 16), padding="same"), (3, 2)),
     (row("first_layer", (1, 70, 71, 3), (3, 3, 3, 64), padding="same"), (4, 4)),
+    (row("first_wide", (2, 31, 33, 3), (5, 5, 3, 19), (2, 1), ((2, 1), (0, 3))), (3, 2)),
+    (row("first_dilated", (2, 21, 23, 2), (3, 2, 2, 6), 1, "same", (3, 1)), (2, 2)),
+    (row("first_full", (3, 9, 8, 1), (4, 4, 1, 5)), (2, 2)),
     (row("one_channel", (17, 14, 13, 1), (3, 3, 1, 31)), (2, 2)),
     (row("row_window", (2, 6, 20, 5), (3, 3, 5, 17), padding="same"), (1, 3)),
     (row("column_window", (2, 13, 6, 5), (3, 3, 5, 17), (1, 2), "same"), (3, 1)),
@@ -174,6 +183,14 @@ def pooled(g: Geometry, window: tuple[int, int]):
         yield Case(f"conv2d-{g.name}-{name}", op, inputs, tiny=False)
     op = Conv2D(**g.attributes, pool=MAX_POOL_INDEXED, **tail)
     yield Case(f"conv2d-{g.name}-indices_only", op, inputs[:2], tiny=False)
+    s, tail = op.geometry(g.x, g.w), tail | {"pool": MAX_POOL_INDEXED}
+    dy = Draw((s.n, s.oh // s.ph, s.ow // s.pw, s.f), 3)
+    winners = np.random.default_rng(4).integers(0, s.ph * s.pw, dy.shape)
+    winners = winners.astype(window_index_dtype(s.ph * s.pw))
+    for bias in (False, True):
+        op = Conv2DKernelGradient(**g.attributes, bias=bias, **tail, shape=g.w)
+        name = f"conv2d_dw-{g.name}" + "-bias" * bias
+        yield Case(name, op, (inputs[0], dy, winners), tiny=False)
 
 
 def pooled_nan():

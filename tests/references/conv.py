@@ -79,9 +79,23 @@ def conv2d_dx(spec, dy, w):
     return padded[:, top : top + spec.h, left : left + spec.w]
 
 
-def conv2d_dw(spec, x, dy):
+def _unpooled(spec, dy, winners):
+    """The gradient of the map whose windows were pooled: dy at their winners."""
+    oh, ow = spec.oh // spec.ph, spec.ow // spec.pw
+    winners = np.asarray(winners, np.int64).reshape(spec.n, oh, ow, 1, spec.f)
+    windows = np.zeros((spec.n, oh, ow, spec.ph * spec.pw, spec.f))
+    np.put_along_axis(windows, winners, np.asarray(dy).reshape(winners.shape), axis=3)
+    windows = windows.reshape(spec.n, oh, ow, spec.ph, spec.pw, spec.f).swapaxes(2, 3)
+    slopes = np.zeros((spec.n, spec.oh, spec.ow, spec.f))
+    reached = slopes[:, : oh * spec.ph, : ow * spec.pw]
+    reached[...] = windows.reshape(reached.shape)
+    return slopes
+
+
+def conv2d_dw(spec, x, dy, winners=None):
     """dw (kh, kw, c / groups, f), the gradient of sum(y * dy); with `spec.bias` (dw, db)."""
     padded, top, left = _padded(spec, x)
+    dy = dy if winners is None else _unpooled(spec, dy, winners)
     dy = np.asarray(dy, np.float64).reshape(spec.n, spec.oh, spec.ow, spec.f)
     dw = np.zeros((spec.kh, spec.kw, spec.c // spec.groups, spec.f))
     for u, v, rows, columns in _taps(spec, top, left):

@@ -37,7 +37,7 @@ from nbcnn.kernels.cpu.blocking import (
 )
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.conv_fill import fill_block
-from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS
+from nbcnn.kernels.cpu.conv_sweep_plan import TASK_STEPS, TASKS
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
 from nbcnn.kernels.impl import Impl, Scratch, no_pool

@@ -17,6 +17,7 @@ from nbcnn.kernels.cpu import (
     conv_lanes,
     conv_lanes_dw,
     conv_plain,
+    conv_pooled_dw,
     conv_winograd,
     conv_winograd_dw,
     copy,
@@ -55,6 +56,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_plain.conv2d_dx,
     ),
     "conv2d_dw": (
+        conv_pooled_dw.dw,
         conv_depthwise.conv2d_dw,
         conv_lanes_dw.dw,
         conv_winograd_dw.dw,

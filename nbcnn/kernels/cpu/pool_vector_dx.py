@@ -21,7 +21,6 @@ from nbcnn.kernels.cpu.shares import blocks, flat
 from nbcnn.kernels.impl import Impl
 from nbcnn.ops.pool import Pool2DSpec
 
-
 Axis = tuple[int, int, int, int, int]  # size, padding, window, stride, windows
 
 
