@@ -12,21 +12,29 @@ from collections.abc import Callable, Sequence
 
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
+from nbcnn.kernels.impl import Choice
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import (
+    MAX_POOL,
+    MAX_POOL_INDEXED,
+    MEAN_POOL,
+    NO_POOL,
+    TAIL_ACTIVATIONS,
+)
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.op import Op, apply_symbolic
+from nbcnn.ops.pool import AvgPool2D, MaxPool2D, Pool2D
 from nbcnn.ops.reduce import Reduce
 from nbcnn.ops.shape import Reshape
 from nbcnn.ops.tensor import Node, Tensor
 
-Accepts = Callable[[Op, Sequence[Tensor]], bool]
+Accepts = Callable[[Op, Sequence[Tensor]], Choice | None]
 
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
-    """`accepts(op, inputs)`: whether the device has an implementation for this node."""
+    """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
@@ -42,7 +50,7 @@ def bias_into_product(accepts: Accepts) -> Rule:
         product = inputs[0].node
         if product is None or not isinstance(product.op, (Conv2D, Matmul)):
             return None
-        if product.op.bias or product.op.act:
+        if product.op.bias or product.op.act or _pool_of(product.op):
             return None
         return _if_accepted(
             accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1])
@@ -63,14 +71,59 @@ def activation_into_tail(accepts: Accepts) -> Rule:
             return None
         if not isinstance(producer.op, (Conv2D, Matmul, BatchNorm, ScaleShift)) or producer.op.act:
             return None
+        if _pool_of(producer.op) == MEAN_POOL:  # a maximum commutes with the activation
+            return None
         outputs = _if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
         if outputs is None:
             return None
-        for old, new in zip(producer.outputs[1:], outputs[1:]):  # batch statistics, read elsewhere
+        # Batch statistics and the winners of a pool are read elsewhere.
+        for old, new in zip(producer.outputs[1:], outputs[1:]):
             _redirect(context, old, new)
         return outputs[:1]
 
     return rule
+
+
+def pool_into_convolution(accepts: Accepts) -> Rule:
+    """conv2d, then a max or average pool whose windows lie side by side  ->  one node.
+
+    Where the convolution alone has an implementation that comes before all that take the pool, it
+    stays alone: it is faster by more than a pool takes.
+    """
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not isinstance(node.op, (MaxPool2D, AvgPool2D)):
+            return None
+        if not context.only_reader(node.inputs[0]) or not _side_by_side(node.op, inputs[0]):
+            return None
+        convolution = inputs[0].node
+        if convolution is None or not isinstance(convolution.op, Conv2D) or convolution.op.pool:
+            return None
+        pool = MEAN_POOL
+        if isinstance(node.op, MaxPool2D):
+            read = node.op.indices and context.readers[id(node.outputs[1])] > 0
+            pool = MAX_POOL_INDEXED if read else MAX_POOL
+        ph, pw = node.op.window
+        op = dataclasses.replace(convolution.op, pool=pool, ph=ph, pw=pw)
+        joint = accepts(op, convolution.inputs)
+        alone = accepts(convolution.op, convolution.inputs)
+        if joint is None or alone is None or len(joint.refused) > len(alone.refused):
+            return None
+        outputs = apply_symbolic(op, list(convolution.inputs))
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    return rule
+
+
+def _side_by_side(op: Pool2D, x: Tensor) -> bool:
+    """Whether windows touch, do not overlap and lie inside, and there is something to pool."""
+    s = op.spec(x.spec)
+    touching = (s.sh, s.sw) == (s.kh, s.kw) and s.kh * s.kw > 1
+    return touching and s.pt == s.pl == 0 and (s.oh, s.ow) == (s.h // s.kh, s.w // s.kw)
+
+
+def _pool_of(op: Op) -> int:
+    return op.pool if isinstance(op, Conv2D) else NO_POOL
 
 
 def activation_gradient_into_norm(accepts: Accepts) -> Rule:
@@ -196,4 +249,9 @@ def _redirect(context: Rewriting, old: Tensor, new: Tensor) -> None:
             context.new[key] = new
 
 
-ROWS = (bias_into_product, activation_into_tail, activation_gradient_into_norm)
+ROWS = (
+    bias_into_product,
+    activation_into_tail,
+    pool_into_convolution,
+    activation_gradient_into_norm,
+)

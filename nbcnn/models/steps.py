@@ -18,6 +18,7 @@ from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
 from nbcnn.graph.plan import Plan, select
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
 from nbcnn.models.objective import Objective, Watched
@@ -182,10 +183,10 @@ def _optimized(graph: Graph, rules: Sequence, device: Any) -> Graph:
 
 
 def accepted_by(device: Any):
-    """Whether the device has an implementation for an op on given inputs, as a function."""
+    """The implementation that the device chooses for an op on given inputs, as a function."""
 
-    def accepts(op: Op, inputs: Sequence[Tensor]) -> bool:
-        return select(op, inputs, device)[1] is not None
+    def accepts(op: Op, inputs: Sequence[Tensor]) -> Choice | None:
+        return select(op, inputs, device)[1]
 
     return accepts
 

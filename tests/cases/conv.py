@@ -1,5 +1,5 @@
 """Convolutions in all geometries: each row is run forward, plain and with bias and activation, and
-backward to input and kernel.
+backward to input and kernel. Some have a pool in their tail.
 """
 
 import dataclasses
@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 from cases.case import Case, Draw, normal
 
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import RELU, TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import (
+    MAX_POOL,
+    MAX_POOL_INDEXED,
+    MEAN_POOL,
+    RELU,
+    TAIL_ACTIVATIONS,
+)
 
 
 class Geometry(NamedTuple):
@@ -40,6 +46,7 @@ TINY = [
     row("no_images", (0, 4, 4, 2), (3, 3, 2, 2)),
 ]
 
+POOLS = {"max": MAX_POOL, "indices": MAX_POOL_INDEXED, "mean": MEAN_POOL}
 SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
 
 LARGE = [
@@ -117,6 +124,28 @@ LARGE = [
     row("depthwise_bands", (1, 60, 70, 33), (3, 3, 1, 33), padding="same", groups=33),
 ]
 
+# With a pool in the tail: a row, and the window. Where the window does not divide the map, the rest
+# is dropped.
+POOLED = [
+    (row("small", (2, 8, 8, 3), (3, 3, 3, 8), padding="same"), (2, 2)),
+    (row("lenet", (3, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID), (2, 2)),
+    (row("lenet_second", (3, 14, 14, 6), (5, 5, 6, 16), act=TANH), (2, 2)),
+    (row("tiles", (4, 16, 16, 33), (3, 3, 33, 18), padding="same"), (2, 2)),
+    (row("tiles_rest", (3, 15, 17, 20), (3, 3, 20, 35)), (2, 2)),
+    (row("tiles_quarters", (2, 18, 17, 33), (3, 3, 33, 48), padding="same"), (4, 4)),
+    (row("tiles_mixed", (2, 18, 17, 16), (3, 3, 16, 16), padding="same"), (3, 2)),
+    (row("first_layer", (1, 70, 71, 3), (3, 3, 3, 64), padding="same"), (4, 4)),
+    (row("one_channel", (17, 14, 13, 1), (3, 3, 1, 31)), (2, 2)),
+    (row("row_window", (2, 6, 20, 5), (3, 3, 5, 17), padding="same"), (1, 3)),
+    (row("column_window", (2, 13, 6, 5), (3, 3, 5, 17), (1, 2), "same"), (3, 1)),
+    (row("whole_map", (3, 9, 9, 16), (3, 3, 16, 20)), (7, 7)),
+    (row("one_window", (2, 10, 9, 4), (3, 3, 4, 7)), (5, 4)),
+    (row("wide_index", (1, 19, 18, 2), (3, 3, 2, 5)), (17, 16)),
+    (row("groups", (2, 10, 10, 12), (3, 3, 4, 24), padding="same", groups=3), (2, 2)),
+    (row("depthwise", (2, 10, 11, 19), (3, 3, 1, 19), padding="same", groups=19), (2, 2)),
+    (row("no_images", (0, 8, 8, 16), (3, 3, 16, 16), padding="same"), (2, 2)),
+]
+
 
 def gradients(g: Geometry, tiny: bool):
     s = Conv2D(**g.attributes).geometry(g.x, g.w)
@@ -137,6 +166,26 @@ def forward(g: Geometry, tiny: bool, activations: dict[str, int]):
         yield Case(f"conv2d-{g.name}-bias_{name}", op, inputs, tiny=tiny)
 
 
+def pooled(g: Geometry, window: tuple[int, int]):
+    inputs = Draw(g.x), Draw(g.w, 1), Draw(g.w[3:], 2)
+    tail = {"ph": window[0], "pw": window[1]}
+    for name, pool in POOLS.items():
+        op = Conv2D(**g.attributes, bias=True, act=g.act, pool=pool, **tail)
+        yield Case(f"conv2d-{g.name}-{name}", op, inputs, tiny=False)
+    op = Conv2D(**g.attributes, pool=MAX_POOL_INDEXED, **tail)
+    yield Case(f"conv2d-{g.name}-indices_only", op, inputs[:2], tiny=False)
+
+
+def pooled_nan():
+    """A NaN in a window wins it."""
+    x = normal(4, 8, 8, 16)
+    x[1, 3, 2, 3], x[0, 0, 7, 15] = float("nan"), float("inf")
+    inputs = x, Draw((3, 3, 16, 16), 1), Draw((16,), 2)
+    for name, pool in POOLS.items():
+        op = Conv2D(padding="same", bias=True, act=RELU, pool=pool, ph=2, pw=2)
+        yield Case(f"conv2d-pooled_nan-{name}", op, inputs, tiny=False)
+
+
 def convolutions():
     for g in TINY:
         yield from forward(g, True, TAIL_ACTIVATIONS)
@@ -144,6 +193,9 @@ def convolutions():
     for g in LARGE:
         yield from forward(g, False, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})
         yield from gradients(g, False)
+    for g, window in POOLED:
+        yield from pooled(g._replace(name=f"pooled_{g.name}"), window)
+    yield from pooled_nan()
     x = normal(1, 5, 5, 17)
     x[0, 2, 2, 3], x[0, 0, 4, 16] = float("nan"), float("inf")
     op = Conv2D(padding="same", bias=True, act=RELU)

@@ -24,14 +24,14 @@ from nbcnn.kernels.cpu import conv_pack, conv_sweep
 from nbcnn.kernels.cpu.blocking import ITEM, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.conv_sweep import Image, Phase
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
-    return "no images" if spec.n == 0 else None
+    return "no images" if spec.n == 0 else no_pool(spec, dtype, caps)
 
 
 def plan(s: Conv2DSpec, dtype: str, caps: Caps):

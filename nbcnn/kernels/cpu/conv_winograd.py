@@ -103,6 +103,8 @@ def refuses(s: Conv2DSpec, dtype: str) -> str | None:
         return "3x3 kernels with stride 1 only"
     if s.act > RELU:
         return "no activation but relu"
+    if s.pool:
+        return "no pooling in the tail"
     if s.c < LEAST_CHANNELS:
         return f"fewer than {LEAST_CHANNELS} channels"
     if s.c > MOST_CHANNELS:
