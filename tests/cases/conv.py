@@ -152,6 +152,11 @@ POOLED = [
     (row("wide_index", (1, 19, 18, 2), (3, 3, 2, 5)), (17, 16)),
     (row("groups", (2, 10, 10, 12), (3, 3, 4, 24), padding="same", groups=3), (2, 2)),
     (row("depthwise", (2, 10, 11, 19), (3, 3, 1, 19), padding="same", groups=19), (2, 2)),
+    (row("lanes", (31, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID), (2, 2)),
+    (row("lanes_second", (32, 14, 14, 6), (5, 5, 6, 16), act=SIGMOID), (2, 2)),
+    (row("lanes_rest", (16, 15, 17, 3), (3, 3, 3, 7), (1, 2), "same", act=TANH), (4, 2)),
+    (row("lanes_whole_map", (13, 9, 9, 3), (3, 3, 3, 5)), (7, 7)),
+    (row("lanes_many_pixels", (14, 61, 63, 2), (3, 3, 2, 9)), (2, 3)),
     (row("no_images", (0, 8, 8, 16), (3, 3, 16, 16), padding="same"), (2, 2)),
 ]
 

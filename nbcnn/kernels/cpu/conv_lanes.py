@@ -14,7 +14,7 @@ Blocking. Outside, images stay NHWC. A task takes as many images as a vector has
 of rows. It transposes its part of the source into a buffer, (row, column, channel, image), with
 zeros where the taps reach over the edge and for images that do not exist. Then, strip of rows by
 strip, such that a strip's results stay in L2: the sweep (`conv_lanes_micro.py`) over the phases and
-blocks of filters, the activation, and the transposition back.
+blocks of filters, the activation and the pool of the tail, and the transposition back.
 
 Chosen where filters fill little of a vector, and images much, see `accepts`.
 """
@@ -31,7 +31,7 @@ from nbcnn.kernels.cpu.conv_lanes_plan import Sweep, plan, plan_dx
 from nbcnn.kernels.cpu.gemm_pack import pack_columns
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
-from nbcnn.ops.conv_spec import RELU, Conv2DSpec
+from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL, NO_POOL, RELU, Conv2DSpec
 
 # Against direct convolution, 64 images of 28x28 and 14x14, 1 to 128 channels, 3x3 to 7x7: where
 # filters fill a quarter of the vectors, lanes are 2.5 to 6 times as fast, half: 1.8 to 2.8, three
@@ -44,6 +44,10 @@ NARROW = 6  # filters; more are faster by Winograd where that fits (8: 1.1 times
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     reason = refuses(spec, spec.f, ONE_VECTOR, dtype, caps)
+    if spec.pool == MAX_POOL_INDEXED:
+        return "the winners of a pool"
+    if reason is None and spec.ph * spec.ow * spec.f * caps.vector > caps.l2 // 2:
+        return "a row of windows does not fit in L2"
     if reason is None and spec.f > NARROW and conv_winograd.accepts(spec, dtype, caps) is None:
         return "Winograd multiplies less"
     return reason
@@ -164,7 +168,8 @@ def fill_lanes(tile: Tile):
 @cache
 def sweep_kernel(tile: Tile):
     tiles, fill, to_images = micro.sweep_tiles(tile), fill_lanes(tile), micro.to_images(tile)
-    act_numbers, lanes, item = activate(tile), tile.lanes, tile.item
+    act_numbers, pool = activate(tile), micro.pool_windows(tile)
+    lanes, item = tile.lanes, tile.item
     number = np.float32 if item == 4 else np.float64
     lowest, zero, size = number(-np.inf), number(0), lanes * item
 
@@ -176,7 +181,8 @@ def sweep_kernel(tile: Tile):
         own = simd.address(buffer) + thread * buffer.shape[1] * item
         out = simd.address(strip_buffer) + thread * strip_buffer.shape[1] * item
         fill(s, own, simd.address(source), first, images, block * s.block_rows + s.top)
-        image = s.target_h * s.target_w * s.target_c * item
+        pixels = (s.target_h // s.window_h) * (s.target_w // s.window_w)
+        image = pixels * s.target_c * item
         low = zero if s.act == RELU else lowest
         words = table.size // strips[-1]
         begin = block * s.block_strips
@@ -201,9 +207,18 @@ def sweep_kernel(tile: Tile):
                 )
                 weights += s.filters * s.steps * item
             numbers = height * s.target_w * s.target_c
-            if s.act > RELU:
+            if s.act > RELU and s.pool != MAX_POOL:
                 act_numbers(out, numbers * lanes, s.act)
-            start = first * image + row * s.target_w * s.target_c * item
+            if s.pool != NO_POOL:
+                rows, columns = height // s.window_h, s.target_w // s.window_w
+                line, mean = s.target_w * s.target_c * size, int(s.pool == MEAN_POOL)
+                pool(out, rows, columns, s.target_c, line, s.window_h, s.window_w, mean)
+                numbers = rows * columns * s.target_c
+            if s.act > RELU and s.pool == MAX_POOL:  # commutes with a maximum
+                act_numbers(out, numbers * lanes, s.act)
+            start = (
+                first * image + row // s.window_h * (s.target_w // s.window_w) * s.target_c * item
+            )
             to_images(simd.address(target) + start, image, out, numbers, images)
 
     return jit.kernel(sweep_lanes, constants=(tile,))

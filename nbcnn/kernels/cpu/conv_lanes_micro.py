@@ -234,6 +234,44 @@ def _lane_sums(builder, vectors, lanes: int):
 
 
 @cache
+def pool_windows(tile: Tile):
+    """pool_windows(places, rows, columns, filters, line, height, width, mean): in place, the means
+    or (`mean` 0) maxima over windows of height x width pixels that lie side by side.
+
+    Pixels are `filters` vectors, rows of them `line` bytes. A result never lies behind the window
+    that it is made from, so nothing is overwritten that is still to be read.
+    """
+
+    def build(builder, args):
+        places, rows, columns, filters, line, height, width, mean = args
+        b, e = builder, _Emitter(builder, tile)
+        pixel = e.times(filters, e.size)
+        taps = b.sitofp(b.mul(height, width), e.scalar)
+        share = simd.broadcast(b, b.fdiv(ir.Constant(e.scalar, 1.0), taps), tile.lanes)
+        means = b.icmp_signed("!=", mean, integer(0))
+        with simd.loop(b, rows) as i, simd.loop(b, columns) as j, simd.loop(b, pixel, e.size) as f:
+            corner = b.add(b.mul(b.mul(i, height), line), b.mul(b.mul(j, width), pixel))
+            at = b.add(b.add(places, corner), f)
+            first = e.vector_at(at)
+            start = [b.select(means, ir.Constant(e.vector, [0.0] * tile.lanes), first)]
+            with simd.loop(b, height, 1, start) as (u, outer):
+                row = b.add(at, b.mul(u, line))
+                with simd.loop(b, width, 1, outer) as (v, inner):
+                    x = e.vector_at(b.add(row, b.mul(v, pixel)))
+                    best = inner[0]
+                    larger = b.and_(
+                        b.fcmp_unordered(">", x, best), b.fcmp_ordered("ord", best, best)
+                    )
+                    inner[0] = b.select(means, b.fadd(best, x), b.select(larger, x, best))
+                outer[:] = inner
+            to = b.add(places, b.mul(b.add(b.mul(i, columns), j), pixel))
+            value = b.select(means, b.fmul(outer[0], share), outer[0])
+            simd.store_vector(b, value, b.add(to, f))
+
+    return simd.emit(types.void, (types.intp,) * 8, build)
+
+
+@cache
 def to_images(tile: Tile):
     """to_images(target, step, source, numbers, images): `numbers` vectors to as many numbers of
     each image, `step` bytes from one image to the next.

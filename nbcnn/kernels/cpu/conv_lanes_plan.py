@@ -13,7 +13,7 @@ import numpy as np
 from nbcnn.kernels.cpu import conv_lanes_micro as micro
 from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Caps
-from nbcnn.ops.conv_spec import Conv2DSpec
+from nbcnn.ops.conv_spec import NO_POOL, Conv2DSpec
 
 TASKS = 16
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost
@@ -25,6 +25,14 @@ class Image(NamedTuple):
     h: int
     w: int
     c: int
+
+
+class Pool(NamedTuple):
+    """In the tail: one of the pools of `Conv2DSpec`, and its windows."""
+
+    kind: int = NO_POOL
+    h: int = 1
+    w: int = 1
 
 
 class Axis(NamedTuple):
@@ -56,10 +64,13 @@ class Sweep(NamedTuple):
     blocks: int  # of rows, per image: a task each
     block_strips: int
     block_rows: int  # source rows from a block to the next
-    strip: int  # target rows
+    strip: int  # target rows; whole windows of the pool
     filters: int  # of a tile
     steps: int  # of the sum, over all phases
     act: int
+    pool: int
+    window_h: int
+    window_w: int
 
 
 class Tables(NamedTuple):
@@ -72,8 +83,10 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
     """(sweep, tables, order of the taps) of the forward pass."""
     rows = Axis(0, 1, s.sh, tuple((u * s.dilh - s.pt, u) for u in range(s.kh)))
     columns = Axis(0, 1, s.sw, tuple((v * s.dilw - s.pl, v) for v in range(s.kw)))
-    source, target = Image(s.n, s.h, s.w, s.c), Image(s.n, s.oh, s.ow, s.f)
-    return make(source, target, [rows], [columns], s.kw, s.act, dtype, caps)
+    source = Image(s.n, s.h, s.w, s.c)
+    target = Image(s.n, s.oh // s.ph * s.ph, s.ow // s.pw * s.pw, s.f)
+    pool = Pool(s.pool, s.ph, s.pw)
+    return make(source, target, [rows], [columns], s.kw, s.act, pool, dtype, caps)
 
 
 def plan_dx(s: Conv2DSpec, dtype: str, caps: Caps):
@@ -81,7 +94,7 @@ def plan_dx(s: Conv2DSpec, dtype: str, caps: Caps):
     rows = _phases(s.h, s.kh, s.sh, s.dilh, s.pt)
     columns = _phases(s.w, s.kw, s.sw, s.dilw, s.pl)
     source, target = Image(s.n, s.oh, s.ow, s.f), Image(s.n, s.h, s.w, s.c)
-    return make(source, target, rows, columns, s.kw, 0, dtype, caps)
+    return make(source, target, rows, columns, s.kw, 0, Pool(), dtype, caps)
 
 
 def _phases(size: int, taps: int, stride: int, dilation: int, before: int) -> list[Axis]:
@@ -97,7 +110,7 @@ def _phases(size: int, taps: int, stride: int, dilation: int, before: int) -> li
     return phases
 
 
-def make(source: Image, target: Image, rows, columns, kw, act: int, dtype: str, caps: Caps):
+def make(source: Image, target: Image, rows, columns, kw, act: int, pool: Pool, dtype, caps):
     """`rows`, `columns`: the phases of both axes; `kw`: taps in a row of the weights."""
     tile = register_tile(caps, dtype)
     size = tile.lanes * tile.item
@@ -105,8 +118,10 @@ def make(source: Image, target: Image, rows, columns, kw, act: int, dtype: str, 
     order = [u * kw + v for r in rows for q in columns for _, u in r.taps for _, v in q.taps]
     filters = -(-target.c // -(-target.c // micro.most_filters(tile)))
     step, stride = rows[0].step, rows[0].stride
-    lines, room = -(-target.h // step), STRIP // max(step * target.w * target.c * size, 1)
-    strip = step * _strip(lines, target.w, room, micro.tile_rows(tile, filters))
+    unit = step * pool.h  # rows that a strip holds a whole number of
+    lines, room = -(-target.h // unit), STRIP // max(unit * target.w * target.c * size, 1)
+    pixels = unit // step * target.w
+    strip = unit * _strip(lines, pixels, room, micro.tile_rows(tile, filters))
     steps = len(order) * source.c // (len(rows) * len(columns))
     row_bytes = buffer_w * source.c * size
     block_strips = _block(source, target, strip, steps, row_bytes, stride, step, tile, caps)
@@ -132,6 +147,9 @@ def make(source: Image, target: Image, rows, columns, kw, act: int, dtype: str, 
         filters=filters,
         steps=len(order) * source.c,
         act=act,
+        pool=pool.kind,
+        window_h=pool.h,
+        window_w=pool.w,
     )
     return sweep, _tables(sweep, rows, columns, tile), order
 
@@ -143,12 +161,12 @@ def _reach(phases, size):
     return min(taps), last + max(taps) + 1 - min(taps)
 
 
-def _strip(lines, width, room, per):
-    """Lines of a strip: at most `room`, such that the pixels of strips fill their tiles best."""
+def _strip(lines, pixels, room, per):
+    """Lines of a strip: at most `room`, such that strips fill tiles of `per` pixels best."""
 
     def tiles(strip):
         full, left = lines // strip, lines % strip
-        return full * -(-strip * width // per) + -(-left * width // per)
+        return full * -(-strip * pixels // per) + -(-left * pixels // per)
 
     return min(range(1, max(1, min(room, lines)) + 1), key=lambda strip: (tiles(strip), -strip))
 
