@@ -9,7 +9,7 @@ from nbcnn import config, ops
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
-from nbcnn.graph.memory import Lifetime, pack
+from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.plan import Plan, select
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL
@@ -278,6 +278,13 @@ def test_stop_gradient_stops():
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0])
 
 
+def test_plans_share_the_largest_arena():
+    arena = Arena(get_device("cpu"))
+    large, small = arena.take(1000), arena.take(10)
+    assert small is large
+    assert arena.take(1001) is not large
+
+
 def test_a_forced_implementation_is_taken_where_it_accepts():
     x, w = leaf(1, 8, 8, 4, dtype="float32"), leaf(3, 3, 4, 8, dtype="float32")
     with tracing():
@@ -294,4 +301,5 @@ def test_show_names_steps_bytes_and_flops(capsys):
     text = Plan(Graph([y]), get_device("cpu")).show()
     assert "conv2d" in text
     assert "1x8x8x4" in text
+    assert "in 1 parallel region," in text
     assert text in capsys.readouterr().out

@@ -14,7 +14,7 @@ import numpy as np
 
 from nbcnn import config
 from nbcnn.graph.graph import Graph, root_of
-from nbcnn.graph.memory import Lifetime, pack
+from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.report import describe
 from nbcnn.kernels.impl import Choice, Scratch, choose
 from nbcnn.ops.op import Op
@@ -81,7 +81,7 @@ class Plan:
 
     bindings: arrays on the device for leaves (by tensor); leaves without one get memory of their
     own, reachable through `array(tensor)`. placements: arrays that tensors of the graph must be
-    written to.
+    written to. arena: memory for what lives within a run, shared with other plans.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class Plan:
         bindings: Mapping[Tensor, Any] | None = None,
         placements: Mapping[Tensor, Any] | None = None,
         weights_change: bool = False,
+        arena: Arena | None = None,
     ):
         self.graph, self.device = graph, device
+        self._arena = arena or Arena(device)
         self.input_bytes = 0  # of inputs and outputs
         self._arrays: dict[int, Any] = {}
         self._keep: list[Any] = [graph]
@@ -113,6 +115,16 @@ class Plan:
     def prepare(self) -> None:
         """Recompute what depends on weights only."""
         self._programs[WEIGHTS].run()
+
+    @property
+    def peak_bytes(self) -> int:
+        """All memory that a run touches, without that of weights and their gradients."""
+        return self.arena_bytes + self.lasting_bytes + self.input_bytes
+
+    @property
+    def regions(self) -> int:
+        """How often a run starts its threads (on a GPU, a kernel)."""
+        return self._programs[STEP].regions
 
     def array(self, tensor: Tensor) -> Any:
         """The device array of a leaf, an output, or (only valid within a run) a value in between.
@@ -278,7 +290,7 @@ class Plan:
     def _allocate(self, requests: list, lasting: list) -> None:
         alignment = 256
         offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
-        arena = self.device.empty(self.arena_bytes)
+        arena = self._arena.take(self.arena_bytes)
         self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
         store = self.device.empty(self.lasting_bytes)
         cursor = 0

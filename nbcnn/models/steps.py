@@ -16,6 +16,7 @@ from nbcnn import config
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
+from nbcnn.graph.memory import Arena
 from nbcnn.graph.plan import Plan, select
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.kernels.impl import Choice
@@ -32,11 +33,11 @@ class StepState:
     """What the runners of a model share on one device: per-step numbers and running sums.
 
     `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a
-    (weighted sum, weight) pair for every watched value.
+    (weighted sum, weight) pair for every watched value. `arena`: what a run needs while it lasts.
     """
 
-    def __init__(self, device: Any, seed: int, totals: int):
-        self.device = device
+    def __init__(self, device: Any, seed: int, totals: int, arena: Arena):
+        self.device, self.arena = device, arena
         self.hyper_host = np.zeros(HYPER_SIZE)
         self.seed_host = np.array([seed, 0], dtype=np.int64)
         self.hyper = _array(device, (HYPER_SIZE,), "float64")
@@ -154,7 +155,7 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
     with Context(training=False) as context:
         outputs = forward(feeds.x, context)
     graph = _optimized(Graph(outputs, context.updates), INFERENCE, device)
-    plan = Plan(graph, device, {context.seed: state.seed})
+    plan = Plan(graph, device, {context.seed: state.seed}, arena=state.arena)
     return Runner(plan, state, feeds, [], graph.outputs)
 
 
@@ -166,7 +167,7 @@ def test_runner(
     graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
     # A metric with variables of its own writes them: then none may be read once and kept.
     bindings = {context.seed: state.seed, **totals}
-    plan = Plan(graph, device, bindings, weights_change=bool(context.updates))
+    plan = Plan(graph, device, bindings, weights_change=bool(context.updates), arena=state.arena)
     return Runner(plan, state, feeds, [w.name for w in watched], [])
 
 
@@ -194,7 +195,7 @@ def train_runner(
     bindings, placements = _update(graph, renewed, store, state)
     bindings = {context.seed: state.seed, **totals, **bindings}
     with_outputs = Graph([t for t in renewed if t is not None], graph.effects)
-    plan = Plan(with_outputs, device, bindings, placements, weights_change=True)
+    plan = Plan(with_outputs, device, bindings, placements, True, state.arena)
     runner = TrainRunner(plan, state, feeds, [w.name for w in watched], [])
     runner.optimizer = store.optimizer
     return runner

@@ -21,6 +21,8 @@ class Program:
     In front of them there may be slots: calls that come and go.
     """
 
+    regions = 1
+
     def __init__(self, calls: Sequence[Call], threads: int):
         self.calls = tuple(calls)
         shared = threads > 1 and any(call.tasks > 1 for call in self.calls)

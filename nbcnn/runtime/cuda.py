@@ -79,6 +79,7 @@ class CudaProgram:
     def __init__(self, gpu: Any, launches: Sequence[Launch]):
         self._gpu = gpu
         self.calls = tuple(launches)
+        self.regions = len(self.calls)
 
     def run(self) -> None:
         with self._gpu:

@@ -28,7 +28,12 @@ class DeviceError(RuntimeError):
 
 
 class Program(Protocol):
-    """A list of kernel calls, compiled and ready to run any number of times."""
+    """A list of kernel calls, compiled and ready to run any number of times.
+
+    regions: how often a run starts threads together, or a GPU's kernel.
+    """
+
+    regions: int
 
     def run(self) -> None:
         """Run all calls in order. On a GPU it returns before they are done."""
