@@ -20,7 +20,7 @@ from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 
-class _Numbers:
+class Numbers:
     """Constants and bit tricks for vectors of one type."""
 
     def __init__(self, builder, vector):
@@ -119,7 +119,7 @@ def activate(tile: Tile):
 
     def build(builder, args):
         b, (address, count, act) = builder, args
-        numbers = _Numbers(b, vector)
+        numbers = Numbers(b, vector)
         for number, function in (
             (RELU, numbers.relu),
             (SIGMOID, numbers.sigmoid),
