@@ -8,38 +8,31 @@ input, so it fuses in inference only.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from nbcnn.graph import fuse_norm, fuse_pool
+from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
-from nbcnn.kernels.impl import Choice
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import (
-    MAX_POOL,
-    MAX_POOL_INDEXED,
-    MEAN_POOL,
-    NO_POOL,
-    TAIL_ACTIVATIONS,
-)
+from nbcnn.ops.conv_spec import MEAN_POOL, TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
-from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
-from nbcnn.ops.op import Op, apply_symbolic
-from nbcnn.ops.pool import AvgPool2D, MaxPool2D, MaxPool2DGradient, Pool2DSpec
+from nbcnn.ops.norm import BatchNorm, ScaleShift
+from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.reduce import Reduce
 from nbcnn.ops.shape import Reshape
 from nbcnn.ops.tensor import Node, Tensor
 
-Accepts = Callable[[Op, Sequence[Tensor]], Choice | None]
-
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
     """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
-    graph = rewrite(graph, [max_pool_gradient_into_kernel_gradient(graph, accepts)])
+    graph = rewrite(graph, [fuse_pool.max_pool_gradient_into_kernel_gradient(graph, accepts)])
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
-    return rewrite(graph, rules)
+    rules[:0] = fuse_norm.rules(graph, accepts)
+    return rewrite(graph, rules, updates_last(graph))
 
 
 def bias_into_product(accepts: Accepts) -> Rule:
@@ -51,9 +44,9 @@ def bias_into_product(accepts: Accepts) -> Rule:
         product = inputs[0].node
         if product is None or not isinstance(product.op, (Conv2D, Matmul)):
             return None
-        if product.op.bias or product.op.act or _pool_of(product.op):
+        if product.op.bias or product.op.act or fuse_pool.pool_of(product.op):
             return None
-        return _if_accepted(
+        return if_accepted(
             accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1])
         )
 
@@ -72,142 +65,15 @@ def activation_into_tail(accepts: Accepts) -> Rule:
             return None
         if not isinstance(producer.op, (Conv2D, Matmul, BatchNorm, ScaleShift)) or producer.op.act:
             return None
-        if _pool_of(producer.op) == MEAN_POOL:  # a maximum commutes with the activation
+        if fuse_pool.pool_of(producer.op) == MEAN_POOL:  # a maximum commutes with the activation
             return None
-        outputs = _if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
+        outputs = if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
         if outputs is None:
             return None
         # Batch statistics and the winners of a pool are read elsewhere.
         for old, new in zip(producer.outputs[1:], outputs[1:]):
-            _redirect(context, old, new)
+            redirect(context, old, new)
         return outputs[:1]
-
-    return rule
-
-
-def pool_into_convolution(accepts: Accepts) -> Rule:
-    """conv2d, then a max or average pool whose windows lie side by side  ->  one node.
-
-    Where the convolution alone has an implementation that comes before all that take the pool, it
-    stays alone: it is faster by more than a pool takes.
-    """
-
-    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        if not isinstance(node.op, (MaxPool2D, AvgPool2D)):
-            return None
-        if not context.only_reader(node.inputs[0]):
-            return None
-        if not _side_by_side(node.op.spec(inputs[0].spec)):
-            return None
-        convolution = inputs[0].node
-        if convolution is None or not isinstance(convolution.op, Conv2D) or convolution.op.pool:
-            return None
-        pool = MEAN_POOL
-        if isinstance(node.op, MaxPool2D):
-            read = node.op.indices and context.readers[id(node.outputs[1])] > 0
-            pool = MAX_POOL_INDEXED if read else MAX_POOL
-        ph, pw = node.op.window
-        op = dataclasses.replace(convolution.op, pool=pool, ph=ph, pw=pw)
-        joint = accepts(op, convolution.inputs)
-        if not _not_behind(joint, accepts(convolution.op, convolution.inputs)):
-            return None
-        outputs = apply_symbolic(op, list(convolution.inputs))
-        return outputs if isinstance(outputs, tuple) else (outputs,)
-
-    return rule
-
-
-def max_pool_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
-    """conv2d_dw(x, maxpool2d_dx(dy, winners))  ->  conv2d_dw(x, dy, winners), where nobody else but
-    sums over pixels read the gradient in between; these are then sums of dy.
-
-    Of every window only the winner's pixel counts, so most of the multiplications go as well.
-    """
-    read_by: dict[int, list[Node]] = {}
-    for reader in graph.nodes:
-        for t in reader.inputs:
-            read_by.setdefault(id(t), []).append(reader)
-    kept = {id(t) for t in graph.outputs}
-    joint: dict[int, Conv2DKernelGradient] = {}  # id of the gradient in between -> its reader's op
-    for node in graph.nodes:
-        if not isinstance(node.op, MaxPool2DGradient):
-            continue
-        slope = node.outputs[0]
-        others = [n for n in read_by.get(id(slope), []) if not _sums_pixels(n)]
-        if id(slope) in kept or len(others) != 1 or not _side_by_side(node.op.spec(slope.spec)):
-            continue
-        op, inputs = others[0].op, others[0].inputs
-        if not isinstance(op, Conv2DKernelGradient) or inputs[1] is not slope or op.bias:
-            continue
-        ph, pw = node.op.window
-        pooled = dataclasses.replace(op, pool=MAX_POOL_INDEXED, ph=ph, pw=pw)
-        if _not_behind(accepts(pooled, [inputs[0], *node.inputs]), accepts(op, inputs)):
-            joint[id(slope)] = pooled
-
-    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        places = [i for i, t in enumerate(node.inputs) if id(t) in joint]
-        if not places:
-            return None
-        source = inputs[places[0]].node
-        assert source is not None
-        if isinstance(node.op, Conv2DKernelGradient):
-            op = joint[id(node.inputs[1])]
-            return (apply_symbolic(op, [inputs[0], *source.inputs]),)
-        return (apply_symbolic(node.op, [source.inputs[0]]),)
-
-    return rule
-
-
-def _sums_pixels(node: Node) -> bool:
-    return node.op == Reduce("sum", 0, 2) and node.inputs[0].ndim == 4
-
-
-def _not_behind(joint: Choice | None, alone: Choice | None) -> bool:
-    """Whether a fused node has an implementation, and the node alone none before it in the list."""
-    if joint is None or alone is None:
-        return False
-    return len(joint.refused) <= len(alone.refused)
-
-
-def _side_by_side(s: Pool2DSpec) -> bool:
-    """Whether windows touch, do not overlap and lie inside, and there is something to pool."""
-    touching = (s.sh, s.sw) == (s.kh, s.kw) and s.kh * s.kw > 1
-    return touching and s.pt == s.pl == 0 and (s.oh, s.ow) == (s.h // s.kh, s.w // s.kw)
-
-
-def _pool_of(op: Op) -> int:
-    return op.pool if isinstance(op, Conv2D) else NO_POOL
-
-
-def activation_gradient_into_norm(accepts: Accepts) -> Rule:
-    """batchnorm_dx of act_dx(y, dy)  ->  batchnorm_dx with the activation's derivative in its
-    loads.
-    """
-
-    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        if (
-            not isinstance(node.op, BatchNormGradient)
-            or node.op.act
-            or not context.only_reader(node.inputs[1])
-        ):
-            return None
-        x, g, gamma, mean, var, _ = inputs
-        if g.node is None or not isinstance(g.node.op, UnaryGradient):
-            return None
-        act = TAIL_ACTIVATIONS.get(g.node.op.function)
-        y, dy = g.node.inputs
-        if (
-            act is None
-            or y.node is None
-            or not isinstance(y.node.op, BatchNorm)
-            or y.node.op.act != act
-        ):
-            return None
-        if y.node.inputs[0] is not x:
-            return None
-        return _if_accepted(
-            accepts, dataclasses.replace(node.op, act=act), (x, dy, gamma, mean, var, y)
-        )
 
     return rule
 
@@ -222,7 +88,7 @@ def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
     def joined(node: Node, context: Rewriting) -> tuple[Tensor, ...] | None:
         if id(node) not in joint:
             inputs = [context.lookup(t) for t in node.inputs]
-            outputs = _if_accepted(accepts, dataclasses.replace(node.op, bias=True), inputs)
+            outputs = if_accepted(accepts, dataclasses.replace(node.op, bias=True), inputs)
             if outputs is None:
                 return None
             joint[id(node)] = outputs
@@ -231,7 +97,7 @@ def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         if id(node) in joint:
             return joint[id(node)][:1]
-        if not _sums_pixels(node):
+        if not isinstance(node.op, Reduce) or node.op != Reduce("sum", 0, 2) or inputs[0].ndim != 4:
             return None
         kernel_gradient = kernel_gradients.get(id(node.inputs[0]))
         if kernel_gradient is None or kernel_gradient.op.bias:
@@ -267,7 +133,7 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
             if id(dx) not in sums or id(dx) in kernel_gradients:
                 return None
             op = UnaryGradientSum(node.op.function, node.op.alpha, node.op.beta)
-            outputs = _if_accepted(accepts, op, inputs)
+            outputs = if_accepted(accepts, op, inputs)
             if outputs is None:
                 return None
             joint[id(dx)] = outputs[1]
@@ -288,23 +154,4 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
     return rule
 
 
-def _if_accepted(accepts: Accepts, op: Op, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-    if not accepts(op, inputs):
-        return None
-    outputs = apply_symbolic(op, list(inputs))
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
-def _redirect(context: Rewriting, old: Tensor, new: Tensor) -> None:
-    """Make later readers of a tensor of the *new* graph read another one."""
-    for key, value in context.new.items():
-        if value is old:
-            context.new[key] = new
-
-
-ROWS = (
-    bias_into_product,
-    activation_into_tail,
-    pool_into_convolution,
-    activation_gradient_into_norm,
-)
+ROWS = (bias_into_product, activation_into_tail, fuse_pool.pool_into_convolution)

@@ -222,7 +222,8 @@ def batch_normalize(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> tup
     """(y, mean, variance): x normalized over all axes but the last by its own statistics, times
     gamma plus beta.
     """
-    return apply(BatchNorm(float(epsilon)), x, gamma, beta)
+    y, mean, variance, _ = apply(BatchNorm(float(epsilon)), x, gamma, beta)
+    return y, mean, variance
 
 
 def scale_shift(x: Any, scale: Any, shift: Any) -> Any:

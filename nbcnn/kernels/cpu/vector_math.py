@@ -20,7 +20,7 @@ from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 
-class _Numbers:
+class Numbers:
     """Constants and bit tricks for vectors of one type."""
 
     def __init__(self, builder, vector):
@@ -111,7 +111,7 @@ class _Numbers:
         return self.b.select(self.b.fcmp_ordered("<", x, zero), zero, x)
 
 
-FUNCTIONS = {RELU: _Numbers.relu, SIGMOID: _Numbers.sigmoid, TANH: _Numbers.tanh}
+FUNCTIONS = {RELU: Numbers.relu, SIGMOID: Numbers.sigmoid, TANH: Numbers.tanh}
 # Vectors at a time: their operations alternate, and constants, which do not all have a register,
 # are fetched once for all. One: 16 cycles a vector, two: 12, four: 12.
 ABREAST = 2
@@ -134,11 +134,11 @@ def activate(tile: Tile):
                 with simd.loop(b, whole, wide.count) as i:
                     at = b.add(address, b.mul(i, simd.integer(tile.item)))
                     x = simd.load_vector(b, at, wide)
-                    simd.store_vector(b, function(_Numbers(b, wide), x), at)
+                    simd.store_vector(b, function(Numbers(b, wide), x), at)
                 with simd.loop(b, left, tile.lanes) as i:
                     at = b.add(rest, b.mul(i, simd.integer(tile.item)))
                     mask = simd.first_lanes(b, b.sub(left, i), tile.lanes)
                     x = simd.masked_load(b, at, vector, mask)
-                    simd.masked_store(b, function(_Numbers(b, vector), x), at, mask)
+                    simd.masked_store(b, function(Numbers(b, vector), x), at, mask)
 
     return simd.emit(types.void, (types.intp,) * 3, build)
