@@ -27,15 +27,16 @@ def warmup(model: Any = None, batch_size: int = 32, training: bool = True) -> No
     size = checks.whole_number("warmup", "batch_size", batch_size, 1)
     for each in _everyday_models() if model is None else [model]:
         if training:
-            each.plan(size)
-        prediction = each.plan(size, training=False)
-        prediction.prepare()
-        prediction.run()  # on whatever its inputs hold: this gets the threads ready
+            each.example_step(size, training=True).warm()
+        prediction = each.example_step(size, training=False)
+        prediction.warm()
+        prediction.plan.prepare()
+        prediction.plan.run()  # on whatever its inputs hold: this gets the threads ready
 
 
 def _everyday_models() -> list[Any]:
     """Small models that together have what most models are made of."""
-    return [_classic(), _normalized(), _residual()]
+    return [_classic(), _pooled(), _normalized(), _residual()]
 
 
 def _classic() -> Any:
@@ -54,6 +55,19 @@ def _classic() -> Any:
             layers.Dense(10, activation="softmax"),
         ]
     )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _pooled() -> Any:
+    from nbcnn import Input, Sequential, layers
+
+    model = Sequential([Input((28, 28, 1))])
+    for filters in (16, 32):
+        model.add(layers.Conv2D(filters, 3, activation="relu"))
+        model.add(layers.MaxPooling2D(2))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(10, activation="softmax"))
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 

@@ -174,6 +174,10 @@ class Stepping:
 
         A model without `compile` has plans for prediction only.
         """
+        return self.example_step(batch, training).plan
+
+    def example_step(self, batch: int, training: bool) -> Any:
+        """The step of `plan`, on data that looks as the model's inputs and losses say."""
         size = checks.whole_number("plan", "batch", batch, 1)
         inputs = self.input_signature_for(None)
         for slot, shape in zip(inputs.slots, inputs.example):
@@ -185,16 +189,16 @@ class Stepping:
         ]
         if not training:
             specs = Preparer("plan", self, supervised=False)(inputs.pack(x)).specs(size)
-            return self._runners.get("predict", specs).plan
+            return self._runners.get("predict", specs)
         self._check_compiled("plan")
         y = self._example_targets(size)
         unknown = self.compiled is None
         specs = Preparer("plan", self)(inputs.pack(x), self._outputs.pack(y)).specs(size)
-        plan = self._runners.get("train", specs).plan
+        step = self._runners.get("train", specs)
         if unknown:  # what targets look like is for the first data to say
             self.compiled = None
             self._runners.forget()
-        return plan
+        return step
 
     def _example_targets(self, size: int) -> list[np.ndarray | None]:
         """Targets as the losses usually take them, all zero."""

@@ -92,6 +92,11 @@ class Runner:
             if array is not None:
                 feed.load(array, order, start)
 
+    def warm(self) -> None:
+        """Compile what loading batches will need; the step itself is compiled."""
+        for feed in self._feeds:
+            feed.warm()
+
     def release(self) -> None:
         """Let go of the arrays of the last batch."""
         for user in (*self._feeds, *self._outlets):

@@ -35,6 +35,9 @@ class Feed:
     def release(self) -> None:
         """Let go of the arrays of the last `load`."""
 
+    def warm(self) -> None:
+        """Compile what loading arrays of the usual types will need."""
+
 
 class Outlet:
     """Brings one result of a program into host arrays."""
