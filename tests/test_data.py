@@ -1,7 +1,6 @@
 """Sources of batches, apart from any model."""
 
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +10,12 @@ from hypothesis import strategies as st
 import nbcnn
 from nbcnn.models import data, prepare
 from nbcnn.models.signature import Signature, Slot, is_several, signature_of_data
+from nbcnn.runtime.cpu import CpuDevice
+from nbcnn.runtime.transfers import Feed
 
 
 class Host:
-    """As much of a device as filling a step's inputs takes; `kind` "gpu" forces staging."""
-
-    def __init__(self, kind="cpu"):
-        self.kind = kind
+    """As much of a device as copying into a step's inputs takes."""
 
     def upload(self, target, source):
         assert target.shape == source.shape
@@ -30,30 +28,47 @@ def prepared(x, y=None, w=None):
     return prepare.Prepared(len(x), [x], ["float32"], ys, ["int32"] * len(ys), ws, "float32")
 
 
-def runner_for(batch, kind="cpu"):
-    specs = batch.specs
-    weights = [s.shape[:1] for s, has in zip(specs.y, specs.weighted) if has]
-    return SimpleNamespace(
-        device=Host(kind),
-        x=[np.empty(*s) for s in specs.x],
-        y=[np.empty(*s) for s in specs.y],
-        w=[np.empty(shape, "float32") for shape in weights],
-    )
+class Runner:
+    """A step that does nothing: `run` only makes sure that its inputs hold the batch."""
+
+    def __init__(self, batch, kind):
+        specs = batch.specs
+        weights = [s.shape[:1] for s, has in zip(specs.y, specs.weighted) if has]
+        self.x = [np.empty(*s) for s in specs.x]
+        self.y = [np.empty(*s) for s in specs.y]
+        self.w = [np.empty(shape, "float32") for shape in weights]
+        device = CpuDevice(2)
+        self.program = device.program([])
+        self.feeds = [
+            device.feed(self.program, target, False) if kind == "cpu" else Feed(Host(), target)
+            for target in (*self.x, *self.y, *self.w)
+        ]
+
+    def load(self, arrays, order, start):
+        for feed, array in zip(self.feeds, arrays, strict=True):
+            feed.load(array, order, start)
+
+    def run(self):
+        self.program.run()
 
 
 def taken(source, limit=None, kind="cpu"):
     """What the batches of a source put into a step: lists of x and y."""
     xs, ys = [], []
     for batch in source.batches(limit):
-        runner = runner_for(batch, kind)
-        batch.fill(runner)
+        runner = Runner(batch, kind)
+        batch.load(runner)
+        runner.run()
         assert len(runner.x[0]) == batch.size
         xs.append(runner.x[0])
         ys += runner.y[:1]
     return xs, ys
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+DTYPES = ["float32", "float64", "float16", ">f4", "uint8", "int64", "bool"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 @pytest.mark.parametrize("shuffle", [False, True, "batch"])
 def test_batches_hold_every_sample_once_in_matching_order(dtype, kind, shuffle):
@@ -105,12 +120,14 @@ def test_filling_batches_allocates_nothing_large():
     x = np.zeros((512, 40, 40), "float32")
     source = data.ArraySource(prepared(x, np.zeros(512, "int64")), 64, True)
     batches = list(source.batches())
-    runner = runner_for(batches[0])
+    runner = Runner(batches[0], "cpu")
     for batch in batches:
-        batch.fill(runner)
+        batch.load(runner)
+        runner.run()
     tracemalloc.start()
     for batch in batches:
-        batch.fill(runner)
+        batch.load(runner)
+        runner.run()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8192

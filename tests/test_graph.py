@@ -9,9 +9,10 @@ from nbcnn import config, ops
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
-from nbcnn.graph.memory import Lifetime, pack
+from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.plan import Plan, select
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL
 from nbcnn.ops.op import tracing
 from nbcnn.ops.tensor import Tensor
 from nbcnn.runtime.device import get_device
@@ -47,7 +48,7 @@ def test_a_chain_takes_two_buffers():
 
 
 def accepted(op, inputs):
-    return select(op, inputs, get_device("cpu"))[1] is not None
+    return select(op, inputs, get_device("cpu"))[1]
 
 
 def run(outputs, feeds, rules=(), fused=False, training=False):
@@ -79,6 +80,15 @@ def pooled_net(x, w, b):
     return ops.max_pool(conv_net(x, w, b), 2)
 
 
+def odd_net(x, w, b):
+    """Windows that leave a row and columns over; a sigmoid that is not moved behind the pool."""
+    return ops.max_pool(ops.sigmoid(ops.add(ops.conv(x, w, padding="same"), b)), (4, 3))
+
+
+def averaged_net(x, w, b):
+    return ops.tanh(ops.average_pool(conv_net(x, w, b), (5, 2)))
+
+
 def dense_net(x, w, b):
     return ops.tanh(ops.add(ops.matmul(ops.reshape(ops.mean(x, (1, 2)), (-1, 3)), w[0, 0]), b))
 
@@ -88,7 +98,14 @@ def norm_net(x, w, b):
     return ops.relu(ops.batch_normalize(ops.conv(x, w), gamma, b)[0])
 
 
-NETS = {"conv": conv_net, "pooled": pooled_net, "dense": dense_net, "norm": norm_net}
+NETS = {
+    "conv": conv_net,
+    "pooled": pooled_net,
+    "odd": odd_net,
+    "averaged": averaged_net,
+    "dense": dense_net,
+    "norm": norm_net,
+}
 
 
 def differentiated(net, rules):
@@ -130,6 +147,86 @@ def test_conv_bias_and_relu_become_one_step():
     feeds = {t: np.ones(t.shape) for t in (x, w, b)}
     _, steps = run([y], feeds, fused=True)
     assert [(op.name, op.bias, op.act) for _, op in steps] == [("conv2d", True, 1)]
+
+
+def pooled_case(seed=0):
+    """An image with a NaN and an infinity, a kernel, a bias; the windows leave a column over."""
+    leaves = [leaf(*s, dtype="float32") for s in ((2, 6, 7, 3), (3, 3, 3, 20), (20,))]
+    rng = np.random.default_rng(seed)
+    feeds = {t: rng.standard_normal(t.shape) for t in leaves}
+    feeds[leaves[0]][0, 1, 4, 2], feeds[leaves[0]][1, 5, 5, 0] = np.nan, np.inf
+    return leaves, feeds
+
+
+@pytest.mark.parametrize("net, kind", [(pooled_net, MAX_POOL), (averaged_net, MEAN_POOL)])
+def test_a_pool_joins_its_convolution_in_inference(net, kind):
+    leaves, feeds = pooled_case()
+    with tracing():
+        y = net(*leaves)
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, [INFERENCE], fused=True)
+    assert [(op.name, op.bias, op.act, op.pool) for _, op in steps[:1]] == [
+        ("conv2d", True, 1, kind)
+    ]
+    assert {"maxpool2d", "avgpool2d"}.isdisjoint(name for name, _ in steps)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pool_joins_its_convolution_in_training():
+    (x, w, b), feeds = pooled_case()
+    with tracing():
+        loss = ops.sum(ops.square(pooled_net(x, w, b)))
+    graph = rewrite(rewrite(Graph([loss]), TRAINING), INDICES)
+    outputs = [graph.outputs[0], *gradients(graph.outputs[0], [x, w, b])]
+    expected, _ = run(outputs, feeds, training=True)
+    found, steps = run(outputs, feeds, fused=True, training=True)
+    assert [(op.act, op.pool) for name, op in steps if name == "conv2d"] == [(1, MAX_POOL_INDEXED)]
+    assert np.isnan(expected[0])
+    assert any(np.isnan(e).any() for e in expected[1:])
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [2, (3, 2), (6, 7)])
+def test_the_kernel_gradient_goes_through_the_pool(window):
+    (x, w, b), feeds = pooled_case()
+    feeds[x] = np.random.default_rng(1).standard_normal(x.shape)
+    with tracing():
+        loss = ops.sum(ops.square(ops.max_pool(conv_net(x, w, b), window)))
+    graph = rewrite(rewrite(Graph([loss]), TRAINING), INDICES)
+    outputs = [graph.outputs[0], *gradients(graph.outputs[0], [w, b])]
+    expected, _ = run(outputs, feeds, training=True)
+    found, steps = run(outputs, feeds, fused=True, training=True)
+    assert "maxpool2d_dx" not in [name for name, _ in steps]
+    assert [(op.bias, op.pool) for name, op in steps if name == "conv2d_dw"] == [
+        (True, MAX_POOL_INDEXED)
+    ]
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-5)
+
+
+def test_the_pool_gradient_stays_where_the_input_gradient_reads_it_too():
+    (x, w, b), feeds = pooled_case()
+    with tracing():
+        loss = ops.sum(ops.square(pooled_net(x, w, b)))
+    graph = rewrite(rewrite(Graph([loss]), TRAINING), INDICES)
+    _, steps = run(gradients(graph.outputs[0], [x, w]), feeds, fused=True, training=True)
+    assert "maxpool2d_dx" in [name for name, _ in steps]
+
+
+def test_a_pool_stays_alone_where_the_convolution_has_a_better_algorithm():
+    leaves, _ = pooled_case()
+    with tracing():
+        y = pooled_net(*leaves)
+
+    def accepts(op, inputs):
+        """As if a better implementation refused pools."""
+        choice = accepted(op, inputs)
+        better = (("better", "no pool"),) if getattr(op, "pool", 0) else ()
+        return choice._replace(refused=choice.refused + better)
+
+    names = [node.op.name for node in fuse(Graph([y]), accepts).nodes]
+    assert names == ["conv2d", "maxpool2d"]
 
 
 def test_softmax_and_crossentropy_become_one_step():
@@ -181,6 +278,13 @@ def test_stop_gradient_stops():
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0])
 
 
+def test_plans_share_the_largest_arena():
+    arena = Arena(get_device("cpu"))
+    large, small = arena.take(1000), arena.take(10)
+    assert small is large
+    assert arena.take(1001) is not large
+
+
 def test_a_forced_implementation_is_taken_where_it_accepts():
     x, w = leaf(1, 8, 8, 4, dtype="float32"), leaf(3, 3, 4, 8, dtype="float32")
     with tracing():
@@ -197,4 +301,5 @@ def test_show_names_steps_bytes_and_flops(capsys):
     text = Plan(Graph([y]), get_device("cpu")).show()
     assert "conv2d" in text
     assert "1x8x8x4" in text
+    assert "in 1 parallel region," in text
     assert text in capsys.readouterr().out

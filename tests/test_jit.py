@@ -267,11 +267,12 @@ def test_arguments_must_be_contiguous():
 
 def test_packed_words():
     x = np.zeros((2, 3), np.float32)
-    kinds, words = jit.pack((7, 0.5, x))
+    kinds, words, pointers = jit.pack((7, 0.5, x))
     assert [str(kind) for kind in kinds] == ["int64", "float64", "array(float32, 2d, C)"]
     assert words[0] == 7
     assert words[1:2].view(np.float64)[0] == 0.5
     assert words[2:].tolist() == [0, 0, 6, 4, x.ctypes.data, 2, 3, 12, 4]
+    assert [words[at] for at in pointers] == [x.ctypes.data]
 
 
 # -- several processes --------------------------------------------------------------------------

@@ -306,6 +306,7 @@ def test_plans_are_shown_before_and_after_training(capsys):
     assert (before[0] != model.get_weights()[0]).any()
     assert model.plan(8) is model.plan(8)
     assert "adam" not in model.plan(4).show()
+    assert model.plan(8).regions == 1  # whatever the number of layers
     capsys.readouterr()
 
 

@@ -129,11 +129,13 @@ def implementations(name: str):
 
 
 def test_the_last_implementation_takes_everything_unfused():
+    """Of pools in a convolution's tail, only those that something takes are ever asked for."""
     refused = [
         case.name
         for case in CASES
         for dtype in case.dtypes
-        if ONE_THREAD.impls(case.op)[-1] not in accepting(case, dtype)
+        if not getattr(case.op, "pool", 0)
+        and ONE_THREAD.impls(case.op)[-1] not in accepting(case, dtype)
     ]
     assert refused == []
 

@@ -8,29 +8,31 @@ input, so it fuses in inference only.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from nbcnn.graph import fuse_norm, fuse_pool
+from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import MEAN_POOL, TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
-from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
-from nbcnn.ops.op import Op, apply_symbolic
+from nbcnn.ops.norm import BatchNorm, ScaleShift
+from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.reduce import Reduce
 from nbcnn.ops.shape import Reshape
 from nbcnn.ops.tensor import Node, Tensor
 
-Accepts = Callable[[Op, Sequence[Tensor]], bool]
-
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
-    """`accepts(op, inputs)`: whether the device has an implementation for this node."""
+    """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
+    graph = rewrite(graph, [fuse_pool.max_pool_gradient_into_kernel_gradient(graph, accepts)])
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
-    return rewrite(graph, rules)
+    rules[:0] = fuse_norm.rules(graph, accepts)
+    return rewrite(graph, rules, updates_last(graph))
 
 
 def bias_into_product(accepts: Accepts) -> Rule:
@@ -42,9 +44,9 @@ def bias_into_product(accepts: Accepts) -> Rule:
         product = inputs[0].node
         if product is None or not isinstance(product.op, (Conv2D, Matmul)):
             return None
-        if product.op.bias or product.op.act:
+        if product.op.bias or product.op.act or fuse_pool.pool_of(product.op):
             return None
-        return _if_accepted(
+        return if_accepted(
             accepts, dataclasses.replace(product.op, bias=True), (*product.inputs, inputs[1])
         )
 
@@ -63,45 +65,15 @@ def activation_into_tail(accepts: Accepts) -> Rule:
             return None
         if not isinstance(producer.op, (Conv2D, Matmul, BatchNorm, ScaleShift)) or producer.op.act:
             return None
-        outputs = _if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
+        if fuse_pool.pool_of(producer.op) == MEAN_POOL:  # a maximum commutes with the activation
+            return None
+        outputs = if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
         if outputs is None:
             return None
-        for old, new in zip(producer.outputs[1:], outputs[1:]):  # batch statistics, read elsewhere
-            _redirect(context, old, new)
+        # Batch statistics and the winners of a pool are read elsewhere.
+        for old, new in zip(producer.outputs[1:], outputs[1:]):
+            redirect(context, old, new)
         return outputs[:1]
-
-    return rule
-
-
-def activation_gradient_into_norm(accepts: Accepts) -> Rule:
-    """batchnorm_dx of act_dx(y, dy)  ->  batchnorm_dx with the activation's derivative in its
-    loads.
-    """
-
-    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        if (
-            not isinstance(node.op, BatchNormGradient)
-            or node.op.act
-            or not context.only_reader(node.inputs[1])
-        ):
-            return None
-        x, g, gamma, mean, var, _ = inputs
-        if g.node is None or not isinstance(g.node.op, UnaryGradient):
-            return None
-        act = TAIL_ACTIVATIONS.get(g.node.op.function)
-        y, dy = g.node.inputs
-        if (
-            act is None
-            or y.node is None
-            or not isinstance(y.node.op, BatchNorm)
-            or y.node.op.act != act
-        ):
-            return None
-        if y.node.inputs[0] is not x:
-            return None
-        return _if_accepted(
-            accepts, dataclasses.replace(node.op, act=act), (x, dy, gamma, mean, var, y)
-        )
 
     return rule
 
@@ -116,7 +88,7 @@ def bias_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Rule:
     def joined(node: Node, context: Rewriting) -> tuple[Tensor, ...] | None:
         if id(node) not in joint:
             inputs = [context.lookup(t) for t in node.inputs]
-            outputs = _if_accepted(accepts, dataclasses.replace(node.op, bias=True), inputs)
+            outputs = if_accepted(accepts, dataclasses.replace(node.op, bias=True), inputs)
             if outputs is None:
                 return None
             joint[id(node)] = outputs
@@ -161,7 +133,7 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
             if id(dx) not in sums or id(dx) in kernel_gradients:
                 return None
             op = UnaryGradientSum(node.op.function, node.op.alpha, node.op.beta)
-            outputs = _if_accepted(accepts, op, inputs)
+            outputs = if_accepted(accepts, op, inputs)
             if outputs is None:
                 return None
             joint[id(dx)] = outputs[1]
@@ -182,18 +154,4 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
     return rule
 
 
-def _if_accepted(accepts: Accepts, op: Op, inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-    if not accepts(op, inputs):
-        return None
-    outputs = apply_symbolic(op, list(inputs))
-    return outputs if isinstance(outputs, tuple) else (outputs,)
-
-
-def _redirect(context: Rewriting, old: Tensor, new: Tensor) -> None:
-    """Make later readers of a tensor of the *new* graph read another one."""
-    for key, value in context.new.items():
-        if value is old:
-            context.new[key] = new
-
-
-ROWS = (bias_into_product, activation_into_tail, activation_gradient_into_norm)
+ROWS = (bias_into_product, activation_into_tail, fuse_pool.pool_into_convolution)

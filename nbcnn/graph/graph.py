@@ -76,14 +76,15 @@ class Rewriting:
     effects: dict[int, Node]
 
 
-def rewrite(graph: Graph, rules: Sequence[Rule]) -> Graph:
+def rewrite(graph: Graph, rules: Sequence[Rule], nodes: Sequence[Node] | None = None) -> Graph:
     """Apply rules to every node in order; nodes that none applies to are taken over.
 
-    All nodes are made anew, so that creation order stays the order of execution.
+    All nodes are made anew, so that creation order stays the order of execution. `nodes`: those of
+    the graph in another order.
     """
     context = Rewriting(graph)
     context.effects = {}
-    for node in graph.nodes:
+    for node in graph.nodes if nodes is None else nodes:
         inputs = [context.lookup(t) for t in node.inputs]
         outputs = None
         for rule in rules:

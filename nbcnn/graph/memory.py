@@ -1,7 +1,7 @@
-"""Packing buffers with known lifetimes into one arena."""
+"""Packing buffers with known lifetimes into one arena, and arenas that plans share."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Lifetime(NamedTuple):
@@ -37,3 +37,18 @@ def pack(lifetimes: Sequence[Lifetime], alignment: int) -> tuple[list[int], int]
         placed.sort(key=lambda item: item[0])
         total = max(total, offset + size)
     return offsets, total
+
+
+class Arena:
+    """Memory on one device for plans that never run at the same time: they share the largest."""
+
+    def __init__(self, device: Any):
+        self._device, self._buffer, self._nbytes = device, None, -1
+
+    def take(self, nbytes: int) -> Any:
+        """A buffer of at least `nbytes`: the largest so far if it suffices, else a new one. Plans
+        that were made before keep theirs.
+        """
+        if self._nbytes < nbytes:
+            self._buffer, self._nbytes = self._device.empty(nbytes), nbytes
+        return self._buffer

@@ -14,7 +14,7 @@ import numpy as np
 
 from nbcnn import config
 from nbcnn.graph.graph import Graph, root_of
-from nbcnn.graph.memory import Lifetime, pack
+from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.report import describe
 from nbcnn.kernels.impl import Choice, Scratch, choose
 from nbcnn.ops.op import Op
@@ -81,7 +81,7 @@ class Plan:
 
     bindings: arrays on the device for leaves (by tensor); leaves without one get memory of their
     own, reachable through `array(tensor)`. placements: arrays that tensors of the graph must be
-    written to.
+    written to. arena: memory for what lives within a run, shared with other plans.
     """
 
     def __init__(
@@ -91,8 +91,11 @@ class Plan:
         bindings: Mapping[Tensor, Any] | None = None,
         placements: Mapping[Tensor, Any] | None = None,
         weights_change: bool = False,
+        arena: Arena | None = None,
     ):
         self.graph, self.device = graph, device
+        self._arena = arena or Arena(device)
+        self.input_bytes = 0  # of inputs and outputs
         self._arrays: dict[int, Any] = {}
         self._keep: list[Any] = [graph]
         self._weights_change = weights_change
@@ -113,6 +116,16 @@ class Plan:
         """Recompute what depends on weights only."""
         self._programs[WEIGHTS].run()
 
+    @property
+    def peak_bytes(self) -> int:
+        """All memory that a run touches, without that of weights and their gradients."""
+        return self.arena_bytes + self.lasting_bytes + self.input_bytes
+
+    @property
+    def regions(self) -> int:
+        """How often a run starts its threads (on a GPU, a kernel)."""
+        return self._programs[STEP].regions
+
     def array(self, tensor: Tensor) -> Any:
         """The device array of a leaf, an output, or (only valid within a run) a value in between.
 
@@ -123,6 +136,18 @@ class Plan:
             found = self._own_memory(tensor) if tensor.node is None else self._alias(tensor)
             self._keep.append(tensor)
         return found
+
+    def feed(self, leaf: Tensor) -> Any:
+        """What fills an input with batches; see `runtime.device.Device.feed`."""
+        movable = all(root_of(t) is not leaf for t in self.graph.outputs)
+        return self.device.feed(self._programs[STEP], self.array(leaf), movable)
+
+    def outlet(self, output: Tensor) -> Any:
+        """What brings an output to the host; see `runtime.device.Device.outlet`."""
+        root = root_of(output)
+        once = sum(root_of(t) is root for t in self.graph.outputs) == 1
+        movable = once and id(root) in self._apart
+        return self.device.outlet(self._programs[STEP], self.array(output), movable)
 
     def show(self) -> str:
         """Print and return a table of steps, implementations, shapes, bytes and floating-point
@@ -178,16 +203,19 @@ class Plan:
             root = root_of(tensor)
             self._arrays[id(root)] = self._reshaped(array, root)
         owner, last = self._owners()
+        self._apart: set[int] = set()  # outputs: memory of their own, so that it can be elsewhere
         requests: list[tuple[Any, TensorSpec, Lifetime]] = []
         lasting: list[tuple[Any, TensorSpec]] = []
         for index, step in enumerate(self.steps):
             for t in step.node.outputs:
                 if id(t) in self._arrays or owner.get(id(t), t) is not t:
                     continue
-                if step.phase == STEP:
-                    requests.append(
-                        (t, t.spec, Lifetime(t.spec.nbytes, index, last.get(id(t), index)))
-                    )
+                until = last.get(id(t), index)
+                if step.phase == STEP and until == len(self.steps):
+                    self._own_memory(t)
+                    self._apart.add(id(t))
+                elif step.phase == STEP:
+                    requests.append((t, t.spec, Lifetime(t.spec.nbytes, index, until)))
                 else:
                     lasting.append((t, t.spec))
             for name, scratch in step.scratch.items():
@@ -202,7 +230,10 @@ class Plan:
         for step in self.steps:
             for t in step.node.outputs:
                 if id(t) not in self._arrays:
-                    self._arrays[id(t)] = self._reshaped(self._arrays[id(owner[id(t)])], t)
+                    first = owner[id(t)]
+                    self._arrays[id(t)] = self._reshaped(self._arrays[id(first)], t)
+                    if id(first) in self._apart:
+                        self._apart.add(id(t))
         self._leaves()
 
     def _owners(self):
@@ -259,7 +290,7 @@ class Plan:
     def _allocate(self, requests: list, lasting: list) -> None:
         alignment = 256
         offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
-        arena = self.device.empty(self.arena_bytes)
+        arena = self._arena.take(self.arena_bytes)
         self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
         store = self.device.empty(self.lasting_bytes)
         cursor = 0
@@ -273,7 +304,6 @@ class Plan:
         """Memory for leaves that nobody bound: constants are copied in, inputs wait for
         `array(...)` writes.
         """
-        self.input_bytes = 0
         for tensor in {id(t): t for t in self._all_leaves()}.values():
             if id(tensor) in self._arrays:
                 continue

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nbcnn.graph.plan import Plan, Step
 
+HEADINGS = ("op", "implementation", "shapes", "bytes", "MFLOP", "tasks", "runs")
 PHASES = ("once", "per weight change", "")
 
 
 def describe(plan: "Plan") -> str:
     """A table of the plan's steps and a summary of its memory."""
-    rows: list[tuple[str, ...]] = [("op", "implementation", "shapes", "bytes", "MFLOP", "runs")]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     rows += [_row(step) for step in plan.steps]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -18,11 +19,11 @@ def describe(plan: "Plan") -> str:
     ]
     flops = sum(step.flops for step in plan.steps)
     calls = sum(len(step.calls) for step in plan.steps)
+    regions = "1 parallel region" if plan.regions == 1 else f"{plan.regions} parallel regions"
     lines.append(
-        f"{len(plan.steps)} steps, {calls} kernel calls in one parallel region, "
-        f"{flops / 1e6:.1f} MFLOP; "
-        f"arena {plan.arena_bytes:,} bytes, kept between runs {plan.lasting_bytes:,}, "
-        f"inputs {plan.input_bytes:,} on {plan.device.name}"
+        f"{len(plan.steps)} steps, {calls} kernel calls in {regions}, {flops / 1e6:.1f} MFLOP; "
+        f"peak {plan.peak_bytes:,} bytes: arena {plan.arena_bytes:,}, kept between runs "
+        f"{plan.lasting_bytes:,}, inputs and outputs {plan.input_bytes:,} on {plan.device.name}"
     )
     return "\n".join(lines)
 
@@ -38,5 +39,6 @@ def _row(step: "Step") -> tuple[str, ...]:
         f"{inputs} -> {outputs}" if outputs else inputs,
         f"{step.nbytes:,}",
         f"{step.flops / 1e6:.2f}",
+        " ".join(str(call.tasks) for call in step.calls),
         PHASES[step.phase],
     )

@@ -45,6 +45,11 @@ class Impl(NamedTuple):
     rtol: float = 1.0
 
 
+def no_pool(spec: Any, dtype: str, caps: Any) -> str | None:
+    """`accepts` of a convolution that takes everything but a pool in its tail."""
+    return "no pooling in the tail" if spec.pool else None
+
+
 class Choice(NamedTuple):
     impl: Impl
     refused: tuple[tuple[str, str], ...]  # (implementation, reason), in list order

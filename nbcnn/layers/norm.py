@@ -37,12 +37,6 @@ class Affine(Layer):
                 name="beta",
             )
 
-    def affine(self, y: Any, shape: tuple) -> Any:
-        """y * gamma + beta, both read in `shape`."""
-        if self.gamma is not None:
-            y = y * ops.reshape(self.gamma, shape)
-        return y if self.beta is None else y + ops.reshape(self.beta, shape)
-
 
 class BatchNormalization(Affine):
     """Gives every channel mean 0 and variance 1 over the batch, then scale gamma and offset beta.
@@ -153,9 +147,7 @@ class LayerNormalization(Affine):
 
     def call(self, inputs: Any) -> Any:
         axes = self._axes(inputs.ndim)
-        y = standardized(inputs, axes, self.epsilon)
-        shape = tuple(n if a in axes else 1 for a, n in enumerate(inputs.shape))
-        return self.affine(y, shape)
+        return ops.layer_normalization(inputs, self.gamma, self.beta, axes, self.epsilon)
 
 
 class GroupNormalization(Affine):
@@ -204,8 +196,12 @@ class GroupNormalization(Affine):
         inside = int(np.prod(around))
         groups = self.groups_of(c)
         grouped = ops.reshape(x, (-1, inside, groups, c // groups))
-        y = ops.reshape(standardized(grouped, (1, 3), self.epsilon), (-1, *around, c))
-        return ops.moveaxis(self.affine(y, (c,)), -1, self.axis)
+        y = ops.layer_normalization(grouped, axis=(1, 3), epsilon=self.epsilon)
+        y = ops.reshape(y, (-1, *around, c))
+        if self.gamma is not None:
+            y = y * self.gamma
+        y = y if self.beta is None else y + self.beta
+        return ops.moveaxis(y, -1, self.axis)
 
 
 class UnitNormalization(Layer):
@@ -217,13 +213,6 @@ class UnitNormalization(Layer):
         axes = tuple(self.axis) if isinstance(self.axis, (list, tuple)) else self.axis
         squares = ops.sum(ops.square(inputs), axes, keepdims=True)
         return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
-
-
-def standardized(x: Any, axes: tuple[int, ...], epsilon: float) -> Any:
-    """(x - mean) / sqrt(variance + epsilon), statistics over `axes`."""
-    centered = x - ops.mean(x, axes, keepdims=True)
-    variance = ops.mean(ops.square(centered), axes, keepdims=True)
-    return centered * ops.rsqrt(variance + epsilon)
 
 
 def _sizes_along(layer: Layer, axes: tuple[int, ...], shape: Any) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Where batches come from: arrays cut into batches, generators, and sequences of batches.
 
-A source gives batches; a batch fills the input arrays of a step. Arrays are read in place: a
-shuffled batch is gathered straight into the step's input, through a small staging array where the
-data type or the device differs. Nothing as large as the data is allocated while training.
+A source gives batches; a batch is loaded into a step. Arrays are read in place: a step takes the
+rows of a batch from them as it runs, in whatever order and data type they are. Nothing as large as
+the data is allocated while training.
 """
 
 import itertools
@@ -17,36 +17,24 @@ from nbcnn.utils import unpack_x_y_sample_weight
 
 
 class Batch(NamedTuple):
-    """`fill(runner)` copies the batch into the arrays of a step made for its specs."""
+    """`size` rows of some arrays, those of a step's inputs, targets and weights in order: rows
+    `order[start], order[start + 1], ...`, without an order rows start, start + 1, ...
+    """
 
     size: int
     specs: Specs
-    fill: Callable[[Any], None]
+    arrays: list[np.ndarray | None]
+    order: np.ndarray | None = None
+    start: int = 0
+
+    def load(self, runner: Any) -> None:
+        runner.load(self.arrays, self.order, self.start)
 
 
-class Rows:
-    """Copies rows of one array into inputs of steps."""
-
-    def __init__(self, array: np.ndarray, dtype: str) -> None:
-        # np.take copies a whole array that is not contiguous, at every call.
-        self.array = np.ascontiguousarray(array)
-        self.dtype = dtype
-        self._staging: dict[int, np.ndarray] = {}
-
-    def put(self, device: Any, target: Any, rows: slice | np.ndarray) -> None:
-        if isinstance(rows, slice):
-            device.upload(target, self.array[rows])
-        elif device.kind == "cpu" and self.array.dtype == self.dtype:
-            np.take(self.array, rows, axis=0, out=target, mode="clip")
-        else:
-            staging = self._staging_of(len(rows))
-            np.take(self.array, rows, axis=0, out=staging, mode="clip")
-            device.upload(target, staging)
-
-    def _staging_of(self, size: int) -> np.ndarray:
-        if size not in self._staging:
-            self._staging[size] = np.empty((size, *self.array.shape[1:]), self.array.dtype)
-        return self._staging[size]
+def arrays_of(data: Prepared) -> list[np.ndarray | None]:
+    """What steps take rows of; contiguous, because rows are."""
+    given = (*data.x, *data.y, *(w for w in data.w if w is not None))
+    return [None if array is None else np.ascontiguousarray(array) for array in given]
 
 
 class Source:
@@ -91,13 +79,7 @@ class ArraySource(Source):
         super().__init__()
         self.samples, self.batch_size, self.shuffle = data.samples, batch_size, shuffle
         self.steps = -(-data.samples // batch_size)
-        self._x = [Rows(array, dtype) for array, dtype in zip(data.x, data.x_types)]
-        self._y = [
-            None if array is None else Rows(array, dtype)
-            for array, dtype in zip(data.y, data.y_types)
-        ]
-        self._w = [Rows(array, data.weight_type) for array in data.w if array is not None]
-        self._data = data
+        self._arrays, self._data = arrays_of(data), data
 
     def split(
         self, where: str, share: float, batch_size: int
@@ -114,42 +96,15 @@ class ArraySource(Source):
             random_state.generator().shuffle(starts)
         specs: dict[int, Specs] = {}
         for start in starts.tolist():
-            stop = min(start + self.batch_size, self.samples)
-            size = stop - start
+            size = min(self.batch_size, self.samples - start)
             if size not in specs:
                 specs[size] = self._data.specs(size)
-            rows = slice(start, stop) if order is None else order[start:stop]
-            yield Batch(size, specs[size], self._filler(rows))
-
-    def _filler(self, rows: slice | np.ndarray) -> Callable[[Any], None]:
-        def fill(runner: Any) -> None:
-            device = runner.device
-            for source, target in zip(self._x, runner.x):
-                source.put(device, target, rows)
-            for given, target in zip(self._y, runner.y):
-                if given is not None:
-                    given.put(device, target, rows)
-            for source, target in zip(self._w, runner.w):
-                source.put(device, target, rows)
-
-        return fill
+            yield Batch(size, specs[size], self._arrays, order, start)
 
 
 def whole_batch(data: Prepared) -> Batch:
     """All of `data` as a single batch."""
-
-    def fill(runner: Any) -> None:
-        device = runner.device
-        for array, target in zip(data.x, runner.x):
-            device.upload(target, array)
-        for given, target in zip(data.y, runner.y):
-            if given is not None:
-                device.upload(target, given)
-        weights = (array for array in data.w if array is not None)
-        for array, target in zip(weights, runner.w):
-            device.upload(target, array)
-
-    return Batch(data.samples, data.specs(data.samples), fill)
+    return Batch(data.samples, data.specs(data.samples), arrays_of(data))
 
 
 class StreamSource(Source):

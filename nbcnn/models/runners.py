@@ -2,10 +2,11 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nbcnn import config, random_state
+from nbcnn.graph.memory import Arena
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.models import steps, storage
@@ -28,6 +29,7 @@ class Runners:
         self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()
         self._latest: dict[str, steps.Runner] = {}
         self._states: dict[str, steps.StepState] = {}
+        self._arenas: dict[str, Arena] = {}  # by device
         self._seed: int | None = None
         self._trained: list[Any] | None = None
 
@@ -40,6 +42,7 @@ class Runners:
         """Drop all steps, as after `compile`; the optimizer's state stays."""
         self._kept.clear()
         self._states.clear()
+        self._arenas.clear()
         self._latest.clear()
         self._trained = None
 
@@ -58,6 +61,17 @@ class Runners:
         self._kept.move_to_end(key)
         self._latest[mode] = runner
         return runner
+
+    def renewed(self, runner: steps.Runner | None, mode: str, specs: Specs) -> steps.Runner:
+        """`runner` if it still fits, else the one that `get` finds."""
+        fits = runner is not None and runner.valid()
+        return runner if fits else self.get(mode, specs)  # type: ignore[return-value]
+
+    def release(self, runners: Iterable[steps.Runner]) -> None:
+        """No longer use the arrays of their last batches."""
+        with self.lock:
+            for runner in runners:
+                runner.release()
 
     def renew_store(self, device: Any) -> storage.Store:
         """The optimizer's buffers on `device`, made or moved there where necessary."""
@@ -99,15 +113,16 @@ class Runners:
         self.forget()
 
     @property
-    def arena_bytes(self) -> int | None:
-        """The largest activation memory of the steps so far, None before the first."""
-        return max((runner.plan.arena_bytes for runner in self._kept.values()), default=None)
+    def peak_bytes(self) -> int | None:
+        """The most memory that a step so far needs beside weights, None before the first."""
+        return max((runner.plan.peak_bytes for runner in self._kept.values()), default=None)
 
     def _state(self, mode: str, device: Any) -> steps.StepState:
         state = self._states.get(mode)
         if state is None or state.device is not device:
             totals = 0 if mode == "predict" else self.model.compiled.watched
-            state = self._states[mode] = steps.StepState(device, self.seed, totals)
+            arena = self._arenas.setdefault(device.name, Arena(device))
+            state = self._states[mode] = steps.StepState(device, self.seed, totals, arena)
         return state
 
     def _make(self, mode: str, specs: Specs, device: Any) -> steps.Runner:

@@ -1,6 +1,6 @@
 """Single steps, and `predict`: the part of a model's training side that needs no epochs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_strea
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature
+from nbcnn.ops.tensor import TensorSpec
 from nbcnn.progress import Progress
 
 Logs = dict[str, float]
@@ -76,15 +77,22 @@ class Stepping:
         with self._runners.lock:
             runner = self._runners.get(mode, batch.specs)
             self._reset(mode)
-            batch.fill(runner)
-            runner.run()
+            try:
+                batch.load(runner)
+                runner.run()
+            finally:
+                runner.release()
             logs = self._results(mode)
         return logs if return_dict else as_list(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as arrays nested like the model's outputs."""
         batch = whole_batch(Preparer("predict_on_batch", self, supervised=False)(x))
-        return self._outputs.pack(self._predicted(batch))
+        with self._runners.lock:
+            runner = self._runners.get("predict", batch.specs)
+            outputs = _predicted(runner, batch, _new(runner.outputs))
+            runner.release()
+        return self._outputs.pack(outputs)
 
     # -- predict --------------------------------------------------------------------------------
 
@@ -135,32 +143,25 @@ class Stepping:
         self, source: Source, limit: int | None, callbacks: CallbackList, progress: Progress
     ) -> list[np.ndarray]:
         """Flat outputs, written into arrays of the final size where that is known before."""
-        known = isinstance(source, ArraySource) and limit is None
-        results: list[np.ndarray] = []
+        results = Results(source.samples) if isinstance(source, ArraySource) and not limit else None
         pieces: list[list[np.ndarray]] = []
-        done = 0
-        for step, batch in enumerate(_checked(source.batches(limit))):
-            callbacks.on_predict_batch_begin(step)
-            outputs = self._predicted(batch)
-            if known and not results:
-                total = source.samples  # type: ignore[attr-defined]
-                results = [np.empty((total, *o.shape[1:]), o.dtype) for o in outputs]
-            if known:
-                for result, output in zip(results, outputs):
-                    result[done : done + batch.size] = output
-            else:
-                pieces.append(outputs)
-            done += batch.size
-            callbacks.on_predict_batch_end(step, {"outputs": outputs})
-            progress.update(batch.size)
-        return results if known else [np.concatenate(parts) for parts in zip(*pieces)]
-
-    def _predicted(self, batch: Batch) -> list[np.ndarray]:
-        with self._runners.lock:
-            runner = self._runners.get("predict", batch.specs)
-            batch.fill(runner)
-            runner.run()
-            return runner.outputs()
+        used: dict[Any, Any] = {}
+        try:
+            for step, batch in enumerate(_checked(source.batches(limit))):
+                callbacks.on_predict_batch_begin(step)
+                with self._runners.lock:
+                    runner = used[batch.specs] = self._runners.renewed(
+                        used.get(batch.specs), "predict", batch.specs
+                    )
+                    targets = (results.next if results else _new)(runner.outputs)
+                    outputs = _predicted(runner, batch, targets)
+                if not results:
+                    pieces.append(outputs)
+                callbacks.on_predict_batch_end(step, {"outputs": outputs})
+                progress.update(batch.size)
+        finally:
+            self._runners.release(used.values())
+        return results.arrays if results else [np.concatenate(parts) for parts in zip(*pieces)]
 
     @property
     def _outputs(self) -> Signature:
@@ -209,6 +210,31 @@ class Stepping:
             else:
                 targets.append(np.zeros(shape, config.floatx()))
         return targets
+
+
+class Results:
+    """Arrays for the outputs of all samples, batch after batch."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples, self.done = samples, 0
+        self.arrays: list[np.ndarray] = []
+
+    def next(self, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
+        """The parts for the next batch, whose outputs have these specs."""
+        if not self.arrays:
+            self.arrays = [np.empty((self.samples, *s.shape[1:]), s.dtype) for s in specs]
+        start, self.done = self.done, self.done + specs[0].shape[0]
+        return [array[start : self.done] for array in self.arrays]
+
+
+def _new(specs: Sequence[TensorSpec]) -> list[np.ndarray]:
+    return [np.empty(*spec) for spec in specs]
+
+
+def _predicted(runner: Any, batch: Batch, targets: list[np.ndarray]) -> list[np.ndarray]:
+    batch.load(runner)
+    runner.run_into(targets)
+    return targets
 
 
 def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:

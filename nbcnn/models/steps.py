@@ -16,8 +16,10 @@ from nbcnn import config
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
+from nbcnn.graph.memory import Arena
 from nbcnn.graph.plan import Plan, select
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
 from nbcnn.models.objective import Objective, Watched
@@ -31,11 +33,11 @@ class StepState:
     """What the runners of a model share on one device: per-step numbers and running sums.
 
     `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a
-    (weighted sum, weight) pair for every watched value.
+    (weighted sum, weight) pair for every watched value. `arena`: what a run needs while it lasts.
     """
 
-    def __init__(self, device: Any, seed: int, totals: int):
-        self.device = device
+    def __init__(self, device: Any, seed: int, totals: int, arena: Arena):
+        self.device, self.arena = device, arena
         self.hyper_host = np.zeros(HYPER_SIZE)
         self.seed_host = np.array([seed, 0], dtype=np.int64)
         self.hyper = _array(device, (HYPER_SIZE,), "float64")
@@ -55,16 +57,19 @@ class StepState:
 
 
 class Runner:
-    """A step on fixed shapes: fill `x`, `y` and `w`, call `run`, read `results` or `outputs`."""
+    """A step on fixed shapes: `load` a batch, call `run`, read `results`; for outputs `run_into`.
+
+    Until `release`, the arrays of the last batch must hold still.
+    """
 
     def __init__(
         self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
     ):
         self.plan, self.device, self._state, self._names = plan, plan.device, state, names
-        self.x = [plan.array(t) for t in feeds.x]
-        self.y = [plan.array(t) for t in feeds.y]
-        self.w = [plan.array(t) for t in feeds.w if t is not None]
-        self._outputs = outputs
+        leaves = [*feeds.x, *feeds.y, *(t for t in feeds.w if t is not None)]
+        self._feeds = [plan.feed(t) for t in leaves]
+        self._outlets = [plan.outlet(t) for t in outputs]
+        self.outputs = [t.spec for t in outputs]
         self._bound = [(v, v.array) for v in _variables(plan.graph)]
         self._places, self._values = Clock.places, -1
 
@@ -76,15 +81,35 @@ class Runner:
             self._places = Clock.places
         return True
 
+    def load(
+        self, arrays: Sequence[np.ndarray | None], order: np.ndarray | None = None, start: int = 0
+    ) -> None:
+        """The next run works on rows `order[start], order[start + 1], ...` of the arrays of inputs,
+        targets and weights; without an order on rows start, start + 1, ... None keeps what is
+        there.
+        """
+        for feed, array in zip(self._feeds, arrays, strict=True):
+            if array is not None:
+                feed.load(array, order, start)
+
+    def release(self) -> None:
+        """Let go of the arrays of the last batch."""
+        for user in (*self._feeds, *self._outlets):
+            user.release()
+
+    def run_into(self, targets: Sequence[np.ndarray]) -> None:
+        """Run; the model's flat outputs are written to these arrays."""
+        for outlet, target in zip(self._outlets, targets, strict=True):
+            outlet.aim(target)
+        self.run()
+        for outlet in self._outlets:
+            outlet.collect()
+
     def run(self) -> None:
         if self._values != Clock.values:
             self.plan.prepare()
             self._values = Clock.values
         self.plan.run()
-
-    def outputs(self) -> list[np.ndarray]:
-        """Host copies of the model's flat outputs."""
-        return [self.device.download(self.plan.array(t)) for t in self._outputs]
 
     def results(self) -> dict[str, float]:
         """Loss and metrics averaged since the last `reset`."""
@@ -130,7 +155,7 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
     with Context(training=False) as context:
         outputs = forward(feeds.x, context)
     graph = _optimized(Graph(outputs, context.updates), INFERENCE, device)
-    plan = Plan(graph, device, {context.seed: state.seed})
+    plan = Plan(graph, device, {context.seed: state.seed}, arena=state.arena)
     return Runner(plan, state, feeds, [], graph.outputs)
 
 
@@ -142,7 +167,7 @@ def test_runner(
     graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
     # A metric with variables of its own writes them: then none may be read once and kept.
     bindings = {context.seed: state.seed, **totals}
-    plan = Plan(graph, device, bindings, weights_change=bool(context.updates))
+    plan = Plan(graph, device, bindings, weights_change=bool(context.updates), arena=state.arena)
     return Runner(plan, state, feeds, [w.name for w in watched], [])
 
 
@@ -170,7 +195,7 @@ def train_runner(
     bindings, placements = _update(graph, renewed, store, state)
     bindings = {context.seed: state.seed, **totals, **bindings}
     with_outputs = Graph([t for t in renewed if t is not None], graph.effects)
-    plan = Plan(with_outputs, device, bindings, placements, weights_change=True)
+    plan = Plan(with_outputs, device, bindings, placements, True, state.arena)
     runner = TrainRunner(plan, state, feeds, [w.name for w in watched], [])
     runner.optimizer = store.optimizer
     return runner
@@ -182,10 +207,10 @@ def _optimized(graph: Graph, rules: Sequence, device: Any) -> Graph:
 
 
 def accepted_by(device: Any):
-    """Whether the device has an implementation for an op on given inputs, as a function."""
+    """The implementation that the device chooses for an op on given inputs, as a function."""
 
-    def accepts(op: Op, inputs: Sequence[Tensor]) -> bool:
-        return select(op, inputs, device)[1] is not None
+    def accepts(op: Op, inputs: Sequence[Tensor]) -> Choice | None:
+        return select(op, inputs, device)[1]
 
     return accepts
 

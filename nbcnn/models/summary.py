@@ -72,9 +72,9 @@ def totals(model: Any) -> list[str]:
         for name, count in parts.items()
         if count or name != "Optimizer"
     ]
-    arena = model._runners.arena_bytes
-    if arena is not None:
-        lines.append(f"Activation memory of the largest step: {shown_bytes(arena)}")
+    peak = model._runners.peak_bytes
+    if peak is not None:
+        lines.append(f"Activation memory of the largest step: {shown_bytes(peak)}")
     return lines
 
 

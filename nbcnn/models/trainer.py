@@ -248,20 +248,23 @@ class Trainer(Stepping):
         wants_logs = callbacks.wants(f"on_{mode}_batch_end")
         runners: dict[Any, Any] = {}
         steps = 0
-        for batch in batches:
-            begin(steps)
-            with self._runners.lock:
-                runner = runners.get(batch.specs)
-                if runner is None or not runner.valid():
-                    runner = runners[batch.specs] = self._runners.get(mode, batch.specs)
-                batch.fill(runner)
-                runner.run()
-            end(steps, self._results(mode) if wants_logs else None)
-            steps += 1
-            if progress is not None:
-                progress.update(batch.size, lambda: self._results(mode))
-            if mode == "train" and self.stop_training:
-                break
+        try:
+            for batch in batches:
+                begin(steps)
+                with self._runners.lock:
+                    runner = runners[batch.specs] = self._runners.renewed(
+                        runners.get(batch.specs), mode, batch.specs
+                    )
+                    batch.load(runner)
+                    runner.run()
+                end(steps, self._results(mode) if wants_logs else None)
+                steps += 1
+                if progress is not None:
+                    progress.update(batch.size, lambda: self._results(mode))
+                if mode == "train" and self.stop_training:
+                    break
+        finally:
+            self._runners.release(runners.values())
         return steps
 
     def _source(

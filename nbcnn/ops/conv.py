@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from nbcnn.ops.conv_spec import Conv2DSpec
+from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -31,6 +31,11 @@ def window_output(
     return (padded - reach) // stride + 1, before, after
 
 
+def window_index_dtype(taps: int) -> str:
+    """Of numbers that tell which pixel of a window of so many won."""
+    return "uint8" if taps <= 255 else "int32"
+
+
 @dataclasses.dataclass(frozen=True)
 class Conv2DOp(Op):
     """Attributes that forward and both gradients share."""
@@ -42,6 +47,9 @@ class Conv2DOp(Op):
     algorithm: str | None = None  # preferred implementation, or None for the list's choice
     bias: bool = False
     act: int = 0
+    pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
+    ph: int = 1
+    pw: int = 1
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -66,7 +74,7 @@ class Conv2DOp(Op):
             raise ValueError(f"{self.name}: kernel ({kh}, {kw}) on input {x}: {error}") from None
         return Conv2DSpec(
             n, h, wd, c, f, kh, kw, self.groups, oh, ow, *self.strides, *self.dilation, pt, pl,
-            int(self.bias), self.act,
+            int(self.bias), self.act, self.pool, self.ph, self.pw,
         )  # fmt: skip
 
     def multiply_adds(self, s: Conv2DSpec) -> int:
@@ -75,13 +83,20 @@ class Conv2DOp(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Conv2D(Conv2DOp):
-    """y = act(x * w + b). Inputs x, w and, where `bias`, b."""
+    """y = pool(act(x * w + b)). Inputs x, w and, where `bias`, b.
+
+    Only fusion sets `pool`, after differentiation; not all implementations take one. The outputs
+    are those of the pool: y and, where it is `MAX_POOL_INDEXED`, which pixel of the window won.
+    """
 
     name = "conv2d"
 
-    def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec]:
+    def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec, ...]:
         s = self.geometry(x.shape, w.shape)
-        return (TensorSpec((s.n, s.oh, s.ow, s.f), x.dtype),)
+        y = TensorSpec((s.n, s.oh // s.ph, s.ow // s.pw, s.f), x.dtype)
+        if s.pool != MAX_POOL_INDEXED:
+            return (y,)
+        return y, TensorSpec(y.shape, window_index_dtype(s.ph * s.pw))
 
     def spec(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> Conv2DSpec:
         return self.geometry(x.shape, w.shape)
@@ -125,19 +140,23 @@ class Conv2DInputGradient(Conv2DOp):
 
 @dataclasses.dataclass(frozen=True)
 class Conv2DKernelGradient(Conv2DOp):
-    """dw from x and dy and, where `bias`, db = the sum of dy over pixels."""
+    """dw from x and dy and, where `bias`, db = the sum of dy over pixels.
+
+    Where fusion has set `pool` to MAX_POOL_INDEXED, dy is that of the pool, and a third input tells
+    which pixel of each window won.
+    """
 
     name = "conv2d_dw"
     shape: tuple[int, ...] = ()
 
-    def infer(self, x: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
+    def infer(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> tuple[TensorSpec, ...]:
         dw = TensorSpec(self.shape, x.dtype)
         return (dw, TensorSpec((self.shape[3],), x.dtype)) if self.bias else (dw,)
 
-    def spec(self, x: TensorSpec, dy: TensorSpec) -> Conv2DSpec:
+    def spec(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> Conv2DSpec:
         return self.geometry(x.shape, self.shape)
 
-    def flops(self, x: TensorSpec, dy: TensorSpec) -> int:
+    def flops(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> int:
         return self.multiply_adds(self.geometry(x.shape, self.shape))
 
 

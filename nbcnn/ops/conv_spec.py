@@ -7,13 +7,22 @@ from typing import NamedTuple
 LINEAR, RELU, SIGMOID, TANH = 0, 1, 2, 3
 TAIL_ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
 
+# Pools that a convolution can apply in its tail.
+NO_POOL, MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL = 0, 1, 2, 3
+
 
 class Conv2DSpec(NamedTuple):
     """y[n,i,j,f] = act(b[f] + sum_{u,v,c} x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c,f]),
-    per group.
+    per group; where `pool`, of this the maximum or mean over windows of ph x pw.
 
     Rows and columns outside the input are zeros; padding after the input follows from `oh`, `ow`.
     Filter f belongs to group f // (f_total / groups), which reads the channels of the same group.
+
+    Windows do not overlap and lie inside: rows and columns of the convolution beyond the last whole
+    window are dropped, and `oh`, `ow` count them. A maximum may be taken before or after `act`,
+    which is monotonic. MAX_POOL_INDEXED has a second output, which pixel u * pw + v of the window
+    won *before* `act`; the first of equal ones, NaN over all, as in `MaxPool2D`. A weight gradient
+    with it takes the pool's dy, and those winners as a third input.
     """
 
     n: int
@@ -25,7 +34,7 @@ class Conv2DSpec(NamedTuple):
     kw: int
     groups: int  # kernel (kh, kw, c // groups, f)
     oh: int
-    ow: int  # output (n, oh, ow, f)
+    ow: int  # of the convolution; output (n, oh // ph, ow // pw, f)
     sh: int
     sw: int
     dilh: int
@@ -34,6 +43,9 @@ class Conv2DSpec(NamedTuple):
     pl: int  # zero rows above and zero columns left of the input; negative crops
     bias: int = 0  # forward: third input b (f,). Weight gradient: second output db (f,)
     act: int = 0  # forward: one of TAIL_ACTIVATIONS
+    pool: int = 0  # forward: one of the pools. Weight gradient: MAX_POOL_INDEXED
+    ph: int = 1
+    pw: int = 1
 
 
 class MatmulSpec(NamedTuple):

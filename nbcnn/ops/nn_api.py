@@ -8,6 +8,7 @@ import numpy as np
 from nbcnn.ops import numpy_api as numpy
 from nbcnn.ops.conv import conv2d
 from nbcnn.ops.elementwise import unary
+from nbcnn.ops.layer_norm import LayerNorm
 from nbcnn.ops.loss import EPSILON, CrossEntropy, LogSoftmax, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import BatchNorm, ScaleShift
 from nbcnn.ops.op import apply
@@ -222,7 +223,8 @@ def batch_normalize(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> tup
     """(y, mean, variance): x normalized over all axes but the last by its own statistics, times
     gamma plus beta.
     """
-    return apply(BatchNorm(float(epsilon)), x, gamma, beta)
+    y, mean, variance, _ = apply(BatchNorm(float(epsilon)), x, gamma, beta)
+    return y, mean, variance
 
 
 def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
@@ -251,6 +253,35 @@ def batch_normalization(
         return scale_shift(x, factor, shift)
     y = scale_shift(numpy.moveaxis(x, axis, -1), factor, shift)
     return numpy.moveaxis(y, -1, axis)
+
+
+def layer_normalization(
+    x: Any,
+    gamma: Any = None,
+    beta: Any = None,
+    axis: int | Sequence[int] = -1,
+    epsilon: float = 1e-3,
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, statistics over `axis`, one or several.
+
+    `gamma` and `beta` have the sizes of x along the axes; None stands for 1 and 0.
+    """
+    x = numpy.convert_to_tensor(x)
+    shape = numpy.shape(x)
+    axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    sizes = tuple(shape[a] for a in axes)
+    last = axes == list(range(len(shape) - len(axes), len(shape)))
+    if last and np.dtype(x.dtype).kind == "f":
+        gamma = np.ones(sizes, x.dtype) if gamma is None else gamma
+        beta = np.zeros(sizes, x.dtype) if beta is None else beta
+        return apply(LayerNorm(len(axes), float(epsilon)), x, gamma, beta)[0]
+    centered = numpy.subtract(x, numpy.mean(x, tuple(axes), keepdims=True))
+    variance = numpy.mean(numpy.square(centered), tuple(axes), keepdims=True)
+    y = numpy.multiply(centered, numpy.rsqrt(numpy.add(variance, epsilon)))
+    along = tuple(n if a in axes else 1 for a, n in enumerate(shape))
+    if gamma is not None:
+        y = numpy.multiply(y, numpy.reshape(gamma, along))
+    return y if beta is None else numpy.add(y, numpy.reshape(beta, along))
 
 
 def categorical_crossentropy(
@@ -304,6 +335,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 __all__ = [
     "average_pool", "batch_normalization", "batch_normalize", "binary_crossentropy",
     "categorical_crossentropy", "conv", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish",
+    "layer_normalization",
     "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish", "relu", "relu6", "scale_shift",
     "selu", "sigmoid", "silu", "softmax", "softplus", "softsign",
     "sparse_categorical_crossentropy", "swish",

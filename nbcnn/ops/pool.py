@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from nbcnn.ops.conv import Padding, window_output
+from nbcnn.ops.conv import Padding, window_index_dtype, window_output
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -68,7 +68,7 @@ class MaxPool2D(Pool2D):
 
     @property
     def index_dtype(self) -> str:
-        return "uint8" if self.window[0] * self.window[1] <= 255 else "int32"
+        return window_index_dtype(self.window[0] * self.window[1])
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec, ...]:
         s = self.geometry(x.shape)

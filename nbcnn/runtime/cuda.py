@@ -18,6 +18,7 @@ import numpy as np
 
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.runtime.device import DeviceError
+from nbcnn.runtime.transfers import Feed, Outlet
 
 EXTRA = "pip install 'nbcnn[cuda13]' (or 'nbcnn[cuda12]' for a driver older than 580)"
 
@@ -78,6 +79,7 @@ class CudaProgram:
     def __init__(self, gpu: Any, launches: Sequence[Launch]):
         self._gpu = gpu
         self.calls = tuple(launches)
+        self.regions = len(self.calls)
 
     def run(self) -> None:
         with self._gpu:
@@ -160,6 +162,12 @@ class CudaDevice:
 
     def program(self, calls: Sequence[Launch]) -> CudaProgram:
         return CudaProgram(self._gpu, calls)
+
+    def feed(self, program: CudaProgram, target: Any, movable: bool) -> Feed:
+        return Feed(self, target)
+
+    def outlet(self, program: CudaProgram, source: Any, movable: bool) -> Outlet:
+        return Outlet(self, source)
 
 
 def open_device(number: int) -> CudaDevice:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nbcnn import config
+from nbcnn.runtime.transfers import Feed, Outlet
 
 EXPECTED = "'auto', 'cpu', 'cuda' or 'cuda:<number>'"
 
@@ -27,7 +28,12 @@ class DeviceError(RuntimeError):
 
 
 class Program(Protocol):
-    """A list of kernel calls, compiled and ready to run any number of times."""
+    """A list of kernel calls, compiled and ready to run any number of times.
+
+    regions: how often a run starts threads together, or a GPU's kernel.
+    """
+
+    regions: int
 
     def run(self) -> None:
         """Run all calls in order. On a GPU it returns before they are done."""
@@ -71,6 +77,14 @@ class Device(Protocol):
 
     def program(self, calls: Sequence) -> Program:
         """Make calls, as an implementation's `bind` returns them, ready to run."""
+
+    def feed(self, program: Any, target: Any, movable: bool) -> Feed:
+        """What fills an input of a program with batches. `movable`: nothing but the program's calls
+        knows where the input is, so that the device may put it elsewhere.
+        """
+
+    def outlet(self, program: Any, source: Any, movable: bool) -> Outlet:
+        """What brings a result of a program to the host; `movable` as for `feed`."""
 
 
 _chosen: ContextVar[str | None] = ContextVar("nbcnn_device", default=None)

@@ -1,14 +1,26 @@
 """Convolutions in all geometries: each row is run forward, plain and with bias and activation, and
-backward to input and kernel.
+backward to input and kernel. Some have a pool in their tail.
 """
 
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
 from cases.case import Case, Draw, normal
 
-from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import RELU, TAIL_ACTIVATIONS
+from nbcnn.ops.conv import (
+    Conv2D,
+    Conv2DInputGradient,
+    Conv2DKernelGradient,
+    window_index_dtype,
+)
+from nbcnn.ops.conv_spec import (
+    MAX_POOL,
+    MAX_POOL_INDEXED,
+    MEAN_POOL,
+    RELU,
+    TAIL_ACTIVATIONS,
+)
 
 
 class Geometry(NamedTuple):
@@ -40,6 +52,7 @@ TINY = [
     row("no_images", (0, 4, 4, 2), (3, 3, 2, 2)),
 ]
 
+POOLS = {"max": MAX_POOL, "indices": MAX_POOL_INDEXED, "mean": MEAN_POOL}
 SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
 
 LARGE = [
@@ -94,12 +107,57 @@ LARGE = [
     row("narrow_groups", (2, 9, 9, 6), (3, 3, 2, 12), padding="same", groups=3, act=TANH),
     row("wide_groups", (2, 6, 6, 40), (3, 3, 8, 80), (2, 1), "same", groups=5),
     row("groups_tail", (1, 6, 6, 34), (3, 3, 17, 34), groups=2),
+    # many images, few filters: images in the lanes of vectors
+    *(row(f"lanes_{f}", (16, 6, 7, 9 - f), (3, 3, 9 - f, f), padding="same") for f in range(1, 9)),
+    row("lanes_first", (31, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID),
+    row("lanes_second", (32, 14, 14, 6), (5, 5, 6, 16), act=SIGMOID),
+    row("lanes_strided", (15, 15, 14, 7), (3, 4, 7, 11), (2, 3), "same", act=TANH),
+    row("lanes_stride_beyond_kernel", (13, 11, 10, 4), (2, 2, 4, 4), (3, 4)),
+    row("lanes_stride_beyond_image", (16, 3, 3, 5), (2, 2, 5, 4), (7, 5)),
+    row("lanes_dilation", (29, 13, 14, 3), (3, 2, 3, 20), padding="same", dilation=(2, 3)),
+    row("lanes_wide_padding", (8, 7, 6, 3), (3, 3, 3, 2), padding=((5, 4), (4, 7))),
+    row("lanes_crop", (14, 9, 9, 7), (3, 3, 7, 9), padding=((-2, 1), (1, -1))),
+    row("lanes_pointwise", (16, 5, 5, 4), (1, 1, 4, 3)),
+    row("lanes_whole_image", (32, 5, 4, 2), (5, 4, 2, 12)),
+    row("lanes_one_row", (40, 1, 50, 3), (1, 9, 3, 4), padding="same"),
+    row("lanes_many_pixels", (9, 61, 67, 3), (3, 3, 3, 5), padding="same"),
+    row("lanes_many_channels", (12, 9, 10, 100), (3, 3, 100, 3), padding="same"),
     # one filter per channel
     row("depthwise_wide", (2, 12, 13, 35), (3, 3, 1, 35), padding="same", groups=35),
     row("depthwise_stride", (2, 20, 21, 19), (7, 5, 1, 19), (2, 3), "same", groups=19, act=TANH),
     row("depthwise_dilated", (2, 8, 8, 16), (3, 3, 1, 16), 1, ((4, 4), (4, 4)), 3, 16, SIGMOID),
     row("depthwise_crop", (2, 10, 9, 5), (3, 3, 1, 5), (2, 1), ((-2, 0), (-1, -2)), groups=5),
     row("depthwise_bands", (1, 60, 70, 33), (3, 3, 1, 33), padding="same", groups=33),
+]
+
+# With a pool in the tail: a row, and the window. Where the window does not divide the map, the rest
+# is dropped.
+POOLED = [
+    (row("small", (2, 8, 8, 3), (3, 3, 3, 8), padding="same"), (2, 2)),
+    (row("lenet", (3, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID), (2, 2)),
+    (row("lenet_second", (3, 14, 14, 6), (5, 5, 6, 16), act=TANH), (2, 2)),
+    (row("tiles", (4, 16, 16, 33), (3, 3, 33, 18), padding="same"), (2, 2)),
+    (row("tiles_rest", (3, 15, 17, 20), (3, 3, 20, 35)), (2, 2)),
+    (row("tiles_quarters", (2, 18, 17, 33), (3, 3, 33, 48), padding="same"), (4, 4)),
+    (row("tiles_mixed", (2, 18, 17, 16), (3, 3, 16, 16), padding="same"), (3, 2)),
+    (row("first_layer", (1, 70, 71, 3), (3, 3, 3, 64), padding="same"), (4, 4)),
+    (row("first_wide", (2, 31, 33, 3), (5, 5, 3, 19), (2, 1), ((2, 1), (0, 3))), (3, 2)),
+    (row("first_dilated", (2, 21, 23, 2), (3, 2, 2, 6), 1, "same", (3, 1)), (2, 2)),
+    (row("first_full", (3, 9, 8, 1), (4, 4, 1, 5)), (2, 2)),
+    (row("one_channel", (17, 14, 13, 1), (3, 3, 1, 31)), (2, 2)),
+    (row("row_window", (2, 6, 20, 5), (3, 3, 5, 17), padding="same"), (1, 3)),
+    (row("column_window", (2, 13, 6, 5), (3, 3, 5, 17), (1, 2), "same"), (3, 1)),
+    (row("whole_map", (3, 9, 9, 16), (3, 3, 16, 20)), (7, 7)),
+    (row("one_window", (2, 10, 9, 4), (3, 3, 4, 7)), (5, 4)),
+    (row("wide_index", (1, 19, 18, 2), (3, 3, 2, 5)), (17, 16)),
+    (row("groups", (2, 10, 10, 12), (3, 3, 4, 24), padding="same", groups=3), (2, 2)),
+    (row("depthwise", (2, 10, 11, 19), (3, 3, 1, 19), padding="same", groups=19), (2, 2)),
+    (row("lanes", (31, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID), (2, 2)),
+    (row("lanes_second", (32, 14, 14, 6), (5, 5, 6, 16), act=SIGMOID), (2, 2)),
+    (row("lanes_rest", (16, 15, 17, 3), (3, 3, 3, 7), (1, 2), "same", act=TANH), (4, 2)),
+    (row("lanes_whole_map", (13, 9, 9, 3), (3, 3, 3, 5)), (7, 7)),
+    (row("lanes_many_pixels", (14, 61, 63, 2), (3, 3, 2, 9)), (2, 3)),
+    (row("no_images", (0, 8, 8, 16), (3, 3, 16, 16), padding="same"), (2, 2)),
 ]
 
 
@@ -122,6 +180,34 @@ def forward(g: Geometry, tiny: bool, activations: dict[str, int]):
         yield Case(f"conv2d-{g.name}-bias_{name}", op, inputs, tiny=tiny)
 
 
+def pooled(g: Geometry, window: tuple[int, int]):
+    inputs = Draw(g.x), Draw(g.w, 1), Draw(g.w[3:], 2)
+    tail = {"ph": window[0], "pw": window[1]}
+    for name, pool in POOLS.items():
+        op = Conv2D(**g.attributes, bias=True, act=g.act, pool=pool, **tail)
+        yield Case(f"conv2d-{g.name}-{name}", op, inputs, tiny=False)
+    op = Conv2D(**g.attributes, pool=MAX_POOL_INDEXED, **tail)
+    yield Case(f"conv2d-{g.name}-indices_only", op, inputs[:2], tiny=False)
+    s, tail = op.geometry(g.x, g.w), tail | {"pool": MAX_POOL_INDEXED}
+    dy = Draw((s.n, s.oh // s.ph, s.ow // s.pw, s.f), 3)
+    winners = np.random.default_rng(4).integers(0, s.ph * s.pw, dy.shape)
+    winners = winners.astype(window_index_dtype(s.ph * s.pw))
+    for bias in (False, True):
+        op = Conv2DKernelGradient(**g.attributes, bias=bias, **tail, shape=g.w)
+        name = f"conv2d_dw-{g.name}" + "-bias" * bias
+        yield Case(name, op, (inputs[0], dy, winners), tiny=False)
+
+
+def pooled_nan():
+    """A NaN in a window wins it."""
+    x = normal(4, 8, 8, 16)
+    x[1, 3, 2, 3], x[0, 0, 7, 15] = float("nan"), float("inf")
+    inputs = x, Draw((3, 3, 16, 16), 1), Draw((16,), 2)
+    for name, pool in POOLS.items():
+        op = Conv2D(padding="same", bias=True, act=RELU, pool=pool, ph=2, pw=2)
+        yield Case(f"conv2d-pooled_nan-{name}", op, inputs, tiny=False)
+
+
 def convolutions():
     for g in TINY:
         yield from forward(g, True, TAIL_ACTIVATIONS)
@@ -129,6 +215,9 @@ def convolutions():
     for g in LARGE:
         yield from forward(g, False, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})
         yield from gradients(g, False)
+    for g, window in POOLED:
+        yield from pooled(g._replace(name=f"pooled_{g.name}"), window)
+    yield from pooled_nan()
     x = normal(1, 5, 5, 17)
     x[0, 2, 2, 3], x[0, 0, 4, 16] = float("nan"), float("inf")
     op = Conv2D(padding="same", bias=True, act=RELU)

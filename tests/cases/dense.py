@@ -47,8 +47,10 @@ def sizes():
             name = f"matmul-{m}x{n}x{k}-{tx:d}{tw:d}"
             yield large(name, Matmul(tx, tw), *operands(m, n, k, tx, tw))
         act, number = acts[i % len(acts)]
-        op, inputs = Matmul(bias=True, act=number), operands(m, n, k, False, False)
-        yield large(f"matmul-{m}x{n}x{k}-bias_{act}", op, *inputs, Draw((n,), 2))
+        # Sums of about 1: larger ones saturate, and their rounding is large beside a tanh.
+        inputs = Draw((m, k)), normal(k, n, seed=1) / k**0.5, Draw((n,), 2)
+        op = Matmul(bias=True, act=number)
+        yield large(f"matmul-{m}x{n}x{k}-bias_{act}", op, *inputs)
     # A weight gradient of a dense layer on many rows: few results of a long sum, in slabs.
     yield large("matmul-slabs-10", Matmul(tx=True), *operands(24, 12, 20_000, True, False))
     yield large("matmul-slabs-00", Matmul(), *operands(5, 17, 30_000, False, False))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from references import conv, elementwise, loss, norm, optimizer, pool, random
+from references import conv, elementwise, layer_norm, loss, norm, optimizer, pool, random
 
-MODULES = (conv, elementwise, loss, norm, optimizer, pool, random)
+MODULES = (conv, elementwise, layer_norm, loss, norm, optimizer, pool, random)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # other types must agree exactly
 
 

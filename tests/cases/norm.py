@@ -1,9 +1,11 @@
 """Batch normalization and channelwise scale and shift."""
 
-import numpy as np
-from cases.case import Case, normal, positive
+import dataclasses
 
-from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+import numpy as np
+from cases.case import Case, large, normal, positive
+
+from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TAIL_ACTIVATIONS, TANH
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 
 TINY = [("small", (2, 3, 2, 4))]
@@ -15,27 +17,54 @@ LARGE = [
     ("many_channels", (3, 2, 2, 600)),
     ("many_rows", (9, 60, 61, 3)),
     ("resnet", (2, 14, 14, 64)),
+    ("wide", (70, 1030)),
 ]
 
 
 def norms(name, shape, tiny):
     x, dy = normal(*shape) + 5.0, normal(*shape, seed=2)
-    gamma, beta = positive(shape[-1]), normal(shape[-1], seed=1)
-    axes = tuple(range(len(shape) - 1))
-    gradient = (x, dy, gamma, x.mean(axes), x.var(axes), np.tanh(dy[::-1]))
+    gamma, beta, y = positive(shape[-1]), normal(shape[-1], seed=1), np.tanh(dy[::-1])
     for act_name, act in TAIL_ACTIVATIONS.items():
-        tail = f"{name}-{act_name}"
+        tail, through = f"{name}-{act_name}", act in (SIGMOID, TANH)
+        gradient, op = statistics(x, dy, gamma, beta), BatchNormGradient(1e-3, act, through)
+        seen = (y,) if through else ()
         yield Case(f"batchnorm-{tail}", BatchNorm(act=act), (x, gamma, beta), tiny=tiny)
-        yield Case(f"batchnorm_dx-{tail}", BatchNormGradient(act=act), gradient, tiny=tiny)
+        yield Case(f"batchnorm_dx-{tail}", op, (*gradient, *seen), tiny=tiny)
         yield Case(f"scale_shift-{tail}", ScaleShift(act), (x, gamma, beta), tiny=tiny)
+
+
+def residuals(name, shape):
+    """With an addition before the activation; its gradient is written, and may begin as a sum."""
+    x, dy, more = normal(*shape) - 2.0, normal(*shape, seed=2), normal(*shape, seed=3)
+    gamma, beta, y = positive(shape[-1]), normal(shape[-1], seed=1), np.tanh(dy[::-1])
+    for act_name, act in TAIL_ACTIVATIONS.items():
+        tail, gradient = f"{name}-{act_name}", statistics(x, dy, gamma, beta)
+        op = BatchNormGradient(1e-3, act, True, shared=True)
+        yield large(f"batchnorm-added-{tail}", BatchNorm(1e-3, act, True), x, gamma, beta, dy)
+        yield large(f"batchnorm_dx-shared-{tail}", op, *gradient, y)
+        joined = dataclasses.replace(op, joined=True)
+        yield large(f"batchnorm_dx-joined-{tail}", joined, *gradient, y, more)
+    for act in (LINEAR, RELU):
+        op = BatchNormGradient(1e-3, act, joined=True, shared=True)
+        yield large(f"batchnorm_dx-sum-{name}-{act}", op, *statistics(x, dy, gamma, beta), more)
+
+
+def statistics(x, dy, gamma, beta):
+    """What the gradient of a normalization reads."""
+    axes = tuple(range(x.ndim - 1))
+    mean, var = x.mean(axes), x.var(axes)
+    origin, scale = x[(0,) * (x.ndim - 1)], gamma / np.sqrt(var + 1e-3)
+    return x, dy, gamma, mean, var, np.stack([origin, scale, beta - (mean - origin) * scale])
 
 
 def shifted():
     """A mean far beyond the deviation: nothing may cancel. Values that float32 holds exactly."""
     x = np.round(normal(700, 3) * 64) / 64 + 1000.0
     yield Case("batchnorm-far_mean", BatchNorm(), (x, positive(3), normal(3)), tiny=False)
+    yield Case("batchnorm-no_rows", BatchNorm(), (normal(0, 3, 4), positive(4), normal(4)))
     yield Case("scale_shift-no_rows", ScaleShift(), (normal(0, 3, 4), positive(4), normal(4)))
 
 
 CASES = [case for row in TINY for case in norms(*row, tiny=True)]
 CASES += [*(case for row in LARGE for case in norms(*row, tiny=False)), *shifted()]
+CASES += [case for row in LARGE for case in residuals(*row)]

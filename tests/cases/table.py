@@ -5,6 +5,7 @@ from cases import (
     copy,
     dense,
     elementwise,
+    layer_norm,
     loss,
     norm,
     optimizer,
@@ -13,5 +14,5 @@ from cases import (
     reduce,
 )
 
-MODULES = (conv, dense, pool, norm, elementwise, reduce, copy, loss, random, optimizer)
+MODULES = (conv, dense, pool, norm, layer_norm, elementwise, reduce, copy, loss, random, optimizer)
 CASES = [case for module in MODULES for case in module.CASES]

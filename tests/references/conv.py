@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
+from nbcnn.ops.conv_spec import LINEAR, MAX_POOL_INDEXED, MEAN_POOL, RELU, SIGMOID, TANH
 
 ACTIVATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     LINEAR: lambda v: v,
@@ -41,7 +41,9 @@ def _groups(spec):
 
 
 def conv2d(spec, x, w, b=None):
-    """y (n, oh, ow, f) of x (n, h, w, c), w (kh, kw, c / groups, f) and b (f,)."""
+    """y (n, oh // ph, ow // pw, f) of x (n, h, w, c), w (kh, kw, c / groups, f) and b (f,); with
+    the winners of windows where `spec.pool` is MAX_POOL_INDEXED.
+    """
     padded, top, left = _padded(spec, x)
     w = np.asarray(w, np.float64).reshape(spec.kh, spec.kw, spec.c // spec.groups, spec.f)
     y = np.zeros((spec.n, spec.oh, spec.ow, spec.f))
@@ -50,7 +52,20 @@ def conv2d(spec, x, w, b=None):
             y[..., filters] += padded[:, rows, columns, channels] @ w[u, v, :, filters]
     if b is not None:
         y += np.asarray(b, np.float64)
-    return ACTIVATIONS[spec.act](y)
+    return _pooled(spec, y) if spec.pool else ACTIVATIONS[spec.act](y)
+
+
+def _pooled(spec, y):
+    """The windows of y, their maximum (by the values before the activation) or mean."""
+    oh, ow = spec.oh // spec.ph, spec.ow // spec.pw
+    y = y[:, : oh * spec.ph, : ow * spec.pw].reshape(spec.n, oh, spec.ph, ow, spec.pw, spec.f)
+    windows = y.swapaxes(2, 3).reshape(spec.n, oh, ow, spec.ph * spec.pw, spec.f)
+    act = ACTIVATIONS[spec.act]
+    if spec.pool == MEAN_POOL:
+        return act(windows).mean(axis=3)
+    winners = windows.argmax(axis=3)  # the first NaN is the largest
+    y = act(np.take_along_axis(windows, winners[:, :, :, None], axis=3)[:, :, :, 0])
+    return (y, winners) if spec.pool == MAX_POOL_INDEXED else y
 
 
 def conv2d_dx(spec, dy, w):
@@ -64,9 +79,23 @@ def conv2d_dx(spec, dy, w):
     return padded[:, top : top + spec.h, left : left + spec.w]
 
 
-def conv2d_dw(spec, x, dy):
+def _unpooled(spec, dy, winners):
+    """The gradient of the map whose windows were pooled: dy at their winners."""
+    oh, ow = spec.oh // spec.ph, spec.ow // spec.pw
+    winners = np.asarray(winners, np.int64).reshape(spec.n, oh, ow, 1, spec.f)
+    windows = np.zeros((spec.n, oh, ow, spec.ph * spec.pw, spec.f))
+    np.put_along_axis(windows, winners, np.asarray(dy).reshape(winners.shape), axis=3)
+    windows = windows.reshape(spec.n, oh, ow, spec.ph, spec.pw, spec.f).swapaxes(2, 3)
+    slopes = np.zeros((spec.n, spec.oh, spec.ow, spec.f))
+    reached = slopes[:, : oh * spec.ph, : ow * spec.pw]
+    reached[...] = windows.reshape(reached.shape)
+    return slopes
+
+
+def conv2d_dw(spec, x, dy, winners=None):
     """dw (kh, kw, c / groups, f), the gradient of sum(y * dy); with `spec.bias` (dw, db)."""
     padded, top, left = _padded(spec, x)
+    dy = dy if winners is None else _unpooled(spec, dy, winners)
     dy = np.asarray(dy, np.float64).reshape(spec.n, spec.oh, spec.ow, spec.f)
     dw = np.zeros((spec.kh, spec.kw, spec.c // spec.groups, spec.f))
     for u, v, rows, columns in _taps(spec, top, left):

@@ -22,20 +22,25 @@ def _rows(spec, x):
     return np.asarray(x, np.float64).reshape(spec.rows, spec.c)
 
 
-def batchnorm(spec, x, gamma, beta):
+def batchnorm(spec, x, gamma, beta, added=0.0):
     x, gamma, beta = _rows(spec, x), np.asarray(gamma, np.float64), np.asarray(beta, np.float64)
+    added = _rows(spec, added) if spec.residual else 0.0
     mean, var = x.mean(axis=0), x.var(axis=0)
-    return ACT[spec.act]((x - mean) / np.sqrt(var + spec.epsilon) * gamma + beta), mean, var
+    origin, scale = x[:1].sum(axis=0), gamma / np.sqrt(var + spec.epsilon)
+    line = np.stack([origin, scale, beta - (mean - origin) * scale])
+    return ACT[spec.act]((x - mean) * scale + beta + added), mean, var, line
 
 
-def batchnorm_dx(spec, x, dy, gamma, mean, var, y):
-    x, dy, y = _rows(spec, x), _rows(spec, dy), _rows(spec, y)
+def batchnorm_dx(spec, x, dy, gamma, mean, var, line, *others):
+    x, dy, line = _rows(spec, x), _rows(spec, dy), np.asarray(line, np.float64)
     gamma, mean, var = (np.asarray(v, np.float64) for v in (gamma, mean, var))
-    g = dy * SLOPE[spec.act](y)
+    seen = _rows(spec, others[0]) if spec.through_output else (x - line[0]) * line[1] + line[2]
+    g = (dy + _rows(spec, others[-1]) if spec.joined else dy) * SLOPE[spec.act](seen)
     s = 1 / np.sqrt(var + spec.epsilon)
     h = (x - mean) * s
     dgamma, dbeta = (g * h).sum(axis=0), g.sum(axis=0)
-    return gamma * s * (g - dbeta / spec.rows - h * dgamma / spec.rows), dgamma, dbeta
+    dx = gamma * s * (g - dbeta / spec.rows - h * dgamma / spec.rows)
+    return (dx, dgamma, dbeta, g) if spec.shared else (dx, dgamma, dbeta)
 
 
 def scale_shift(spec, x, scale, shift):

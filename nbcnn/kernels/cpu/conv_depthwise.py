@@ -33,7 +33,7 @@ from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.conv_plain import image_work, rows_per_task, sum_pixels, tap_range
 from nbcnn.kernels.cpu.depthwise_micro import tap_sum, window_sum
 from nbcnn.kernels.cpu.vector_math import activate
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
 PIXELS = 4  # of a strip: five loads for four multiply-adds
@@ -259,7 +259,7 @@ def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
         return "depth multiplier"
     if spec.n == 0:
         return "no images"
-    return None if dtype in ITEM else f"no {dtype}"
+    return no_pool(spec, dtype, caps) if dtype in ITEM else f"no {dtype}"
 
 
 def scratch(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:

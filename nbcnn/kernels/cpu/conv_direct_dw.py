@@ -37,10 +37,10 @@ from nbcnn.kernels.cpu.blocking import (
 )
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.conv_fill import fill_block
-from nbcnn.kernels.cpu.conv_sweep import TASK_STEPS, TASKS
+from nbcnn.kernels.cpu.conv_sweep_plan import TASK_STEPS, TASKS
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 SLAB_PIXELS = 512  # of a slab at least: to write and add its partial sums then costs a few percent
@@ -81,7 +81,7 @@ class Reduction(NamedTuple):
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
-    return "no images" if spec.n == 0 else None
+    return "no images" if spec.n == 0 else no_pool(spec, dtype, caps)
 
 
 def plan(s: Conv2DSpec, dtype: str, caps: Caps):

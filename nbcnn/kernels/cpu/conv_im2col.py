@@ -31,7 +31,7 @@ from nbcnn.kernels.cpu.gemm_micro import micro_kernel
 from nbcnn.kernels.cpu.gemm_pack import pack_rows
 from nbcnn.kernels.cpu.im2col_fill import PIXELS, Image, cut, filler
 from nbcnn.kernels.cpu.vector_math import activate
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
 SLAB_PIXELS = 4 * PIXELS  # at least: adding one more slab should cost little beside making it
@@ -193,7 +193,7 @@ def weight_gradient_kernel(tile: Tile):
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if dtype not in ITEM:
         return f"no {dtype}"
-    return None if spec.n else "no images"
+    return no_pool(spec, dtype, caps) if spec.n else "no images"
 
 
 class Phase(NamedTuple):

@@ -20,7 +20,7 @@ from numba import uintp
 from nbcnn.kernels.cpu import jit, slabs
 from nbcnn.kernels.cpu.axpy import activate, add_rows, dot
 from nbcnn.kernels.cpu.call import Call
-from nbcnn.kernels.impl import Impl, Scratch, always
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 TASK_FLOPS = 1 << 16  # multiply-adds that make a task worth handing out
@@ -199,6 +199,6 @@ def image_work(spec: Conv2DSpec) -> int:
     return spec.oh * spec.ow * spec.f * spec.kh * spec.kw * (spec.c // spec.groups)
 
 
-conv2d = Impl("plain", always, bind)
-conv2d_dx = Impl("plain", always, bind_dx)
-conv2d_dw = Impl("plain", always, bind_dw, scratch_dw)
+conv2d = Impl("plain", no_pool, bind)
+conv2d_dx = Impl("plain", no_pool, bind_dx)
+conv2d_dw = Impl("plain", no_pool, bind_dw, scratch_dw)

@@ -1,7 +1,7 @@
 """Winograd convolution F(4x4, 3x3): a quarter of the multiplications, forward and input gradient.
 
 A tile of 4 x 4 outputs takes 36 products per pair of channel and filter instead of 144; with the
-transforms around them (`winograd_transforms.py`) it is two to three times as fast as the direct
+transforms around them (`winograd_maps`) it is two to three times as fast as the direct
 convolution. The error, relative to the largest result, is about 2e-6 against float64 where the
 direct one's is 1e-6; a NaN or an infinity in the input reaches all of its tile of outputs.
 
@@ -13,16 +13,9 @@ The input gradient of a convolution with stride 1 is the convolution of dy with 
 and transposed.
 
 Blocking. A task is a block of tiles, across images, so few that their values and the products of
-one panel of filters stay in L2. For each panel: 36 matrix products by the micro-kernel, then the
-output transform. During the products the pixels that it will write are fetched: the output does not
-fit in a cache, and waiting for it takes a tenth of the time.
-
-Borders. Each pixel that a tile reads or writes has an entry in a table of addresses. Those outside
-the input point to zeros, those outside the output to memory that nobody reads; so the transforms
-know nothing of borders, and nothing is copied.
-
-Kernels are packed in panels as for the direct convolution, then transformed; both only read
-weights.
+one panel of filters stay in L2. For each panel: 36 matrix products, then the output transform.
+During the products the pixels that it will write are fetched: the output does not fit in a cache,
+and waiting for it takes a tenth of the time.
 """
 
 from functools import cache
@@ -30,19 +23,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import conv_pack, jit, simd
-from nbcnn.kernels.cpu.blocking import Tile, padded_columns, panels, register_tile
+from nbcnn.kernels.cpu import jit, simd, winograd_kernel
+from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.gemm_micro import panel_product
+from nbcnn.kernels.cpu.winograd_gemm import point_product, row_tile
+from nbcnn.kernels.cpu.winograd_maps import F4, TAPS, Form
 from nbcnn.kernels.cpu.winograd_transforms import (
-    OUT,
-    POINTS,
-    SIDE,
-    TAPS,
+    expect_block,
     expect_pixels,
     input_transform,
-    kernel_transform,
     output_transform,
+    pitch,
+    window,
 )
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
@@ -62,11 +54,10 @@ LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles 
 KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 LINE = 64  # bytes of a cache line
-STEPS = 32  # rows of a panel that one task of the kernel's transform takes
 
 
 class Tiling(NamedTuple):
-    """What the kernel needs to know."""
+    """What the kernel needs to know; distances in bytes."""
 
     h: int  # source
     w: int
@@ -80,13 +71,15 @@ class Tiling(NamedTuple):
     tiles_w: int
     tiles: int  # of all images
     block: int  # tiles of a task
-    row: int  # bytes of a tile's values at one point
-    plane: int  # bytes of a block's values at one point
+    chunk: int  # from one chunk of channels to the next
+    plane: int  # from one point's values to the next
+    product_plane: int
+    blocks: int  # of a task
     act: int
 
 
 def accepts(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    if 4 * POINTS * s.c * s.f > KERNEL_BYTES * tile_count(s):
+    if 4 * F4.points * s.c * s.f > KERNEL_BYTES * tile_count(s):
         return f"few tiles for kernels of {s.c} x {s.f}"
     return refuses(s, dtype)
 
@@ -103,6 +96,8 @@ def refuses(s: Conv2DSpec, dtype: str) -> str | None:
         return "3x3 kernels with stride 1 only"
     if s.act > RELU:
         return "no activation but relu"
+    if s.pool:
+        return "no pooling in the tail"
     if s.c < LEAST_CHANNELS:
         return f"fewer than {LEAST_CHANNELS} channels"
     if s.c > MOST_CHANNELS:
@@ -110,14 +105,14 @@ def refuses(s: Conv2DSpec, dtype: str) -> str | None:
     tiles = tile_count(s)
     if tiles < LEAST_TILES:
         return f"fewer than {LEAST_TILES} tiles"
-    fill = s.n * s.oh * s.ow / (tiles * OUT * OUT)
+    fill = s.n * s.oh * s.ow / (tiles * F4.out**2)
     if fill < (LEAST_FILL_NARROW if s.c * s.f < NARROW else LEAST_FILL):
         return f"outputs fill {fill:.0%} of their tiles"
     return None
 
 
 def tile_count(s: Conv2DSpec) -> int:
-    return s.n * -(-s.oh // OUT) * -(-s.ow // OUT)
+    return s.n * -(-s.oh // F4.out) * -(-s.ow // F4.out)
 
 
 def _gradient(s: Conv2DSpec) -> Conv2DSpec:
@@ -126,35 +121,44 @@ def _gradient(s: Conv2DSpec) -> Conv2DSpec:
     return s._replace(**sides, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl, bias=0, act=0)
 
 
-def tiling(s: Conv2DSpec, caps: Caps) -> Tiling:
+def tiling(s: Conv2DSpec, caps: Caps, form: Form = F4) -> Tiling:
     tile = register_tile(caps, "float32")
-    tiles_h, tiles_w = -(-s.oh // OUT), -(-s.ow // OUT)
+    tiles_h, tiles_w = -(-s.oh // form.out), -(-s.ow // form.out)
     tiles = s.n * tiles_h * tiles_w
-    row = padded_columns(s.c, tile) * tile.item
-    if row % (4 * LINE) == 0:
-        row += LINE  # rows a power of 2 apart would compete for few places in L1
-    room = caps.l2 * 3 // 4 // (POINTS * (row + tile.width * tile.item))
-    block = max(1, min(room // tile.rows, 6, tiles // (TASKS * tile.rows))) * tile.rows
-    plane = block * row + LINE
+    c = padded_columns(s.c, tile)
+    unit = row_tile(tile, 1)
+    room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
+    block = max(1, min(room // unit, MOST_UNITS, tiles // (TASKS * unit))) * unit
+    chunk = block * tile.lanes * tile.item
+    planes = c // tile.lanes * chunk + LINE, block * tile.width * tile.item + LINE
     first = -s.pt, -s.pl
-    return Tiling(
-        s.h, s.w, s.c, s.oh, s.ow, s.f, *first, tiles_h, tiles_w, tiles, block, row, plane, s.act
-    )
+    sizes = (s.h, s.w, s.c, s.oh, s.ow, s.f, *first, tiles_h, tiles_w, tiles)
+    blocks = max(1, min(BLOCKS, tiles // (block * 32)))
+    return Tiling(*sizes, block, chunk, *planes, blocks, s.act)
+
+
+MOST_UNITS = 3
+AHEAD, FAR, BLOCKS = 1, 1, 4
+
+
+@jit.always_inline
+def find(s, number, rows, base, pixel, row):
+    """(address of its image, first row, first column) of a tile of outputs."""
+    image, inside = number // (s.tiles_h * s.tiles_w), number % (s.tiles_h * s.tiles_w)
+    return base + image * rows * row, inside // s.tiles_w * 4, inside % s.tiles_w * 4
 
 
 def _scratch(view):
     def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         s = view(spec)
         t, tile = tiling(s, caps), register_tile(caps, dtype)
-        size = s.c * padded_columns(s.f, tile) + tile.width
-        products = POINTS * (t.block * tile.width + LINE // tile.item)
+        pixels = F4.side * pitch(F4.side) + F4.out * pitch(F4.out) * t.block
         return {
-            "packed": Scratch((TAPS * TAPS * size,), dtype),
-            "u": Scratch((POINTS * size,), dtype, constant=True),
-            "values": Scratch((caps.threads, POINTS * t.plane // tile.item), dtype),
-            "products": Scratch((caps.threads, products), dtype),
+            **winograd_kernel.scratch(s.c, s.f, F4, caps),
+            "values": Scratch((caps.threads, F4.points * t.plane // tile.item), dtype),
+            "products": Scratch((caps.threads, F4.points * t.product_plane // tile.item), dtype),
             "nowhere": Scratch((caps.threads, s.f), dtype),
-            "table": Scratch((caps.threads, POINTS + OUT * OUT * t.block), "int64"),
+            "table": Scratch((caps.threads, pixels), "int64"),
         }
 
     return scratch
@@ -164,27 +168,16 @@ def _calls(spec, transposed, source, w, bias, target, scratch, caps) -> list[Cal
     s = _gradient(spec) if transposed else spec
     t, tile = tiling(s, caps), register_tile(caps, "float32")
     zeros = np.zeros(max(s.c, s.f, tile.width), np.float32)
-    order = list(range(TAPS * TAPS))[:: -1 if transposed else 1]
-    packed, u = scratch["packed"], scratch["u"]
-    transform = Call(
-        kernel_kernel(tile),
-        panels(s.f, tile) * -(-s.c // STEPS),
-        (s.c, s.f, packed, u),
-        weights_only=True,
-    )
-    rows = np.arange(t.block, dtype=np.int64)
     arrays = (
         source.reshape(-1),
-        u,
+        scratch["u"],
         zeros if bias is None else bias,
         zeros,
         target.reshape(-1),
         *(scratch[name] for name in ("values", "products", "nowhere", "table")),
-        rows * t.row,
-        rows * (tile.width * tile.item),
     )
-    convolve = Call(tile_kernel(tile), -(-t.tiles // t.block), (t, *arrays))
-    return [conv_pack.call(spec, order, transposed, w, packed, caps), transform, convolve]
+    transform = winograd_kernel.call(s.c, s.f, transposed, w, scratch, F4, caps)
+    return [transform, Call(tile_kernel(tile, F4), -(-t.tiles // (t.block * t.blocks)), (t, *arrays))]
 
 
 def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
@@ -197,121 +190,77 @@ def bind_dx(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call
 
 
 @cache
-def kernel_kernel(tile: Tile):
-    transform, lanes, width, item = kernel_transform(tile), tile.lanes, tile.width, tile.item
-
-    def transform_kernel(task, thread, c, f, packed, u):
-        """Some rows of one panel: packed[tap][c][f] to u[point][c][f]."""
-        chunks = (c + STEPS - 1) // STEPS
-        panel, first = task // chunks, task % chunks * STEPS
-        padded = (f + lanes - 1) // lanes * lanes
-        across = min(width, padded - panel * width)
-        plane, start = c * across * item, panel * width * c * item
-        skip, count = first * across * item, min(STEPS, c - first) * across
-        source = simd.address(packed) + start * (TAPS * TAPS) + skip
-        transform(source, plane, count, simd.address(u) + start * POINTS + skip, plane)
-
-    return jit.kernel(transform_kernel, constants=(tile,))
-
-
-@jit.always_inline
-def window(table, base, row, pixel, i, j, side, h, w, elsewhere):
-    """Fill `table` with the addresses of side x side pixels from (i, j) of an image of h x w at
-    `base`; `elsewhere` where there are none.
-    """
-    at = base + i * row + j * pixel
-    for p in range(side):
-        inside = 0 <= i + p < h
-        for q in range(side):
-            found = at + q * pixel if inside and 0 <= j + q < w else elsewhere
-            simd.store_int(table + (p * side + q) * 8, found)
-        at += row
-
-
-@cache
-def tile_kernel(tile: Tile):
-    product = panel_product(tile)
-    into_values, into_pixels = input_transform(tile), output_transform(tile)
-    expect = expect_pixels(tile)
+def tile_kernel(tile: Tile, form: Form):
+    product, expect = point_product(tile), expect_pixels(tile, form.out)
+    into_values, into_pixels = input_transform(tile, form, tuple(range(len(form.halves)))), output_transform(tile, form)
+    read_window, write_window = window(form.side), window(form.out)
     lanes, width, item = tile.lanes, tile.width, tile.item
+    points, out = form.points, form.out
+    read_entries, write_entries = form.side * pitch(form.side) * 8, out * pitch(out) * 8
+    arrive, far = expect_block(form.side, out, 1), expect_block(form.side, out, 2)
     lowest, zero = np.float32(-np.inf), np.float32(0)
 
     def convolve_tiles(
-        task,
-        thread,
-        s,
-        source,
-        u,
-        bias,
-        zeros,
-        target,
-        values,
-        products,
-        nowhere,
-        table,
-        value_rows,
-        product_rows,
+        task, thread, s, source, u, bias, zeros, target, values, products, nowhere, table
     ):
-        first = task * s.block
-        count = min(s.block, s.tiles - first)
         v = simd.address(values) + thread * values.shape[1] * item
         m = simd.address(products) + thread * products.shape[1] * item
         dump = simd.address(nowhere) + thread * nowhere.shape[1] * item
         reads = simd.address(table) + thread * table.shape[1] * 8
-        writes = reads + POINTS * 8
+        writes = reads + read_entries
         nothing = simd.address(zeros)
-        for k in range(count):
-            image, number = (
-                (first + k) // (s.tiles_h * s.tiles_w),
-                (first + k) % (s.tiles_h * s.tiles_w),
-            )
-            i, j = number // s.tiles_w * OUT, number % s.tiles_w * OUT
-            pixel = s.c * item
-            base = simd.address(source) + image * s.h * s.w * pixel
-            window(reads, base, s.w * pixel, pixel, i + s.top, j + s.left, SIDE, s.h, s.w, nothing)
-            into_values(reads, s.c, v + k * s.row, s.plane)
-            pixel = s.f * item
-            base = simd.address(target) + image * s.oh * s.ow * pixel
-            at = writes + k * OUT * OUT * 8
-            window(at, base, s.ow * pixel, pixel, i, j, OUT, s.oh, s.ow, dump)
         padded = (s.f + lanes - 1) // lanes * lanes
         low = zero if s.act == RELU else lowest
-        product_plane = (s.block * width + LINE // item) * item
-        for f in range(0, s.f, width):
-            across = min(width, padded - f)
-            kernel = simd.address(u) + f * s.c * POINTS * item
-            for e in range(POINTS):
-                for k in range(e, count, POINTS):  # while the products keep the core busy
-                    expect(writes + k * OUT * OUT * 8, f * item)
-                product(
-                    v + e * s.plane,
-                    simd.address(value_rows),
-                    item,
-                    simd.address(value_rows),  # one segment, at 0
-                    1,
-                    s.c,
-                    kernel + e * s.c * across * item,
-                    across * item,
-                    m + e * product_plane,
-                    simd.address(product_rows),
-                    count,
-                    across,
-                    nothing,
-                    0,
-                    lowest,
-                )
+        start = task * s.block * s.blocks
+        end = min(start + s.block * s.blocks, s.tiles)
+        for first in range(start, end, s.block):
+            count, following = min(s.block, end - first), end - first - s.block
             for k in range(count):
-                into_pixels(
-                    m + k * width * item,
-                    product_plane,
-                    min(width, s.f - f),
-                    writes + k * OUT * OUT * 8,
-                    f * item,
-                    simd.address(bias) + f * item,
-                    low,
-                )
+                pixel, row = s.c * item, s.w * s.c * item
+                base, i, j = find(s, first + k, s.h, simd.address(source), pixel, row)
+                if AHEAD and k + AHEAD < count:
+                    other, y, x = find(s, first + k + AHEAD, s.h, simd.address(source), pixel, row)
+                    arrive(other + (y + s.top) * row + (x + s.left + TAPS - 1) * pixel, row, pixel, pixel)
+                read_window(reads, base, row, pixel, i + s.top, j + s.left, s.h, s.w, nothing)
+                into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane)
+                pixel, row = s.f * item, s.ow * s.f * item
+                base, i, j = find(s, first + k, s.oh, simd.address(target), pixel, row)
+                at = writes + k * write_entries
+                write_window(at, base, row, pixel, i, j, s.oh, s.ow, dump)
+            for f in range(0, s.f, width):
+                across = min(width, padded - f)
+                kernel = simd.address(u) + f * s.c * points * item
+                for e in range(points):
+                    for k in range(e, count, points):  # while the products keep the core busy
+                        expect(writes + k * write_entries, f * item)
+                    if FAR and following > 0:
+                        slot, slots = f // width * points + e, (padded + width - 1) // width * points
+                        pixel, row = s.c * item, s.w * s.c * item
+                        many = min(s.block, following)
+                        for k in range(slot * many // slots, (slot + 1) * many // slots):
+                            other, y, x = find(s, first + s.block + k, s.h, simd.address(source), pixel, row)
+                            far(other + (y + s.top) * row + (x + s.left + TAPS - 1) * pixel, row, pixel, pixel)
+                    product(
+                        v + e * s.plane,
+                        s.chunk,
+                        s.c,
+                        kernel + e * s.c * across * item,
+                        m + e * s.product_plane,
+                        count,
+                        across,
+                    )
+                for k in range(count):
+                    into_pixels(
+                        m + k * width * item,
+                        s.product_plane,
+                        min(width, s.f - f),
+                        writes + k * write_entries,
+                        f * item,
+                        simd.address(bias) + f * item,
+                        low,
+                    )
 
-    return jit.kernel(convolve_tiles, constants=(tile,))
+    return jit.kernel(convolve_tiles, constants=(tile, form))
 
 
 conv2d = Impl("winograd_f4", accepts, bind, _scratch(lambda spec: spec))

@@ -69,10 +69,7 @@ class _Packer:
             else:
                 mask = b.and_(simd.first_lanes(b, width, lanes), self.exists(i, height))
                 rows.append(simd.masked_load(b, at, self.vector, mask))
-        distance = 1
-        while distance < lanes:  # swap bit by bit between row number and lane number
-            rows = _exchange(b, rows, distance, lanes)
-            distance *= 2
+        rows = simd.transposed(b, rows)
         for i in range(lanes):
             at = b.add(target, self.times(target_step, i))
             if width is None:
@@ -155,22 +152,6 @@ def pack_columns(tile: Tile):
                         packer.transpose(to, row, at, step, height, width)
 
     return simd.emit(types.void, (types.intp,) * 5, build)
-
-
-def _exchange(builder, rows, distance, lanes):
-    """Rows i and i + distance exchange the lanes in which that bit of the lane number is set,
-    clear.
-    """
-    low = [i if not i & distance else lanes + i - distance for i in range(lanes)]
-    high = [i + distance if not i & distance else lanes + i for i in range(lanes)]
-    kind = ir.VectorType(_I32, lanes)
-    result = list(rows)
-    for i in range(lanes):
-        if not i & distance:
-            pair = rows[i], rows[i + distance]
-            result[i] = builder.shuffle_vector(*pair, ir.Constant(kind, low))
-            result[i + distance] = builder.shuffle_vector(*pair, ir.Constant(kind, high))
-    return result
 
 
 @cache

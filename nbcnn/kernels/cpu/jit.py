@@ -80,14 +80,26 @@ class Entry(NamedTuple):
     address: int
 
 
-def pack(args: tuple) -> tuple[tuple[types.Type, ...], np.ndarray]:
-    """Numba types of `args` and their packed copy: Numba's data model, in words of 8 bytes.
+class Packed(NamedTuple):
+    """Arguments of a kernel: their Numba types, their copy in words of 8 bytes, and which of these
+    words are addresses of arrays, in order.
+    """
+
+    kinds: tuple[types.Type, ...]
+    words: np.ndarray
+    pointers: tuple[int, ...]
+
+
+def pack(args: tuple) -> Packed:
+    """A copy of `args` in Numba's data model.
 
     An array is (meminfo, parent, items, item size, data, shape, strides); specs are their fields in
     order.
     """
     words: list[np.ndarray] = []
     kinds: list[types.Type] = []
+    pointers: list[int] = []
+    size = 0
     for arg in args:
         if isinstance(arg, np.ndarray):
             if not arg.flags.c_contiguous:
@@ -96,12 +108,15 @@ def pack(args: tuple) -> tuple[tuple[types.Type, ...], np.ndarray]:
             kinds.append(types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C"))
             head = (0, 0, arg.size, arg.itemsize, arg.ctypes.data, *arg.shape, *arg.strides)
             words.append(np.array(head, dtype=np.int64))
+            pointers.append(size + 4)
+            size += len(head)
         else:
             kinds.append(numba.typeof(arg))
             for field in arg if isinstance(arg, tuple) else (arg,):
                 dtype = np.float64 if isinstance(field, float) else np.int64
                 words.append(np.array([field], dtype=dtype).view(np.int64))
-    return tuple(kinds), np.concatenate(words)
+                size += 1
+    return Packed(tuple(kinds), np.concatenate(words), tuple(pointers))
 
 
 def unpacked(kinds: tuple[types.Type, ...]) -> Callable[[ir.IRBuilder, Any], list]:

@@ -1,244 +1,320 @@
 """Batch normalization over rows, forward and backward, with an activation in the tail.
 
-    forward    mean = sum x / n,  var = sum (x - mean)^2 / n,  y = act((x - mean) a + beta),  a =
-    gamma / sqrt(var + e) backward   g = dy act'(y),  dbeta = sum g,  dgamma = s sum g (x - mean),
-    s = 1 / sqrt(var + e)
-               dx = A g + B (x - mean) + C  with  A = gamma s,  B = -A s dgamma / n,  C = -A dbeta /
-               n
+    forward    mean = sum x / n,  var = sum (x - mean)^2 / n,  y = act((x - x0) a + b [+ residual]),
+               a = gamma / sqrt(var + e),  b = beta - (mean - x0) a
+    backward   g = dy act'(y),  dbeta = sum g,  dgamma = s sum g (x - mean),  s = 1 / sqrt(var + e),
+               dx = A g + B (x - x0) + C  with  A = gamma s,  B = -A s dgamma / n,
+               C = -A dbeta / n - B (mean - x0)
 
-Two passes over memory and a short call between them. Pass 1 takes both sums by slabs of rows, cut
-as `reduce.py` cuts sums: running results per column of several rows side by side, folded to a
-partial result a slab. Forward, x is shifted by its first row, so that nothing cancels however far
-the mean lies from zero. The short call adds the partial sums in float64, in the order of the slabs,
-and leaves the coefficients of pass 2 repeated for rows side by side, so that the inner loop of pass
-2 is long also where channels are few.
+x0 is the first row: shifted by it nothing cancels, however far the mean lies from zero, and x - x0
+is exact there, which x - mean is not once the mean is rounded.
+
+Two passes over memory and a short call between them. Pass 1 takes both sums by slabs of rows; the
+short call adds the partial sums in float64, in the order of the slabs, and leaves the coefficients
+of pass 2. Both passes are vector sweeps (`norm_micro.py`) over rows of some hundred numbers: where
+channels are few, several rows are taken for one, and numbers per channel are repeated as often. The
+slabs are walked from the last to the first in pass 1, because the end of x is what its producer has
+left in the cache, and then from the first to the last.
+
+Backward reads x and dy twice and writes dx. Where the slope is taken from y (after an addition, or
+of sigmoid and tanh), y is read as well; where g is needed by others too, pass 1 writes it, and pass
+2 reads it instead of dy.
 """
 
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels import scalar
-from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import norm_micro as micro
 from nbcnn.kernels.cpu.activation_sum import fold_rows
+from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Call
-from nbcnn.kernels.cpu.reduce import WIDE, Slabs, cut
-from nbcnn.kernels.cpu.shares import blocks, flat
+from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
-from nbcnn.kernels.cpu.vecmath import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
-from nbcnn.ops.norm import NormSpec
-from nbcnn.ops.reduce import ReduceSpec
+from nbcnn.ops.conv_spec import SIGMOID, TANH
+from nbcnn.ops.norm import NormGradientSpec, NormSpec
 
-CHANNELS = 256  # of one task of the calls between the passes
+CHANNELS = 64  # of one task of the calls between the passes
+WIDE = 512  # numbers side by side that several rows of few channels make
+FEWEST = 32  # rows a slab: fewer, and its partial sums would be worth another pass
 
 
-@jit.kernel
-def moments(task, thread, spec, g, x, scratch, parts):
-    """Sums of x - x0 and of its square over a slab; x0 is the first row."""
-    first, second, shift = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
-    slab, k0 = task // g.tiles, task % g.tiles * g.columns
-    columns = min(g.columns, spec.c - k0)
-    for p in range(g.repeat):
-        for k in range(columns):
-            shift[p * columns + k] = x[k0 + k]
-    for k in range(columns * g.repeat):
-        first[k] = 0
-        second[k] = 0
-    rows = min(g.rows, spec.rows - slab * g.rows)
-    at = slab * g.rows * spec.c + k0
-    for j in range(0, rows, g.repeat):
-        for k in range(min(g.repeat, rows - j) * columns):
-            value = fetch(x, at + k) - fetch(shift, k)
-            put(first, k, first[k] + value, 0)
-            put(second, k, second[k] + value * value, 1)
-        at += g.repeat * spec.c
-    fold_rows(first, columns, g.repeat)
-    fold_rows(second, columns, g.repeat)
-    for k in range(columns):
-        parts[2 * slab * spec.c + k0 + k] = first[k]
-        parts[(2 * slab + 1) * spec.c + k0 + k] = second[k]
+class Slabs(NamedTuple):
+    """`slabs` of `rows` rows each; `repeat` rows side by side make a row of the sweeps."""
+
+    rows: int
+    slabs: int
+    repeat: int
+
+
+def cut(rows: int, c: int) -> Slabs:
+    width = min(WIDE, max(64, rows * c // 512 * 64))  # short slabs would spend their time folding
+    repeat = max(1, min(rows, width // max(c, 1)))
+    size = -(-max(FEWEST, BLOCK // max(c, 1)) // repeat) * repeat
+    return Slabs(size, blocks(rows, size), repeat)
 
 
 @jit.always_inline
-def total(parts, slabs, c, which, k):
-    """Sum of a channel's partial sums, in the order of the slabs."""
-    value = 0.0
-    for slab in range(slabs):
-        value += np.float64(parts[(2 * slab + which) * c + k])
-    return value
+def slab_of(task, spec, g):
+    """(first row, rows of the sweep, numbers of its last and partial row) of a slab."""
+    first = task * g.rows
+    rows = min(g.rows, spec.rows - first)
+    return first, rows // g.repeat, rows % g.repeat * spec.c
+
+
+@jit.always_inline
+def clear(sums, width):
+    for k in range(width):
+        sums[0, k] = 0
+        sums[1, k] = 0
+
+
+@jit.always_inline
+def leave(sums, spec, g, slab, parts):
+    """The sums of a slab, one of each kind per channel, to its place among the partial ones."""
+    for kind in range(2):
+        fold_rows(sums[kind], spec.c, g.repeat)
+        for k in range(spec.c):
+            parts[(2 * slab + kind) * spec.c + k] = sums[kind, k]
 
 
 @jit.kernel
-def statistics(task, thread, spec, g, x, gamma, beta, parts, mean, var, factors):
-    """mean, var, and the rows (x0, a, beta - (mean - x0) a) of `factors`, each repeated.
+def spread(task, thread, c, repeat, count, rows, factors):
+    """`count` rows of c numbers, each repeated: what sweeps read beside data."""
+    for k in range(task * CHANNELS, min((task + 1) * CHANNELS, c)):
+        for i in range(count):
+            for p in range(repeat):
+                factors[(i * repeat + p) * c + k] = rows[i * c + k]
 
-    x - x0 is exact where the mean is far from zero, which x - mean is not once the mean is rounded.
-    """
-    width = spec.c * g.repeat
-    for k in range(task * CHANNELS, min((task + 1) * CHANNELS, spec.c)):
-        offset = total(parts, g.slabs, spec.c, 0, k) / spec.rows
-        spread = max(total(parts, g.slabs, spec.c, 1, k) / spec.rows - offset * offset, 0.0)
-        mean[k] = np.float64(x[k]) + offset
-        var[k] = spread
+
+@jit.kernel
+def spread_scale(task, thread, c, repeat, scale, shift, factors):
+    """The rows 0, scale, shift, each repeated."""
+    for k in range(task * CHANNELS, min((task + 1) * CHANNELS, c)):
+        for p in range(repeat):
+            factors[p * c + k] = 0
+            factors[(repeat + p) * c + k] = scale[k]
+            factors[(2 * repeat + p) * c + k] = shift[k]
+
+
+@cache
+def moments_kernel(tile: Tile) -> jit.Kernel:
+    item, sweep = tile.item, micro.moments(tile)
+
+    @jit.kernel(constants=(tile,))
+    def moments(task, thread, spec, g, x, factors, running, parts):
+        """Sums of x - x0 and of its square over a slab."""
+        slab, width = g.slabs - 1 - task, spec.c * g.repeat
+        first, rows, last = slab_of(slab, spec, g)
+        sums = running[thread]
+        clear(sums, width)
+        data = simd.address(x) + first * spec.c * item
+        into = simd.address(sums)
+        sweep(data, simd.address(factors), into, into + sums.shape[1] * item, rows, width, last)
+        leave(sums, spec, g, slab, parts)
+
+    return moments
+
+
+@jit.always_inline
+def add_slabs(parts, g, c, first, count, total):
+    """total[kind, k] = sums of channels first .. first + count - 1 over the slabs, in order."""
+    for k in range(count):
+        total[0, k] = 0.0
+        total[1, k] = 0.0
+    for slab in range(g.slabs):
+        for kind in range(2):
+            at = (2 * slab + kind) * c + first
+            line = total[kind]
+            for k in range(count):
+                put(line, k, fetch(line, k) + np.float64(fetch(parts, at + k)), 0)
+
+
+@jit.kernel
+def statistics(task, thread, spec, g, x, gamma, beta, parts, totals, mean, var, line, factors):
+    """mean, var, and the rows x0, a, b of `line`, repeated in `factors`."""
+    first, c = task * CHANNELS, spec.c
+    count, total = min(CHANNELS, c - first), totals[thread]
+    add_slabs(parts, g, c, first, count, total)
+    for j in range(count):
+        k = first + j
+        offset = total[0, j] / spec.rows
+        spread = total[1, j] / spec.rows - offset * offset
+        spread = 0.0 if spread < 0.0 else spread
+        start = x[k] if spec.rows > 0 else x.dtype.type(0)
         scale = np.float64(gamma[k]) / math.sqrt(spread + spec.epsilon)
-        for p in range(g.repeat):
-            factors[p * spec.c + k] = x[k]
-            factors[width + p * spec.c + k] = scale
-            factors[2 * width + p * spec.c + k] = np.float64(beta[k]) - offset * scale
+        mean[k] = np.float64(start) + offset
+        var[k] = spread
+        line[k] = start
+        line[c + k] = scale
+        line[2 * c + k] = np.float64(beta[k]) - offset * scale
+        for i in range(1, 3):
+            for p in range(g.repeat):
+                factors[(i * g.repeat + p) * c + k] = line[i * c + k]
 
 
 @cache
-def apply_kernel(dtype: str, act: int) -> jit.Kernel:
-    f, zero = formula(scalar.TAIL[act], dtype), np.dtype(dtype).type(0)
+def line_kernel(tile: Tile, act: int, residual: bool) -> jit.Kernel:
+    item, sweep = tile.item, micro.line(tile, act, residual)
 
-    @jit.kernel(constants=(dtype, act))
-    def apply(task, thread, spec, g, x, factors, y):
-        width = spec.c * g.repeat
-        begin, end = task * g.rows * spec.c, min((task + 1) * g.rows, spec.rows) * spec.c
-        for at in range(begin, end, width):
-            for k in range(min(width, end - at)):
-                centered = fetch(x, at + k) - fetch(factors, k)
-                value = centered * fetch(factors, width + k) + fetch(factors, 2 * width + k)
-                put(y, at + k, f(value, zero, zero), 0)
+    @jit.kernel(constants=(tile, act, residual))
+    def apply_line(task, thread, spec, g, x, added, factors, y):
+        first, rows, last = slab_of(task, spec, g)
+        width, at = spec.c * g.repeat, first * spec.c * item
+        row, line = width * item, simd.address(factors)
+        sweep(
+            simd.address(x) + at, simd.address(added) + at, simd.address(y) + at,
+            line, line + row, line + 2 * row, rows, width, last,
+        )  # fmt: skip
 
-    return apply
+    return apply_line
 
 
 @cache
-def gradient_sums_kernel(dtype: str, act: int) -> jit.Kernel:
-    f, zero = formula(scalar.TAIL_GRADIENT[act], dtype), np.dtype(dtype).type(0)
+def gradient_sums_kernel(
+    tile: Tile, act: int, through_output: bool, joined: bool, shared: bool
+) -> jit.Kernel:
+    item, sweep = tile.item, micro.gradient_sums(tile, act, through_output, joined, shared)
 
-    @jit.kernel(constants=(dtype, act))
-    def gradient_sums(task, thread, spec, g, x, dy, mean, y, scratch, parts):
-        """Sums of g and of g (x - mean) over a slab."""
-        first, second, center = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
-        slab, k0 = task // g.tiles, task % g.tiles * g.columns
-        columns = min(g.columns, spec.c - k0)
-        for p in range(g.repeat):
-            for k in range(columns):
-                center[p * columns + k] = mean[k0 + k]
-        for k in range(columns * g.repeat):
-            first[k] = 0
-            second[k] = 0
-        rows = min(g.rows, spec.rows - slab * g.rows)
-        at = slab * g.rows * spec.c + k0
-        for j in range(0, rows, g.repeat):
-            for k in range(min(g.repeat, rows - j) * columns):
-                slope = f(fetch(y, at + k), fetch(dy, at + k), zero, zero)
-                put(first, k, first[k] + slope, 0)
-                put(second, k, second[k] + slope * (fetch(x, at + k) - fetch(center, k)), 1)
-            at += g.repeat * spec.c
-        fold_rows(first, columns, g.repeat)
-        fold_rows(second, columns, g.repeat)
-        for k in range(columns):
-            parts[2 * slab * spec.c + k0 + k] = first[k]
-            parts[(2 * slab + 1) * spec.c + k0 + k] = second[k]
+    @jit.kernel(constants=(tile, act, through_output, joined, shared))
+    def gradient_sums(task, thread, spec, g, x, dy, y, more, factors, running, parts, out):
+        """Sums of g and of g (x - x0) over a slab."""
+        slab, width = g.slabs - 1 - task, spec.c * g.repeat
+        first, rows, last = slab_of(slab, spec, g)
+        at, row, line = first * spec.c * item, width * item, simd.address(factors)
+        sums = running[thread]
+        clear(sums, width)
+        into = simd.address(sums)
+        sweep(
+            simd.address(x) + at, simd.address(dy) + at, simd.address(y) + at,
+            simd.address(more) + at, simd.address(out) + at, line, line + row, line + 2 * row,
+            into, into + sums.shape[1] * item, rows, width, last,
+        )  # fmt: skip
+        leave(sums, spec, g, slab, parts)
 
     return gradient_sums
 
 
 @jit.kernel
-def gradient_factors(task, thread, spec, g, gamma, mean, var, parts, dgamma, dbeta, factors):
-    """dgamma, dbeta, and the rows (mean, A, B, C) of `factors`, each repeated."""
-    width = spec.c * g.repeat
-    for k in range(task * CHANNELS, min((task + 1) * CHANNELS, spec.c)):
+def gradient_factors(
+    task, thread, spec, g, gamma, mean, var, line, parts, totals, dgamma, dbeta, factors
+):
+    """dgamma, dbeta, and the rows A, B, C of `factors`, repeated, after x0 and the line's."""
+    first, c = task * CHANNELS, spec.c
+    count, total = min(CHANNELS, c - first), totals[thread]
+    add_slabs(parts, g, c, first, count, total)
+    for j in range(count):
+        k = first + j
+        offset = np.float64(mean[k]) - np.float64(line[k])
         s = 1.0 / math.sqrt(np.float64(var[k]) + spec.epsilon)
-        shift_sum = total(parts, g.slabs, spec.c, 0, k)
-        scale_sum = total(parts, g.slabs, spec.c, 1, k) * s
+        shift_sum = total[0, j]
+        scale_sum = (total[1, j] - offset * shift_sum) * s
         dbeta[k] = shift_sum
         dgamma[k] = scale_sum
-        a = np.float64(gamma[k]) * s
+        of_g = np.float64(gamma[k]) * s
+        of_x = -of_g * s * scale_sum / spec.rows
+        rest = -of_g * shift_sum / spec.rows - of_x * offset
         for p in range(g.repeat):
-            factors[p * spec.c + k] = mean[k]
-            factors[width + p * spec.c + k] = a
-            factors[2 * width + p * spec.c + k] = -a * s * scale_sum / spec.rows
-            factors[3 * width + p * spec.c + k] = -a * shift_sum / spec.rows
+            factors[(3 * g.repeat + p) * c + k] = of_g
+            factors[(4 * g.repeat + p) * c + k] = of_x
+            factors[(5 * g.repeat + p) * c + k] = rest
 
 
 @cache
-def gradient_kernel(dtype: str, act: int) -> jit.Kernel:
-    f, zero = formula(scalar.TAIL_GRADIENT[act], dtype), np.dtype(dtype).type(0)
+def gradient_kernel(tile: Tile, act: int, through_output: bool) -> jit.Kernel:
+    item, sweep = tile.item, micro.gradient(tile, act, through_output)
 
-    @jit.kernel(constants=(dtype, act))
+    @jit.kernel(constants=(tile, act, through_output))
     def gradient(task, thread, spec, g, x, dy, y, factors, dx):
-        width = spec.c * g.repeat
-        begin, end = task * g.rows * spec.c, min((task + 1) * g.rows, spec.rows) * spec.c
-        for at in range(begin, end, width):
-            for k in range(min(width, end - at)):
-                slope = f(fetch(y, at + k), fetch(dy, at + k), zero, zero)
-                centered = fetch(x, at + k) - fetch(factors, k)
-                rest = centered * fetch(factors, 2 * width + k) + fetch(factors, 3 * width + k)
-                put(dx, at + k, slope * fetch(factors, width + k) + rest, 0)
+        first, rows, last = slab_of(task, spec, g)
+        at, width = first * spec.c * item, spec.c * g.repeat
+        row, line = width * item, simd.address(factors)
+        sweep(
+            simd.address(x) + at, simd.address(dy) + at, simd.address(y) + at,
+            simd.address(dx) + at, line, line + row, line + 2 * row, line + 3 * row,
+            line + 4 * row, line + 5 * row, rows, width, last,
+        )  # fmt: skip
 
     return gradient
 
 
-@jit.kernel
-def repeat_factors(task, thread, spec, g, scale, shift, factors):
-    """The rows (0, scale, shift) of `factors`, each repeated."""
-    width = spec.c * g.repeat
-    for k in range(task * CHANNELS, min((task + 1) * CHANNELS, spec.c)):
-        for p in range(g.repeat):
-            factors[p * spec.c + k] = 0
-            factors[width + p * spec.c + k] = scale[k]
-            factors[2 * width + p * spec.c + k] = shift[k]
-
-
-def slabs_of(spec: NormSpec) -> Slabs:
-    return cut(ReduceSpec(1, spec.rows, spec.c))
-
-
-def scratch(spec: NormSpec, dtype: str, caps) -> dict[str, Scratch]:
-    g = slabs_of(spec)
+def scratch(spec: NormSpec | NormGradientSpec, dtype: str, caps) -> dict[str, Scratch]:
+    g = cut(spec.rows, spec.c)
     return {
-        "running": Scratch((caps.threads, 3, WIDE), dtype),
+        "running": Scratch((caps.threads, 2, max(WIDE, spec.c)), dtype),
+        "totals": Scratch((caps.threads, 2, CHANNELS), "float64"),
         "parts": Scratch((2 * g.slabs * spec.c,), dtype),
-        "factors": Scratch((4 * spec.c * g.repeat,), dtype),
+        "factors": Scratch((6 * spec.c * g.repeat,), dtype),
     }
 
 
 def scratch_scale_shift(spec: NormSpec, dtype: str, caps) -> dict[str, Scratch]:
-    return {"factors": Scratch((3 * spec.c * slabs_of(spec).repeat,), dtype)}
+    return {"factors": Scratch((3 * spec.c * cut(spec.rows, spec.c).repeat,), dtype, constant=True)}
 
 
 def bind(spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
-    (x, gamma, beta), (y, mean, var) = map(flat, inputs), map(flat, outputs)
-    g, parts, factors = slabs_of(spec), scratch["parts"], scratch["factors"]
-    between = (spec, g, x, gamma, beta, parts, mean, var, factors)
+    (x, gamma, beta, *added), (y, mean, var, line) = map(flat, inputs), map(flat, outputs)
+    g, parts, factors = cut(spec.rows, spec.c), scratch["parts"], scratch["factors"]
+    tile, few = register_tile(caps, x.dtype.name), blocks(spec.c, CHANNELS)
+    between = (spec, g, x, gamma, beta, parts, scratch["totals"], mean, var, line, factors)
+    apply = line_kernel(tile, spec.act, bool(spec.residual))
     return [
-        Call(moments, g.slabs * g.tiles, (spec, g, x, scratch["running"], parts)),
-        Call(statistics, blocks(spec.c, CHANNELS), between),
-        Call(apply_kernel(x.dtype.name, spec.act), g.slabs, (spec, g, x, factors, y)),
+        Call(spread, few if spec.rows else 0, (spec.c, g.repeat, 1, x, factors)),
+        Call(moments_kernel(tile), g.slabs, (spec, g, x, factors, scratch["running"], parts)),
+        Call(statistics, few, between),
+        Call(apply, g.slabs, (spec, g, x, added[0] if added else x, factors, y)),
     ]
 
 
-def bind_dx(spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
-    (x, dy, gamma, mean, var, y), (dx, dgamma, dbeta) = map(flat, inputs), map(flat, outputs)
-    g, parts, factors = slabs_of(spec), scratch["parts"], scratch["factors"]
-    dtype, running = x.dtype.name, scratch["running"]
-    sums = (spec, g, x, dy, mean, y, running, parts)
-    between = (spec, g, gamma, mean, var, parts, dgamma, dbeta, factors)
+def bind_dx(
+    spec: NormGradientSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
+    (x, dy, gamma, mean, var, line, *others) = map(flat, inputs)
+    y = others[0] if spec.through_output else x
+    more = others[-1] if spec.joined else x
+    dx, dgamma, dbeta, *shared = map(flat, outputs)
+    g, parts, factors = cut(spec.rows, spec.c), scratch["parts"], scratch["factors"]
+    tile, few = register_tile(caps, x.dtype.name), blocks(spec.c, CHANNELS)
+    out = shared[0] if spec.shared else dx
+    sums = (spec, g, x, dy, y, more, factors, scratch["running"], parts, out)
+    totals = scratch["totals"]
+    between = (spec, g, gamma, mean, var, line, parts, totals, dgamma, dbeta, factors)
+    act, through = spec.act, bool(spec.through_output)
+    take_sums = gradient_sums_kernel(tile, act, through, bool(spec.joined), bool(spec.shared))
+    take_dx = gradient_kernel(tile, *((0, False) if spec.shared else (act, through)))
     return [
-        Call(gradient_sums_kernel(dtype, spec.act), g.slabs * g.tiles, sums),
-        Call(gradient_factors, blocks(spec.c, CHANNELS), between),
-        Call(gradient_kernel(dtype, spec.act), g.slabs, (spec, g, x, dy, y, factors, dx)),
+        Call(spread, few, (spec.c, g.repeat, 3, line, factors)),
+        Call(take_sums, g.slabs, sums),
+        Call(gradient_factors, few, between),
+        Call(take_dx, g.slabs, (spec, g, x, out if spec.shared else dy, y, factors, dx)),
     ]
+
+
+def accepts_dx(spec: NormGradientSpec, dtype: str, caps) -> str | None:
+    if spec.joined and not spec.shared:
+        return "the sum of two gradients is written where it is shared"
+    if spec.act in (SIGMOID, TANH) and not spec.through_output:
+        return "the slope of this activation is taken from its output"
+    return None
 
 
 def bind_scale_shift(
     spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
     (x, scale, shift), (y,), factors = map(flat, inputs), map(flat, outputs), scratch["factors"]
-    g = slabs_of(spec)
+    g, tile = cut(spec.rows, spec.c), register_tile(caps, x.dtype.name)
+    few = (spec.c, g.repeat, scale, shift, factors)
     return [
-        Call(repeat_factors, blocks(spec.c, CHANNELS), (spec, g, scale, shift, factors)),
-        Call(apply_kernel(x.dtype.name, spec.act), g.slabs, (spec, g, x, factors, y)),
+        Call(spread_scale, blocks(spec.c, CHANNELS), few, weights_only=True),
+        Call(line_kernel(tile, spec.act, False), g.slabs, (spec, g, x, x, factors, y)),
     ]
 
 
 batchnorm_impl = Impl("slabs", always, bind, scratch, inplace=((0, 0),))
-batchnorm_dx_impl = Impl("slabs", always, bind_dx, scratch, inplace=((0, 1), (0, 0)))
-scale_shift_impl = Impl("loop", always, bind_scale_shift, scratch_scale_shift, inplace=((0, 0),))
+batchnorm_dx_impl = Impl("slabs", accepts_dx, bind_dx, scratch, inplace=((3, 1), (0, 1), (0, 0)))
+scale_shift_impl = Impl("sweep", always, bind_scale_shift, scratch_scale_shift, inplace=((0, 0),))

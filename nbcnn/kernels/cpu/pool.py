@@ -7,7 +7,7 @@ range of taps.
 Backward gathers: a task is a few rows of dx. For each it visits the output rows whose windows reach
 it, so every element of dx has one writer although windows may overlap.
 
-Small windows have faster kernels in `pool_vector.py`, which come here for those at the edges.
+`pool_vector.py` has faster kernels for float32 and float64.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,14 @@
-"""Pooling one window, channels in the lanes of one vector: straight-line vector code for windows of
-a fixed size.
+"""Pooling pixels, channels in the lanes of vectors: loops over windows and their taps, with what
+they find in registers.
 
 LLVM leaves the plain loops half scalar: the loop over channels is short and mixes types (values,
-one-byte indices). Each function here comes whole or `masked`, where only the first `count` lanes
-take part and no other memory is touched. All addresses and steps are in bytes; `line` and `pixel`
-lead to the next row and column of the image.
+one-byte indices). A pixel's channels are taken four vectors at a time, then one, then under a mask
+what is left; no other memory is touched. All addresses and steps are in bytes: `line` and `pixel`
+lead to the next row and column of an image. A winner is kept in `index` bytes, 1 or 4, or not at
+all where that is 0.
 """
 
+from contextlib import contextmanager
 from functools import cache
 
 from llvmlite import ir
@@ -14,169 +16,292 @@ from numba import types
 
 from nbcnn.kernels.cpu import simd
 from nbcnn.kernels.cpu.blocking import Tile
+from nbcnn.kernels.cpu.simd import integer
 
-_I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+SEVERAL = 4  # vectors of channels at a time: independent chains of maxima or sums
+
+_I32 = ir.IntType(32)
 
 
 class Lanes:
-    """Loads and stores of whole vectors, or of their first lanes."""
+    """Loads and stores of some vectors of numbers and of indices; of one under the `mask`."""
 
-    def __init__(self, builder, tile: Tile, masked: bool, count):
-        self.builder, self.vector = builder, simd.vector_type(tile.lanes, tile.item)
-        self.bytes = ir.VectorType(_I8, tile.lanes)
-        self.mask = simd.first_lanes(builder, count, tile.lanes) if masked else None
+    def __init__(self, builder, tile: Tile, index: int, vectors: int, mask=None):
+        self.builder, self.tile, self.vectors, self.mask = builder, tile, vectors, mask
+        self.vector, self.index = simd.vector_type(tile.lanes, tile.item), index
+        self.places = ir.VectorType(ir.IntType(8 * max(index, 1)), tile.lanes)
 
-    def load(self, address):
+    def each(self, address, item: int):
+        """Addresses of the vectors of numbers of `item` bytes."""
+        step = self.tile.lanes * item
+        return [self.builder.add(address, integer(i * step)) for i in range(self.vectors)]
+
+    def numbers(self, value: float) -> list:
+        return [ir.Constant(self.vector, [value] * self.tile.lanes)] * self.vectors
+
+    def load(self, address) -> list:
+        b, vector, found = self.builder, self.vector, self.each(address, self.tile.item)
         if self.mask is None:
-            return simd.load_vector(self.builder, address, self.vector)
-        return simd.masked_load(self.builder, address, self.vector, self.mask)
+            return [simd.load_vector(b, at, vector) for at in found]
+        return [simd.masked_load(b, at, vector, self.mask) for at in found]
 
-    def store(self, value, address):
-        if self.mask is None:
-            simd.store_vector(self.builder, value, address)
-        else:
-            simd.masked_store(self.builder, value, address, self.mask)
+    def store(self, values, address) -> None:
+        for value, at in zip(values, self.each(address, self.tile.item)):
+            if self.mask is None:
+                simd.store_vector(self.builder, value, at)
+            else:
+                simd.masked_store(self.builder, value, at, self.mask)
 
-    def load_bytes(self, address):
-        pointer = self.builder.inttoptr(address, self.bytes.as_pointer())
+    def load_places(self, address) -> list:
+        return [self._places_at(at) for at in self.each(address, self.index)]
+
+    def _places_at(self, address):
+        pointer = self.builder.inttoptr(address, self.places.as_pointer())
         if self.mask is None:
-            return self.builder.load(pointer, align=1)
-        kinds = [pointer.type, _I32, self.mask.type, self.bytes]
-        name = f"llvm.masked.load.v{self.bytes.count}i8.p0"
-        function = simd.declare(self.builder, name, self.bytes, kinds)
-        rest = (ir.Constant(_I32, 1), self.mask, self.number(0))
+            return self.builder.load(pointer, align=self.index)
+        kinds = [pointer.type, _I32, self.mask.type, self.places]
+        function = simd.declare(self.builder, self._name("load"), self.places, kinds)
+        rest = ir.Constant(_I32, self.index), self.mask, ir.Constant(self.places, None)
         return self.builder.call(function, (pointer, *rest))
 
-    def store_bytes(self, value, address):
-        pointer = self.builder.inttoptr(address, self.bytes.as_pointer())
-        if self.mask is None:
-            self.builder.store(value, pointer, align=1)
-            return
-        kinds = [self.bytes, pointer.type, _I32, self.mask.type]
-        name = f"llvm.masked.store.v{self.bytes.count}i8.p0"
-        function = simd.declare(self.builder, name, ir.VoidType(), kinds)
-        self.builder.call(function, (value, pointer, ir.Constant(_I32, 1), self.mask))
-
-    def number(self, value):
-        """The same byte in every lane."""
-        return ir.Constant(self.bytes, [value] * self.bytes.count)
-
-
-def _window(builder, lanes: Lanes, x, line, pixel, kh: int, kw: int):
-    """(tap, values) for each tap of the window whose first pixel is at x."""
-    for u in range(kh):
-        at = builder.add(x, builder.mul(line, ir.Constant(_I64, u)))
-        for v in range(kw):
-            yield u * kw + v, lanes.load(builder.add(at, builder.mul(pixel, ir.Constant(_I64, v))))
-
-
-@cache
-def window_max(tile: Tile, kh: int, kw: int, indexed: bool, masked: bool):
-    """window_max(x, line, pixel, y, indices, count): the first of equals wins, NaN over all."""
-
-    def build(builder, args):
-        x, line, pixel, y, indices, count = args
-        lanes = Lanes(builder, tile, masked, count)
-        best = winner = None
-        for tap, value in _window(builder, lanes, x, line, pixel, kh, kw):
-            if best is None:
-                best, winner = value, lanes.number(0)
+    def store_places(self, places, address) -> None:
+        for value, at in zip(places, self.each(address, self.index)):
+            pointer = self.builder.inttoptr(at, self.places.as_pointer())
+            if self.mask is None:
+                self.builder.store(value, pointer, align=self.index)
                 continue
-            better = _better(builder, value, best)
-            best = builder.select(better, value, best)
-            winner = builder.select(better, lanes.number(tap), winner)
-        lanes.store(best, y)
-        if indexed:
-            lanes.store_bytes(winner, indices)
+            kinds = [self.places, pointer.type, _I32, self.mask.type]
+            function = simd.declare(self.builder, self._name("store"), ir.VoidType(), kinds)
+            align = ir.Constant(_I32, self.index)
+            self.builder.call(function, (value, pointer, align, self.mask))
 
-    return simd.emit(types.void, (types.intp,) * 6, build)
+    def _name(self, what: str) -> str:
+        return f"llvm.masked.{what}.v{self.tile.lanes}i{8 * self.index}.p0"
+
+    def place(self, number):
+        """A tap's number in every lane."""
+        kind = self.places.element
+        return simd.broadcast(self.builder, self.builder.trunc(number, kind), self.tile.lanes)
+
+
+def _over_channels(builder, tile: Tile, index: int, channels, body) -> None:
+    """Emit body(lanes, first channel) for all channels."""
+    lanes, several = tile.lanes, SEVERAL * tile.lanes
+    many = builder.sub(channels, builder.urem(channels, integer(several)))
+    full = builder.sub(channels, builder.urem(channels, integer(lanes)))
+    mask = simd.first_lanes(builder, builder.sub(channels, full), lanes)
+    with simd.loop(builder, many, several) as k:
+        body(Lanes(builder, tile, index, SEVERAL), k)
+    with simd.loop(builder, builder.sub(full, many), lanes) as k:
+        body(Lanes(builder, tile, index, 1), builder.add(many, k))
+    with builder.if_then(builder.icmp_signed("<", full, channels)):
+        body(Lanes(builder, tile, index, 1, mask), full)
+
+
+@contextmanager
+def _grid(builder, rows, columns, values):
+    """The body of a loop over rows and columns that carries `values`: (row, column, list)."""
+    with simd.loop(builder, rows, values=values) as (u, outer):
+        with simd.loop(builder, columns, values=outer) as (v, inner):
+            yield u, v, inner
+        outer[:] = inner
+    values[:] = outer
+
+
+def _at(builder, base, *steps):
+    """base + the sum of number * step."""
+    for number, step in steps:
+        base = builder.add(base, builder.mul(number, step))
+    return base
 
 
 @cache
-def fold_max(tile: Tile, indexed: bool):
-    """fold_max(x, tap, y, indices, first, count): y and indices improved by one tap, or set if
-    `first`.
+def window_max(tile: Tile, index: int):
+    """window_max(windows, step, x, line, pixel, rows, columns, tap, tap_line, y, indices,
+    channels): the maxima of `windows` windows, `step` apart, the first from x on; each is of rows x
+    columns pixels. The first of equals wins, NaN over all.
 
-    For windows of which only some taps are inside. Masked.
+    `tap`: number of a window's first pixel; the next row's is `tap_line` further. The results'
+    pixels lie one after the other.
     """
+    item = integer(tile.item)
 
     def build(builder, args):
-        x, tap, y, indices, first, count = args
-        lanes = Lanes(builder, tile, True, count)
-        started = builder.icmp_signed("==", first, ir.Constant(_I64, 0))
-        value, best = lanes.load(x), lanes.load(y)
-        keep = builder.and_(
-            builder.not_(_better(builder, value, best)),
-            simd.broadcast(builder, started, tile.lanes),
-        )
-        lanes.store(builder.select(keep, best, value), y)
-        if indexed:
-            number = simd.broadcast(builder, builder.trunc(tap, _I8), tile.lanes)
-            lanes.store_bytes(builder.select(keep, lanes.load_bytes(indices), number), indices)
+        windows, step, x, line, pixel, rows, columns, tap, tap_line, y, indices, channels = args
+        with simd.loop(builder, windows) as j:
+            first, to = _at(builder, x, (j, step)), builder.mul(j, channels)
 
-    return simd.emit(types.void, (types.intp,) * 6, build)
+            def body(lanes: Lanes, k):
+                values = lanes.numbers(float("-inf"))
+                if index:
+                    values += [lanes.place(tap)] * lanes.vectors
+                with _grid(builder, rows, columns, values) as (u, v, best):
+                    at = _at(builder, first, (u, line), (v, pixel), (k, item))
+                    number = builder.add(_at(builder, tap, (u, tap_line)), v)
+                    _keep_best(builder, lanes, lanes.load(at), number, best)
+                place = builder.add(to, k)
+                lanes.store(values[: lanes.vectors], _at(builder, y, (place, item)))
+                if index:
+                    at = _at(builder, indices, (place, integer(index)))
+                    lanes.store_places(values[lanes.vectors :], at)
+
+            _over_channels(builder, tile, index, channels, body)
+
+    return simd.emit(types.void, (types.intp,) * 12, build)
 
 
-def _better(builder, value, best):
-    """Lanes where `value` is larger, or NaN where `best` is not."""
-    return builder.and_(
-        builder.fcmp_unordered(">", value, best), builder.fcmp_ordered("ord", best, best)
-    )
+def _keep_best(builder, lanes: Lanes, found, number, best) -> None:
+    """Replace the maxima in `best`, and the winners that follow them, by what is better."""
+    place = lanes.place(number)
+    for k, value in enumerate(found):
+        larger = builder.fcmp_unordered(">", value, best[k])
+        better = builder.and_(larger, builder.fcmp_ordered("ord", best[k], best[k]))
+        best[k] = builder.select(better, value, best[k])
+        if lanes.index:
+            winner = best[lanes.vectors + k]
+            best[lanes.vectors + k] = builder.select(better, place, winner)
 
 
 @cache
-def window_sum(tile: Tile, kh: int, kw: int, masked: bool):
-    """window_sum(x, line, pixel, y, share, count): y = share * sum over the window."""
-
-    def build(builder, args):
-        x, line, pixel, y, share, count = args
-        lanes = Lanes(builder, tile, masked, count)
-        total = None
-        for _, value in _window(builder, lanes, x, line, pixel, kh, kw):
-            total = value if total is None else builder.fadd(total, value)
-        lanes.store(builder.fmul(total, simd.broadcast(builder, share, tile.lanes)), y)
-
-    return simd.emit(types.void, (*(types.intp,) * 4, _number(tile), types.intp), build)
-
-
-@cache
-def spread_max(tile: Tile, kw: int, add: bool, masked: bool):
-    """spread_max(dy, indices, first, dx, pixel, count): one row of the window, whose first tap is
-    number `first`.
-
-    dx[v] = dy where that tap won, else 0; with `add`, added to what is there.
+def window_mean(tile: Tile):
+    """window_mean(windows, step, x, line, pixel, rows, columns, part, y, channels): as
+    `window_max`, `part` * the sums.
     """
+    item = integer(tile.item)
 
     def build(builder, args):
-        dy, indices, first, dx, pixel, count = args
-        lanes = Lanes(builder, tile, masked, count)
-        slope, winner = lanes.load(dy), lanes.load_bytes(indices)
-        zero = ir.Constant(lanes.vector, [0.0] * tile.lanes)
-        for v in range(kw):
-            tap = builder.trunc(builder.add(first, ir.Constant(_I64, v)), _I8)
-            won = builder.icmp_unsigned("==", winner, simd.broadcast(builder, tap, tile.lanes))
-            _put(builder, lanes, builder.select(won, slope, zero), dx, pixel, v, add)
+        windows, step, x, line, pixel, rows, columns, part, y, channels = args
+        factor = simd.broadcast(builder, part, tile.lanes)
+        with simd.loop(builder, windows) as j:
+            first, to = _at(builder, x, (j, step)), builder.mul(j, channels)
 
-    return simd.emit(types.void, (types.intp,) * 6, build)
+            def body(lanes: Lanes, k):
+                totals = lanes.numbers(0.0)
+                with _grid(builder, rows, columns, totals) as (u, v, sums):
+                    found = lanes.load(_at(builder, first, (u, line), (v, pixel), (k, item)))
+                    sums[:] = [builder.fadd(total, value) for total, value in zip(sums, found)]
+                means = [builder.fmul(total, factor) for total in totals]
+                lanes.store(means, _at(builder, y, (builder.add(to, k), item)))
+
+            _over_channels(builder, tile, 0, channels, body)
+
+    return simd.emit(types.void, (*(types.intp,) * 7, _number(tile), *(types.intp,) * 2), build)
 
 
 @cache
-def spread_sum(tile: Tile, kw: int, add: bool, masked: bool):
-    """spread_sum(dy, share, dx, pixel, count): dx[v] = share * dy for one row of the window."""
+def spread_max(tile: Tile, index: int):
+    """spread_max(windows, step, dy, indices, columns, tap, dx, pixel, channels): one row of the
+    windows, `step` apart in dx: dx = dy at the pixel that won, if it is in this row, else 0.
+
+    `tap`: number of the row's first pixel. Windows do not overlap.
+    """
+    item = integer(tile.item)
 
     def build(builder, args):
-        dy, share, dx, pixel, count = args
-        lanes = Lanes(builder, tile, masked, count)
-        slope = builder.fmul(lanes.load(dy), simd.broadcast(builder, share, tile.lanes))
-        for v in range(kw):
-            _put(builder, lanes, slope, dx, pixel, v, add)
+        windows, step, dy, indices, columns, tap, dx, pixel, channels = args
+        with simd.loop(builder, windows) as j:
+            first, source = _at(builder, dx, (j, step)), builder.mul(j, channels)
 
-    return simd.emit(types.void, (types.intp, _number(tile), *(types.intp,) * 3), build)
+            def body(lanes: Lanes, k):
+                place = builder.add(source, k)
+                slopes = lanes.load(_at(builder, dy, (place, item)))
+                winners = lanes.load_places(_at(builder, indices, (place, integer(index))))
+                zeros = lanes.numbers(0.0)
+                with simd.loop(builder, columns) as v:
+                    number = lanes.place(builder.add(tap, v))
+                    won = [builder.icmp_unsigned("==", winner, number) for winner in winners]
+                    values = map(builder.select, won, slopes, zeros)
+                    lanes.store(values, _at(builder, first, (v, pixel), (k, item)))
+
+            _over_channels(builder, tile, index, channels, body)
+
+    return simd.emit(types.void, (types.intp,) * 9, build)
 
 
-def _put(builder, lanes: Lanes, value, dx, pixel, v: int, add: bool):
-    address = builder.add(dx, builder.mul(pixel, ir.Constant(_I64, v)))
-    lanes.store(builder.fadd(value, lanes.load(address)) if add else value, address)
+@cache
+def spread_mean(tile: Tile):
+    """spread_mean(windows, step, dy, part, columns, dx, pixel, channels): as `spread_max`, dx =
+    part * dy at every pixel.
+    """
+    item = integer(tile.item)
+
+    def build(builder, args):
+        windows, step, dy, part, columns, dx, pixel, channels = args
+        factor = simd.broadcast(builder, part, tile.lanes)
+        with simd.loop(builder, windows) as j:
+            first, source = _at(builder, dx, (j, step)), builder.mul(j, channels)
+
+            def body(lanes: Lanes, k):
+                slopes = lanes.load(_at(builder, dy, (builder.add(source, k), item)))
+                values = [builder.fmul(slope, factor) for slope in slopes]
+                with simd.loop(builder, columns) as v:
+                    lanes.store(values, _at(builder, first, (v, pixel), (k, item)))
+
+            _over_channels(builder, tile, 0, channels, body)
+
+    number = _number(tile)
+    return simd.emit(types.void, (*(types.intp,) * 3, number, *(types.intp,) * 4), build)
+
+
+@cache
+def gather_max(tile: Tile, index: int):
+    """gather_max(dy, indices, line, pixel, rows, columns, tap, tap_line, tap_pixel, dx, channels):
+    one pixel of dx = the sum of dy over rows x columns windows that it has won.
+
+    It is tap number `tap` of the first window; the number is `tap_line` and `tap_pixel` smaller
+    from one row and column of windows to the next.
+    """
+    item = integer(tile.item)
+
+    def build(builder, args):
+        dy, indices, line, pixel, rows, columns, tap, tap_line, tap_pixel, dx, channels = args
+        line, pixel = (builder.sdiv(step, item) for step in (line, pixel))
+
+        def body(lanes: Lanes, k):
+            zero, totals = lanes.numbers(0.0)[0], lanes.numbers(0.0)
+            with _grid(builder, rows, columns, totals) as (u, v, sums):
+                place = _at(builder, k, (u, line), (v, pixel))
+                slopes = lanes.load(_at(builder, dy, (place, item)))
+                winners = lanes.load_places(_at(builder, indices, (place, integer(index))))
+                back = _at(builder, builder.mul(u, tap_line), (v, tap_pixel))
+                number = lanes.place(builder.sub(tap, back))
+                for i, (slope, winner) in enumerate(zip(slopes, winners)):
+                    won = builder.icmp_unsigned("==", winner, number)
+                    sums[i] = builder.fadd(sums[i], builder.select(won, slope, zero))
+            lanes.store(totals, _at(builder, dx, (k, item)))
+
+        _over_channels(builder, tile, index, channels, body)
+
+    return simd.emit(types.void, (types.intp,) * 11, build)
+
+
+@cache
+def gather_mean(tile: Tile):
+    """gather_mean(dy, line, pixel, rows, columns, row_parts, column_parts, dx, channels): one pixel
+    of dx = the sum over rows x columns windows of dy times its share in the window's mean.
+
+    That is row_parts[u] * column_parts[v]: addresses of numbers.
+    """
+    item, pointer = integer(tile.item), simd.scalar_type(tile.item).as_pointer()
+
+    def build(builder, args):
+        dy, line, pixel, rows, columns, row_parts, column_parts, dx, channels = args
+
+        def number(base, i):
+            return builder.load(builder.inttoptr(_at(builder, base, (i, item)), pointer))
+
+        def body(lanes: Lanes, k):
+            totals = lanes.numbers(0.0)
+            with _grid(builder, rows, columns, totals) as (u, v, sums):
+                part = builder.fmul(number(row_parts, u), number(column_parts, v))
+                factor = simd.broadcast(builder, part, tile.lanes)
+                slopes = lanes.load(_at(builder, dy, (u, line), (v, pixel), (k, item)))
+                sums[:] = [simd.multiply_add(builder, s, factor, t) for s, t in zip(slopes, sums)]
+            lanes.store(totals, _at(builder, dx, (k, item)))
+
+        _over_channels(builder, tile, 0, channels, body)
+
+    return simd.emit(types.void, (types.intp,) * 9, build)
 
 
 def _number(tile: Tile):

@@ -47,6 +47,8 @@ def walk(rows, counters, last, thread, nap):
         entry = rows + types.uintp(24 * row)
         taken, done = counters + types.uintp(16 * row), counters + types.uintp(16 * row + 8)
         tasks = simd.load_int(entry + types.uintp(16))
+        if tasks == 0:
+            continue
         while True:
             task = simd.atomic_add(taken, 1)
             if task >= tasks:

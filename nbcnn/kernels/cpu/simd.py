@@ -272,3 +272,35 @@ def declare(builder, name, result, arguments):
     """The function `name` of the builder's module, declared on first use."""
     found = builder.module.globals.get(name)
     return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def transposed(builder, rows):
+    """As many vectors as each has lanes: number i of vector j becomes number j of vector i."""
+    lanes, distance = len(rows), 1
+    while distance < lanes:  # swap bit by bit between row number and lane number
+        rows = _exchange(builder, rows, distance, lanes)
+        distance *= 2
+    return rows
+
+
+def exchange_orders(distance, lanes):
+    """Lanes of a pair of vectors that change places in the lanes in which the bit `distance` of
+    the lane number is set, clear: what becomes the first, the second.
+    """
+    low = [i if not i & distance else lanes + i - distance for i in range(lanes)]
+    high = [i + distance if not i & distance else lanes + i for i in range(lanes)]
+    kind = ir.VectorType(_I32, lanes)
+    return ir.Constant(kind, low), ir.Constant(kind, high)
+
+
+def _exchange(builder, rows, distance, lanes):
+    """Rows i and i + distance exchange those lanes."""
+    orders = exchange_orders(distance, lanes)
+    result = list(rows)
+    for i in range(lanes):
+        if not i & distance:
+            pair = rows[i], rows[i + distance]
+            result[i], result[i + distance] = (
+                builder.shuffle_vector(*pair, order) for order in orders
+            )
+    return result

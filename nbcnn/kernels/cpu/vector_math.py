@@ -20,7 +20,7 @@ from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 
-class _Numbers:
+class Numbers:
     """Constants and bit tricks for vectors of one type."""
 
     def __init__(self, builder, vector):
@@ -72,13 +72,12 @@ class _Numbers:
     def split_exp(self, x):
         """(2^k, exp(r) - 1) with exp(x) = 2^k * exp(r)."""
         b = self.b
-        magic = self.const(
-            1.5 * 2.0**self.mantissa
-        )  # adding it rounds to an integer, kept in the low bits
+        # Adding it rounds to an integer. The low bits are then that integer plus the exponent's
+        # bias, so that to shift them into place makes 2^k.
+        magic = self.const(1.5 * 2.0**self.mantissa + self.bias)
         shifted = simd.multiply_add(b, x, self.const(1 / math.log(2)), magic)
         k = self.fsub(shifted, magic)
-        power = b.add(b.sub(self.bits(shifted), self.bits(magic)), self.whole(self.bias))
-        power = self.number(b.shl(power, self.whole(self.mantissa)))
+        power = self.number(b.shl(self.bits(shifted), self.whole(self.mantissa)))
         r = simd.multiply_add(b, k, self.const(-self.ln2[0]), x)
         r = simd.multiply_add(b, k, self.const(-self.ln2[1]), r)
         terms = 7 if self.single else 13
@@ -92,8 +91,11 @@ class _Numbers:
         return simd.multiply_add(self.b, power, rest, power)
 
     def sigmoid(self, x):
-        negative = self.exp(self.fsub(self.const(0), x))
-        return self.fdiv(self.const(1), self.fadd(self.const(1), negative))
+        power, rest = self.split_exp(
+            self.clip(self.fsub(self.const(0), x), -self.limit, self.limit)
+        )
+        one_more = self.fadd(power, self.const(1))
+        return self.fdiv(self.const(1), simd.multiply_add(self.b, power, rest, one_more))
 
     def tanh(self, x):
         b, sign = self.b, self.bits(self.const(-0.0))
@@ -109,27 +111,34 @@ class _Numbers:
         return self.b.select(self.b.fcmp_ordered("<", x, zero), zero, x)
 
 
+FUNCTIONS = {RELU: Numbers.relu, SIGMOID: Numbers.sigmoid, TANH: Numbers.tanh}
+# Vectors at a time: their operations alternate, and constants, which do not all have a register,
+# are fetched once for all. One: 16 cycles a vector, two: 12, four: 12.
+ABREAST = 2
+
+
 @cache
 def activate(tile: Tile):
     """activate(address, count, act): apply an activation of `TAIL_ACTIVATIONS` to `count` numbers,
     in place.
     """
-    lanes, item = tile.lanes, tile.item
-    vector = simd.vector_type(lanes, item)
+    wide = simd.vector_type(ABREAST * tile.lanes, tile.item)
+    vector = simd.vector_type(tile.lanes, tile.item)
 
     def build(builder, args):
         b, (address, count, act) = builder, args
-        numbers = _Numbers(b, vector)
-        for number, function in (
-            (RELU, numbers.relu),
-            (SIGMOID, numbers.sigmoid),
-            (TANH, numbers.tanh),
-        ):
+        whole = b.and_(count, simd.integer(-wide.count))
+        rest, left = b.add(address, b.mul(whole, simd.integer(tile.item))), b.sub(count, whole)
+        for number, function in FUNCTIONS.items():
             with b.if_then(b.icmp_signed("==", act, simd.integer(number))):
-                with simd.loop(b, count, lanes) as i:
-                    at = b.add(address, b.mul(i, simd.integer(item)))
-                    mask = simd.first_lanes(b, b.sub(count, i), lanes)
-                    value = function(simd.masked_load(b, at, vector, mask))
-                    simd.masked_store(b, value, at, mask)
+                with simd.loop(b, whole, wide.count) as i:
+                    at = b.add(address, b.mul(i, simd.integer(tile.item)))
+                    x = simd.load_vector(b, at, wide)
+                    simd.store_vector(b, function(Numbers(b, wide), x), at)
+                with simd.loop(b, left, tile.lanes) as i:
+                    at = b.add(rest, b.mul(i, simd.integer(tile.item)))
+                    mask = simd.first_lanes(b, b.sub(left, i), tile.lanes)
+                    x = simd.masked_load(b, at, vector, mask)
+                    simd.masked_store(b, function(Numbers(b, vector), x), at, mask)
 
     return simd.emit(types.void, (types.intp,) * 3, build)

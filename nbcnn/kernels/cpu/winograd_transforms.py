@@ -1,28 +1,13 @@
-"""The linear maps of Winograd's F(4x4, 3x3), emitted with channels as lanes.
+"""Transforms of Winograd's convolutions, emitted with channels as lanes: see `winograd_maps`.
 
-A tile of 4 x 4 outputs of a 3 x 3 convolution reads 6 x 6 inputs. Both are polynomials' values in
-disguise: evaluate input and kernel at six points, multiply value by value (36 products in two
-dimensions instead of 144), and interpolate. The points are 0, +-1/sqrt(2), +-sqrt(2) and infinity:
-with them rounding errors are about seven times smaller than with the usual 0, +-1, +-2, infinity,
-at the same cost. Points come in pairs +-p, which share their even and their odd part.
+Pixels are found through a table of addresses, row by row, each row `pitch(side)` entries long:
+`window` fills it with a few vector operations, for all channels of a tile. Pixels outside an image
+point elsewhere, so the transforms know nothing of borders.
 
-One dimension, a = 1/sqrt(2), b = sqrt(2):
-
-    input    0:   d0 - 2.5 d2 + d4                  kernel   p: (g0 + p g1 + p^2 g2) / N(p)
-            +-a:  (d4 - 2 d2) +- a (d3 - 2 d1)              infinity: g2
-            +-b:  (d4 - d2/2) +- b (d3 - d1/2)      output   y_k = sum over p of p^k m(p),
-            inf:  d1 - 2.5 d3 + d5                           and m(infinity) is added to y_3
-
-N(p) is the product of the differences to the other points: 1 at 0, -3/2 at +-a, 6 at +-b; it is
-divided out of the kernel, which is transformed once. In two dimensions the map is applied to the
-columns, then to the rows.
-
-The gradient of the kernel is F(3x3, 4x4): a convolution of the same 6 x 6 inputs with the 4 x 4
-gradients of the outputs as its kernel, whose results are the 3 x 3 taps. Six points again, and the
-map of the inputs, which depends on nothing else, is the same.
+Transformed numbers are packed as `winograd_gemm` reads them: of each point first all of its tiles
+with the first chunk of channels, one vector each, then those with the next chunk.
 """
 
-import math
 from functools import cache
 
 from llvmlite import ir
@@ -31,212 +16,183 @@ from numba import types
 from nbcnn.kernels.cpu import simd
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
+from nbcnn.kernels.cpu.winograd_maps import TAPS, Form, Vectors
 
-SIDE, OUT, TAPS = 6, 4, 3  # of a tile of inputs, of a tile of outputs, of the kernel
-POINTS = SIDE * SIDE
-A, B = math.sqrt(0.5), math.sqrt(2.0)
-
-
-class _Vectors:
-    """Arithmetic on vectors."""
-
-    def __init__(self, builder, tile: Tile):
-        self.b, self.vector = builder, simd.vector_type(tile.lanes, tile.item)
-
-    def const(self, value):
-        return ir.Constant(self.vector, [value] * self.vector.count)
-
-    def add(self, x, y):
-        return self.b.fadd(x, y)
-
-    def sub(self, x, y):
-        return self.b.fsub(x, y)
-
-    def mul(self, factor, x):
-        return self.b.fmul(self.const(factor), x)
-
-    def mul_add(self, factor, x, y):
-        return simd.multiply_add(self.b, self.const(factor), x, y)
+LINE = 64  # bytes of a cache line
 
 
-def _input(v: _Vectors, d):
-    """Six inputs -> values at the points."""
-    even_a, odd_a = v.mul_add(-2.0, d[2], d[4]), v.mul_add(-2.0, d[1], d[3])
-    even_b, odd_b = v.mul_add(-0.5, d[2], d[4]), v.mul_add(-0.5, d[1], d[3])
-    return [
-        v.mul_add(-2.5, d[2], v.add(d[0], d[4])),
-        v.mul_add(A, odd_a, even_a),
-        v.mul_add(-A, odd_a, even_a),
-        v.mul_add(B, odd_b, even_b),
-        v.mul_add(-B, odd_b, even_b),
-        v.mul_add(-2.5, d[3], v.add(d[1], d[5])),
-    ]
+def pitch(side: int) -> int:
+    """Entries of a table's row."""
+    return 1 << (side - 1).bit_length()
 
 
-def _kernel(v: _Vectors, g):
-    """Three taps -> values at the points, divided by N."""
-    found = [g[0]]
-    for point, norm in ((A, -1.5), (B, 6.0)):
-        even = v.mul_add(point**2 / norm, g[2], v.mul(1 / norm, g[0]))
-        found += [v.mul_add(sign * point / norm, g[1], even) for sign in (1, -1)]
-    return [*found, g[2]]
+@cache
+def window(side: int):
+    """A function for kernels:
 
+        window(table, base, row, pixel, i, j, h, w, elsewhere)
 
-def _gradient(v: _Vectors, g):
-    """Four gradients of outputs -> values at the points, divided by N."""
-    found = [g[0]]
-    for point, norm in ((A, -1.5), (B, 6.0)):
-        even = v.mul_add(point**2 / norm, g[2], v.mul(1 / norm, g[0]))
-        odd = v.mul_add(point**2, g[3], g[1])
-        found += [v.mul_add(sign * point / norm, odd, even) for sign in (1, -1)]
-    return [*found, g[3]]
+    Fill `table` with the addresses of side x side pixels from (i, j) of an image of h x w at
+    `base`, whose rows and pixels are `row` and `pixel` bytes apart; `elsewhere` where there are
+    none.
+    """
+    lanes, word = pitch(side), ir.IntType(64)
 
+    def build(builder, args):
+        table, base, row, pixel, i, j, h, w, elsewhere = args
+        kind = ir.VectorType(word, lanes)
 
-def _taps(v: _Vectors, m):
-    """Six sums of products -> three gradients of taps."""
-    sum_a, diff_a = v.add(m[1], m[2]), v.sub(m[1], m[2])
-    sum_b, diff_b = v.add(m[3], m[4]), v.sub(m[3], m[4])
-    return [
-        v.add(m[0], v.add(sum_a, sum_b)),
-        v.mul_add(A, diff_a, v.mul(B, diff_b)),
-        v.mul_add(A**2, sum_a, v.mul_add(B**2, sum_b, m[5])),
-    ]
+        def all_lanes(x):
+            return simd.broadcast(builder, x, lanes)
 
+        number = ir.Constant(kind, list(range(lanes)))
+        inside = builder.icmp_unsigned("<", builder.add(all_lanes(j), number), all_lanes(w))
+        start = builder.add(base, builder.add(builder.mul(i, row), builder.mul(j, pixel)))
+        found = builder.add(all_lanes(start), builder.mul(all_lanes(pixel), number))
+        found = builder.select(inside, found, all_lanes(elsewhere))
+        step = builder.select(inside, all_lanes(row), ir.Constant(kind, [0] * lanes))
+        for p in range(side):
+            exists = builder.icmp_unsigned("<", builder.add(i, integer(p)), h)
+            chosen = builder.select(exists, found, all_lanes(elsewhere))
+            at = builder.add(table, integer(p * lanes * 8))
+            builder.store(chosen, builder.inttoptr(at, kind.as_pointer()), align=8)
+            found = builder.add(found, step)
 
-def _output(v: _Vectors, m):
-    """Six products -> four outputs."""
-    sum_a, diff_a = v.add(m[1], m[2]), v.sub(m[1], m[2])
-    sum_b, diff_b = v.add(m[3], m[4]), v.sub(m[3], m[4])
-    return [
-        v.add(m[0], v.add(sum_a, sum_b)),
-        v.mul_add(A, diff_a, v.mul(B, diff_b)),
-        v.mul_add(A**2, sum_a, v.mul(B**2, sum_b)),
-        v.mul_add(A**3, diff_a, v.mul_add(B**3, diff_b, m[5])),
-    ]
-
-
-def _both_ways(v, transform, values, side):
-    """A one-dimensional map over the columns, then the rows, of `side` x `side` values."""
-    columns = [transform(v, values[j::side]) for j in range(side)]
-    rows = zip(*columns)
-    return [number for row in rows for number in transform(v, list(row))]
+    return simd.emit(types.void, (types.intp,) * 9, build)
 
 
 def _over_vectors(builder, tile: Tile, count, body):
-    """body(byte offset, mask) for `count` numbers: whole vectors (mask None), then the rest."""
-    whole = builder.mul(builder.udiv(count, integer(tile.lanes)), integer(tile.lanes))
+    """body(number of the vector, byte offset, mask) for `count` numbers: whole vectors (mask None),
+    then the rest.
+    """
+    vectors = builder.udiv(count, integer(tile.lanes))
+    whole = builder.mul(vectors, integer(tile.lanes))
     left = builder.sub(count, whole)
-    with simd.loop(builder, whole, tile.lanes) as i:
-        body(builder.mul(i, integer(tile.item)), None)
+    with simd.loop(builder, vectors) as k:
+        body(k, builder.mul(k, integer(tile.lanes * tile.item)), None)
     with builder.if_then(builder.icmp_signed(">", left, integer(0))):
-        body(builder.mul(whole, integer(tile.item)), simd.first_lanes(builder, left, tile.lanes))
+        mask = simd.first_lanes(builder, left, tile.lanes)
+        body(vectors, builder.mul(whole, integer(tile.item)), mask)
 
 
-def _address(builder, table, index):
-    at = builder.add(table, integer(8 * index))
+def _load(v: Vectors, address, mask):
+    if mask is None:
+        return simd.load_vector(v.b, address, v.vector)
+    return simd.masked_load(v.b, address, v.vector, mask)
+
+
+def _store(v: Vectors, value, address, mask):
+    if mask is None:
+        simd.store_vector(v.b, value, address)
+    else:
+        simd.masked_store(v.b, value, address, mask)
+
+
+def _address(builder, table, side, k):
+    """Entry k of a table of side x side pixels."""
+    at = builder.add(table, integer(8 * (k // side * pitch(side) + k % side)))
     return builder.load(builder.inttoptr(at, ir.IntType(64).as_pointer()))
 
 
-def _pixels(v: _Vectors, table, at, mask, count):
-    """Vectors at the `count` addresses of a table, `at` bytes further."""
-    found = []
-    for e in range(count):
-        pixel = v.b.add(_address(v.b, table, e), at)
-        found.append(
-            simd.load_vector(v.b, pixel, v.vector)
-            if mask is None
-            else simd.masked_load(v.b, pixel, v.vector, mask)
-        )
-    return found
+def _pixel_loader(v: Vectors, table, side, at, mask):
+    """load(k): the vector at pixel k of a table, `at` bytes further."""
+    return lambda k: _load(v, v.b.add(_address(v.b, table, side, k), at), mask)
 
 
-def _store_points(v: _Vectors, numbers, target, plane):
-    for number in numbers:
-        simd.store_vector(v.b, number, target)
-        target = v.b.add(target, plane)
+def _point_loader(v: Vectors, source, plane):
+    """load(e): the vector at point e."""
+    return lambda e: simd.load_vector(v.b, v.b.add(source, v.b.mul(plane, integer(e))), v.vector)
 
 
-def _load_points(v: _Vectors, source, plane, count):
-    found = []
-    for _ in range(count):
-        found.append(simd.load_vector(v.b, source, v.vector))
-        source = v.b.add(source, plane)
-    return found
+def _store_point(v: Vectors, e, number, target, plane):
+    simd.store_vector(v.b, number, v.b.add(target, v.b.mul(plane, integer(e))))
+
+
+def _all_rows(form: Form):
+    return range(form.side)
 
 
 @cache
-def input_transform(tile: Tile):
+def input_transform(tile: Tile, form: Form, halves: tuple[int, ...]):
     """A function for kernels:
 
-        transform(table, channels, values, plane)
+        transform(table, channels, values, chunk, plane)
 
-    `table`: addresses of the 36 pixels of a tile, row by row. The values at point e go to
-    values + e * plane (bytes), in whole vectors: beyond `channels` they are zeros.
+    `table`: of the pixels of a tile. Vector k of the values at point e goes to values + k * chunk +
+    e * plane (bytes), for the points in these `form.halves`; beyond `channels` they are zeros.
     """
 
     def build(builder, args):
-        table, channels, values, plane = args
-        v = _Vectors(builder, tile)
+        table, channels, values, chunk, plane = args
+        v = Vectors(builder, tile, form)
 
-        def body(at, mask):
-            numbers = _both_ways(v, _input, _pixels(v, table, at, mask, POINTS), SIDE)
-            _store_points(v, numbers, builder.add(values, at), plane)
+        def body(k, at, mask):
+            load = _pixel_loader(v, table, form.side, at, mask)
+            target = builder.add(values, builder.mul(k, chunk))
+            for half in halves:
+                for e, value in v.values(v.input, load, form.side, form.halves[half]):
+                    _store_point(v, e, value, target, plane)
 
         _over_vectors(builder, tile, channels, body)
-
-    return simd.emit(types.void, (types.intp,) * 4, build)
-
-
-@cache
-def gradient_transform(tile: Tile):
-    """A function for kernels:
-
-        transform(table, filters, values, plane, sums)
-
-    As `input_transform`, of the 16 gradients of a tile of outputs; their sum is added to `sums`.
-    """
-
-    def build(builder, args):
-        table, filters, values, plane, sums = args
-        v = _Vectors(builder, tile)
-
-        def body(at, mask):
-            gradients = _pixels(v, table, at, mask, OUT * OUT)
-            numbers = _both_ways(v, _gradient, gradients, OUT)
-            _store_points(v, numbers, builder.add(values, at), plane)
-            while len(gradients) > 1:  # in pairs: short chains, small errors
-                gradients = [v.add(*gradients[k : k + 2]) for k in range(0, len(gradients), 2)]
-            total = builder.add(sums, at)
-            before = simd.load_vector(builder, total, v.vector)
-            simd.store_vector(builder, v.add(before, gradients[0]), total)
-
-        _over_vectors(builder, tile, filters, body)
 
     return simd.emit(types.void, (types.intp,) * 5, build)
 
 
 @cache
-def taps_transform(tile: Tile):
+def gradient_transform(tile: Tile, form: Form, half: int):
+    """A function for kernels:
+
+        transform(table, filters, values, chunk, plane, sums)
+
+    As `input_transform`, of the gradients of a tile of outputs; with the first half their sum is
+    added to `sums`.
+    """
+
+    def build(builder, args):
+        table, filters, values, chunk, plane, sums = args
+        v = Vectors(builder, tile, form)
+
+        def body(k, at, mask):
+            load = _pixel_loader(v, table, form.out, at, mask)
+            target = builder.add(values, builder.mul(k, chunk))
+            for e, value in v.values(v.kernel, load, form.out, form.halves[half]):
+                _store_point(v, e, value, target, plane)
+            if half == 0:
+                gradients = [load(k) for k in range(form.out**2)]
+                while len(gradients) > 1:  # in pairs: short chains, small errors
+                    pairs = zip(gradients[::2], gradients[1::2])
+                    gradients = [builder.fadd(*pair) for pair in pairs]
+                total = builder.add(sums, at)
+                before = simd.load_vector(builder, total, v.vector)
+                simd.store_vector(builder, builder.fadd(before, gradients[0]), total)
+
+        _over_vectors(builder, tile, filters, body)
+
+    return simd.emit(types.void, (types.intp,) * 6, build)
+
+
+@cache
+def taps_transform(tile: Tile, form: Form, halves: tuple[int, ...]):
     """A function for kernels:
 
         transform(products, plane, columns, dw, tap)
 
-    Sums of products, `plane` bytes from one point to the next, become `columns` gradients of each
-    of nine taps, `tap` bytes apart.
+    Sums of products at the points of these halves, `plane` bytes from one point to the next, become
+    `columns` gradients of each of nine taps, `tap` bytes apart. Those of a later half are added.
     """
 
     def build(builder, args):
         products, plane, columns, dw, tap = args
-        v = _Vectors(builder, tile)
+        v = Vectors(builder, tile, form)
+        rows = [row for half in halves for row in form.halves[half]]
 
-        def body(at, mask):
-            m = _load_points(v, builder.add(products, at), plane, POINTS)
+        def body(k, at, mask):
+            load = _point_loader(v, builder.add(products, at), plane)
             target = builder.add(dw, at)
-            for number in _both_ways(v, _taps, m, SIDE):
-                if mask is None:
-                    simd.store_vector(builder, number, target)
-                else:
-                    simd.masked_store(builder, number, target, mask)
+            for number in v.results(load, TAPS, rows):
+                if 0 not in halves:
+                    number = builder.fadd(_load(v, target, mask), number)
+                _store(v, number, target, mask)
                 target = builder.add(target, tap)
 
         _over_vectors(builder, tile, columns, body)
@@ -245,38 +201,30 @@ def taps_transform(tile: Tile):
 
 
 @cache
-def output_transform(tile: Tile):
+def output_transform(tile: Tile, form: Form):
     """A function for kernels:
 
         transform(products, plane, columns, table, offset, start, low)
 
-    Products of a tile, `plane` bytes from one point to the next, become 4 x 4 pixels; each is
-    max(low, start + result) for `columns` numbers. `table`: addresses of the pixels, row by row, to
-    which `offset` is added.
+    Products of a tile, `plane` bytes from one point to the next, become its pixels; each is
+    max(low, start + result) for `columns` numbers. `table`: of the pixels, to whose addresses
+    `offset` is added.
     """
 
     def build(builder, args):
         products, plane, columns, table, offset, start, low = args
-        v = _Vectors(builder, tile)
+        v = Vectors(builder, tile, form)
         low = simd.broadcast(builder, low, tile.lanes)
 
-        def body(at, mask):
-            m = _load_points(v, builder.add(products, at), plane, POINTS)
-            first = builder.add(start, at)
-            first = (
-                simd.load_vector(builder, first, v.vector)
-                if mask is None
-                else simd.masked_load(builder, first, v.vector, mask)
-            )
+        def body(k, at, mask):
+            load = _point_loader(v, builder.add(products, at), plane)
+            first = _load(v, builder.add(start, at), mask)
             skip = builder.add(offset, at)
-            for k, number in enumerate(_both_ways(v, _output, m, SIDE)):
-                number = v.add(number, first)
+            for e, number in enumerate(v.results(load, form.out, _all_rows(form))):
+                number = builder.fadd(number, first)
                 number = builder.select(builder.fcmp_ordered(">", low, number), low, number)
-                pixel = builder.add(_address(builder, table, k), skip)
-                if mask is None:
-                    simd.store_vector(builder, number, pixel)
-                else:
-                    simd.masked_store(builder, number, pixel, mask)
+                pixel = builder.add(_address(builder, table, form.out, e), skip)
+                _store(v, number, pixel, mask)
 
         _over_vectors(builder, tile, columns, body)
 
@@ -284,46 +232,81 @@ def output_transform(tile: Tile):
     return simd.emit(types.void, (types.intp,) * 6 + (number,), build)
 
 
+class _Prefetch:
+    """Emission of prefetches: of lines to be written, or read, into L1 or L2."""
+
+    def __init__(self, builder, write: bool, level: int):
+        self.b, self.byte, word = builder, ir.IntType(8).as_pointer(), ir.IntType(32)
+        kinds = [self.byte, word, word, word]
+        self.function = simd.declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
+        self.options = [ir.Constant(word, x) for x in (int(write), 4 - level, 1)]
+
+    def __call__(self, address):
+        self.b.call(self.function, [self.b.inttoptr(address, self.byte), *self.options])
+
+
 @cache
-def expect_pixels(tile: Tile):
+def expect_pixels(tile: Tile, side: int):
     """A function for kernels:
 
         expect(table, offset)
 
-    Bring a panel of the 16 pixels that `output_transform` is going to write into L2.
+    Bring a panel of the side x side pixels that are going to be written into L2.
     """
 
     def build(builder, args):
         table, offset = args
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kinds = [byte, word, word, word]
-        function = simd.declare(builder, "llvm.prefetch.p0", ir.VoidType(), kinds)
-        options = [ir.Constant(word, x) for x in (1, 2, 1)]  # to write, into L2, data
-        for k in range(OUT * OUT):
-            pixel = builder.add(_address(builder, table, k), offset)
-            for line in range(0, tile.width * tile.item, 64):
-                at = builder.inttoptr(builder.add(pixel, integer(line)), byte)
-                builder.call(function, [at, *options])
+        fetch = _Prefetch(builder, True, 2)
+        for k in range(side**2):
+            pixel = builder.add(_address(builder, table, side, k), offset)
+            for line in range(0, tile.width * tile.item, LINE):
+                fetch(builder.add(pixel, integer(line)))
 
     return simd.emit(types.void, (types.intp,) * 2, build)
 
 
 @cache
-def kernel_transform(tile: Tile):
+def expect_block(rows: int, columns: int, level: int):
+    """A function for kernels:
+
+        expect(base, row, pixel, size)
+
+    Bring `size` bytes of rows x columns pixels into the cache of that level. They may lie outside
+    of any array.
+    """
+
+    def build(builder, args):
+        base, row, pixel, size = args
+        fetch = _Prefetch(builder, False, level)
+        with simd.loop(builder, size, LINE) as line:
+            start = builder.add(base, line)
+            for _ in range(rows):
+                at = start
+                for _ in range(columns):
+                    fetch(at)
+                    at = builder.add(at, pixel)
+                start = builder.add(start, row)
+
+    return simd.emit(types.void, (types.intp,) * 4, build)
+
+
+@cache
+def kernel_transform(tile: Tile, form: Form):
     """A function for kernels:
 
         transform(taps, tap, count, values, plane)
 
-    `count` numbers, a multiple of the lanes, of each of nine taps, `tap` bytes apart, become 36
-    values, `plane` bytes apart.
+    `count` numbers, a multiple of the lanes, of each of nine taps, `tap` bytes apart, become values
+    at the points, `plane` bytes apart.
     """
 
     def build(builder, args):
         taps, tap, count, values, plane = args
-        v = _Vectors(builder, tile)
+        v = Vectors(builder, tile, form)
         with simd.loop(builder, count, tile.lanes) as i:
             at = builder.mul(i, integer(tile.item))
-            g = _load_points(v, builder.add(taps, at), tap, TAPS * TAPS)
-            _store_points(v, _both_ways(v, _kernel, g, TAPS), builder.add(values, at), plane)
+            load, target = _point_loader(v, builder.add(taps, at), tap), builder.add(values, at)
+            for e, value in v.values(v.kernel, load, TAPS, _all_rows(form)):
+                _store_point(v, e, value, target, plane)
 
     return simd.emit(types.void, (types.intp,) * 5, build)

@@ -22,6 +22,11 @@ class Launch(NamedTuple):
     args: tuple[Any, ...]
     weights_only: bool = False
 
+    @property
+    def tasks(self) -> int:
+        """What is dealt out: blocks."""
+        return self.grid
+
 
 class Caps(NamedTuple):
     """The GPU as kernels see it."""

@@ -9,7 +9,7 @@ from numba import cuda
 
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import launch
-from nbcnn.kernels.impl import Impl, always
+from nbcnn.kernels.impl import Impl, no_pool
 
 
 @jit.kernel
@@ -107,6 +107,6 @@ def bind_dw(spec, caps, inputs, outputs, scratch):
     return calls
 
 
-conv2d = Impl("plain", always, bind_conv2d)
-conv2d_dx = Impl("plain", always, bind_dx)
-conv2d_dw = Impl("plain", always, bind_dw)
+conv2d = Impl("plain", no_pool, bind_conv2d)
+conv2d_dx = Impl("plain", no_pool, bind_dx)
+conv2d_dw = Impl("plain", no_pool, bind_dw)
