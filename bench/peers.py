@@ -5,9 +5,10 @@
 
 `setup_peers.sh` makes the environments of the peers. Every engine in every setting is a process of
 its own that stays alive: it makes the model of `model_set.py`, warms up, and waits. Then they take
-turns, one at a time, each round in another order; what the waiting ones use of the processor
-meanwhile is measured and printed. All get the same images, float32, SGD with momentum 0.9 on the
-sparse categorical cross-entropy, and the same processors (`--threads`).
+turns, one at a time, each round in another order. What others, waiting or foreign, use of a
+processor during a turn is measured, and disturbed turns are repeated. All get the same images,
+float32, SGD with momentum 0.9 on the sparse categorical cross-entropy, and the same processors
+(`--threads`).
 
 - train, predict: images per second of an epoch of `fit` (of a plain loop in PyTorch) and `predict`:
   the median over the rounds. Ratio: nbcnn's over that of the best peer of the model. An engine
@@ -28,7 +29,7 @@ from pathlib import Path
 import machine
 from model_set import MODELS
 from tables import peers_summary, peers_table
-from workers import HERE, Worker, WorkerError, environment
+from workers import HERE, Watch, Worker, WorkerError, environment
 
 # engine -> (environment, script, its setting)
 ENGINES = {
@@ -46,6 +47,7 @@ ONLY_INFERENCE = {"onnxruntime"}
 MEMORY_OF = ("nbcnn", "eager", "channels_last")
 WHAT = ("train", "predict", "latency", "memory")
 SLOW, ROUNDS_OF_SLOW = 3.0, 2
+TRIES, DISTURBED = 3, 0.1  # turns in which others use more than a tenth of a core are repeated
 PAUSE = 0.05  # seconds between turns, after which the threads of the last one no longer spin
 
 
@@ -93,24 +95,34 @@ class Race:
                 self.ask(engine, what)
 
     def rounds(self, what):
-        """{engine: [answers]}, and the share of a processor that the others used meanwhile."""
+        """{engine: [answers]}, and how much of a processor others used on average meanwhile."""
         answers = {engine: [] for engine in self.engines(what)}
-        disturbed = total = 0.0
+        disturbed = []
         for turn in range(self.args.rounds):
             order = [e for e in answers if not self.sits_out(answers, e, turn, what)]
             for engine in order[turn % len(order) :] + order[: turn % len(order)]:
-                others = [w for e, w in self.workers.items() if e != engine]
-                time.sleep(PAUSE)
-                used = sum(w.cpu_seconds() for w in others)
-                answer = self.ask(engine, what)
-                if answer is None:
-                    continue
-                disturbed += sum(w.cpu_seconds() for w in others) - used
-                seconds = answer["seconds"]
-                total += sum(seconds) if isinstance(seconds, list) else seconds
-                answers[engine].append(seconds)
+                seconds, others = self.undisturbed(engine, what)
+                if seconds is not None:
+                    answers[engine].append(seconds)
+                    disturbed.append(others)
         answers = {engine: found for engine, found in answers.items() if found}
-        return answers, disturbed / total if total else 0.0
+        return answers, statistics.mean(disturbed) if disturbed else 0.0
+
+    def undisturbed(self, engine, what):
+        """(seconds, how much of a processor others used meanwhile) of the quietest of a few tries;
+        one is enough where nothing else runs.
+        """
+        tries = []
+        while engine in self.workers and len(tries) < TRIES:
+            time.sleep(PAUSE)
+            with Watch(self.workers[engine].pid) as watch:
+                answer = self.ask(engine, what)
+            if answer is not None:
+                tries.append((watch.others, answer["seconds"]))
+                if watch.others < DISTURBED:
+                    break
+        others, seconds = min(tries, key=lambda found: found[0], default=(0.0, None))
+        return seconds, others
 
     @staticmethod
     def sits_out(answers, engine, turn, what):
@@ -168,7 +180,7 @@ def measure(model, args):
             for what in turns:
                 answers, disturbed = race.rounds(what)
                 found[what] = waits(answers) if what == "latency" else speeds(model, answers)
-                found.setdefault("used_by_waiting", {})[what] = round(disturbed, 3)
+                found.setdefault("used_by_others", {})[what] = round(disturbed, 3)
             if race.failed:
                 found["failed"] = {e: m.splitlines()[-1] for e, m in race.failed.items()}
     if "memory" in args.what:

@@ -16,6 +16,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from tables import NAMES, best_peer, ratio
 
+COLORS = pyplot.get_cmap("tab20")  # more families than the usual ten colours
+
 
 def figure(width, height):
     made, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
@@ -56,7 +58,7 @@ def ops(result):
     start = 0
     for i, family in enumerate(dict.fromkeys(r["family"] for r in rated)):
         ratios = sorted(r["ratio"] for r in rated if r["family"] == family)
-        axes.bar(range(start, start + len(ratios)), ratios, 0.9, color=f"C{i % 10}", label=family)
+        axes.bar(range(start, start + len(ratios)), ratios, 0.9, color=COLORS(i), label=family)
         start += len(ratios) + 2
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log", base=2)
@@ -75,7 +77,7 @@ def roofline(result):
     for i, family in enumerate(families):
         rows = [r for r in result["results"] if r["family"] == family and r["gflops"] > 0]
         intensity = [r["gflops"] / r["gbytes_per_s"] for r in rows]
-        axes.scatter(intensity, [r["gflops"] for r in rows], 14, color=f"C{i % 10}", label=family)
+        axes.scatter(intensity, [r["gflops"] for r in rows], 14, color=COLORS(i), label=family)
     peak, copy = result["fma_peak_gflops"], result["copy_gbytes_per_s"]
     edges = [0.05, peak / copy, 2000]
     axes.plot(edges, [edges[0] * copy, peak, peak], color="black", linewidth=1)

@@ -2,11 +2,13 @@
 
     python bench/tables.py KIND FILE...
 
-KIND: peers, ops or scaling, whose `--json` wrote the files.
+KIND: peers, ops or scaling, whose `--json` wrote the files. `python bench/tables.py write` renews
+the tables of both documents, between their marks, from `results/`.
 """
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -169,16 +171,89 @@ def scaling_table(rows):
     return "\n\n".join(text)
 
 
+def short_table(result):
+    """Training and inference, nbcnn beside the best peer of each model."""
+    rows = []
+    for name, model in result["models"].items():
+        if not (model.get("train") and model.get("predict")):
+            continue
+        row = [name]
+        for what in ("train", "predict"):
+            entries = model[what]
+            best = best_peer(what, entries)
+            row += [
+                figure(what, entries["nbcnn"]),
+                f"{figure(what, entries[best])} ({NAMES[best]})",
+                f"{ratio(what, entries):.2f}",
+            ]
+        rows.append(row)
+    head = ["images/s", "training", "best peer", "ratio", "inference", "best peer", "ratio"]
+    return markdown(head, rows)
+
+
+def roofline_table(result):
+    """Per family the median and the best share of the FMA peak, and of the copy bandwidth."""
+    rows = []
+    for family in dict.fromkeys(r["family"] for r in result["results"]):
+        found = [r for r in result["results"] if r["family"] == family]
+        flops = sorted(r["peak_share"] for r in found)
+        copies = sorted(r["gbytes_per_s"] / result["copy_gbytes_per_s"] for r in found)
+        middle = len(found) // 2
+        rows.append(
+            [
+                family,
+                len(found),
+                f"{flops[middle]:.0%}",
+                f"{flops[-1]:.0%}",
+                f"{copies[middle]:.0%}",
+                f"{copies[-1]:.0%}",
+            ]
+        )
+    head = ["family", "cases", "of FMA peak, median", "best", "of memory copy, median", "best"]
+    return markdown(head, rows)
+
+
+def peers_text(result):
+    measured = [what for what in RATED if any(m.get(what) for m in result["models"].values())]
+    return "\n\n".join([*(peers_table(result, what) for what in measured), peers_summary(result)])
+
+
 TABLES = {
-    "peers": lambda result: "\n\n".join(
-        [*(peers_table(result, what) for what in RATED), peers_summary(result)]
-    ),
+    "peers": peers_text,
     "ops": ops_summary,
     "scaling": lambda result: scaling_table(result["rows"]),
 }
+# mark in a document -> (file in results/, its table)
+MARKS = {
+    "short": ("peers", short_table),
+    "peers": ("peers", peers_text),
+    "rooflines": ("ops", roofline_table),
+    "ops": ("ops", ops_summary),
+    "scaling": ("scaling", TABLES["scaling"]),
+}
+MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+HERE = Path(__file__).resolve().parent
+
+
+def written(text, results):
+    """The text with its marked tables made anew; those without a file of results stay."""
+
+    def renewed(match):
+        file, table = MARKS[match[2]]
+        path = results / f"{file}.json"
+        if not path.exists():
+            return match[0]
+        return f"{match[1]}\n{table(json.loads(path.read_text()))}\n\n{match[3]}"
+
+    return MARK.sub(renewed, text)
 
 
 def main():
+    if sys.argv[1:] == ["write"]:
+        for name in ("README.md", "docs/performance.md"):
+            document = HERE.parent / name
+            document.write_text(written(document.read_text(), HERE / "results"))
+        return
     if len(sys.argv) < 3 or sys.argv[1] not in TABLES:
         sys.exit(__doc__)
     for file in sys.argv[2:]:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -55,14 +56,9 @@ class Worker:
         self.send(do, **arguments)
         return self.answer()
 
-    def cpu_seconds(self):
-        """Processor time that the process has used so far; 0 where the system does not tell."""
-        try:
-            text = Path(f"/proc/{self._process.pid}/stat").read_text()
-        except OSError:
-            return 0.0
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    @property
+    def pid(self):
+        return self._process.pid
 
     def close(self):
         if self._process.stdin and not self._process.stdin.closed:
@@ -85,6 +81,46 @@ class Worker:
         self._process.wait(timeout=30)
         self._errors.seek(0)
         return WorkerError(f"worker {what}: {self._errors.read()[-2000:].strip()}")
+
+
+class Watch:
+    """While it is open, notes how much of a processor all but certain processes use: 0.1 is a tenth
+    of one. Always 0 where the system does not tell (it does on Linux).
+    """
+
+    def __init__(self, *pids):
+        self.pids, self.others = pids, 0.0
+
+    def __enter__(self):
+        self._start, self._used = time.perf_counter(), self._foreign()
+        return self
+
+    def __exit__(self, *error):
+        seconds = time.perf_counter() - self._start
+        self.others = max(self._foreign() - self._used, 0.0) / max(seconds, 1e-9)
+
+    def _foreign(self):
+        return busy_seconds() - sum(map(cpu_seconds, self.pids))
+
+
+def busy_seconds():
+    """Time that all processors together have not been idle."""
+    try:
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, fields)
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    """Processor time of one process so far."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def environment(folder, name):

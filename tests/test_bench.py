@@ -103,3 +103,19 @@ def test_ratios_are_to_the_best_peer(bench):
     result = {"models": {"lenet5": {"train": train}, "vgg": {"train": train}}}
     assert "geometric mean 1.50, least 1.50 (lenet5)" in tables.peers_summary(result)
     assert "| lenet5 | 30 | 10 | **20** | 1.50 |" in tables.peers_table(result, "train")
+
+
+def test_tables_are_renewed_between_their_marks(bench, tmp_path):
+    tables = bench("tables")
+    train = {"nbcnn": {"images_per_second": 30.0}, "jax": {"images_per_second": 20.0}}
+    result = {"models": {"vgg": {"train": train, "predict": train}, "mobile": {"train": train}}}
+    (tmp_path / "peers.json").write_text(json.dumps(result), encoding="utf-8")
+    text = (
+        "a\n<!-- table: short -->\nold\n<!-- /table -->\nb\n<!-- table: ops -->\n<!-- /table -->\n"
+    )
+    renewed = tables.written(text, tmp_path)
+    assert "| vgg | 30 | 20 (Keras-JAX) | 1.50 | 30 | 20 (Keras-JAX) | 1.50 |" in renewed
+    assert "mobile" not in renewed
+    assert "old" not in renewed
+    assert renewed.endswith("b\n<!-- table: ops -->\n<!-- /table -->\n")
+    assert tables.written(renewed, tmp_path) == renewed
