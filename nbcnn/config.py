@@ -27,7 +27,7 @@ CONV_ALGORITHMS = ("auto", "direct", "im2col")
 TOPICS = ("select",)  # what NBCNN_VERBOSE may ask for
 
 
-def _available_threads() -> int:
+def available_threads() -> int:
     """Processors that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -40,7 +40,7 @@ class Settings:
     """All settings at one moment. `device` None: the best there is, chosen without a word."""
 
     device: str | None = None
-    threads: int = dataclasses.field(default_factory=_available_threads)
+    threads: int = dataclasses.field(default_factory=available_threads)
     floatx: str = "float32"
     epsilon: float = 1e-7
     image_data_format: str = "channels_last"
