@@ -54,6 +54,16 @@ def sizes():
     # A weight gradient of a dense layer on many rows: few results of a long sum, in slabs.
     yield large("matmul-slabs-10", Matmul(tx=True), *operands(24, 12, 20_000, True, False))
     yield large("matmul-slabs-00", Matmul(), *operands(5, 17, 30_000, False, False))
+    # Few rows: w is read in slabs, with and without what belongs behind their sum.
+    for m, n, k in [(1, 1100, 130), (2, 100, 700), (8, 515, 301), (7, 4100, 67), (13, 2100, 500)]:
+        for tx in (False, True):
+            name = f"matmul-few-{m}x{n}x{k}-{tx:d}"
+            yield large(name, Matmul(tx), *operands(m, n, k, tx, False))
+        for name, act in acts if k < 400 else acts[:2]:  # tanh magnifies the rounding of long sums
+            op, inputs = Matmul(bias=True, act=act), operands(m, n, k, False, False)
+            yield large(f"matmul-few-{m}x{n}x{k}-bias_{name}", op, *inputs, Draw((n,), 2))
+    inputs = operands(40, 12, 9000, False, False)
+    yield large("matmul-slabs-bias", Matmul(bias=True), *inputs, Draw((12,), 2))
     # Rows at a multiple of 2 kB, so that x is packed.
     yield large("matmul-packed", Matmul(), *operands(50, 200, 512, False, False))
     yield large("matmul-stack", Matmul(), Draw((5, 33, 40)), Draw((5, 40, 17), 1))

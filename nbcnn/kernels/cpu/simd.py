@@ -263,6 +263,16 @@ def multiply_add(builder, x, y, z):
     return builder.call(function, (x, y, z))
 
 
+def prefetch(builder, address, write=False, near=True):
+    """Ask for a cache line: to be written or read, into L1 or only (`near` false) into L2. Any
+    address will do.
+    """
+    byte = ir.IntType(8).as_pointer()
+    function = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
+    options = [ir.Constant(_I32, x) for x in (int(write), 3 if near else 2, 1)]
+    builder.call(function, [builder.inttoptr(address, byte), *options])
+
+
 def suffix(vector):
     """How LLVM names a vector type in the names of its intrinsics."""
     return f"v{vector.count}f{8 * item_of(vector)}"
