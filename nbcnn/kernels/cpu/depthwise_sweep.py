@@ -161,6 +161,22 @@ class _Strip:
         return self.builder.add(self.bases[line], self.builder.mul(column, self.pixel))
 
 
+CACHE_LINE = 64
+
+
+def _prefetch(builder, address, t, size):
+    """Ask for the t-th `size` bytes from `address` on."""
+    byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = simd.declare(
+        builder, "llvm.prefetch.p0", ir.VoidType(), [byte, i32, i32, i32]
+    )
+    at = builder.add(address, builder.mul(t, simd.integer(size)))
+    hints = [ir.Constant(i32, hint) for hint in (0, 2, 1)]  # to read, into L2, data
+    for line in range(0, size, CACHE_LINE):
+        there = builder.inttoptr(builder.add(at, simd.integer(line)), byte)
+        builder.call(function, (there, *hints))
+
+
 def _see(builder, sweep: Sweep, x: _Strip, t, values: dict, careful: bool, use):
     """Load what step t reads and `use(line, seen, vector)` it."""
     columns = [
@@ -185,18 +201,21 @@ def output_sweep(tile: Tile, sweep: Sweep):
     """A function for kernels:
 
         run(x, x_line, x_mask, x_first, x_limit, y, y_line, y_mask, y_first, y_limit, pixel,
-            w, w_tap, start, started, begin, first, last, end, channels, low)
+            w, w_tap, start, started, begin, first, last, end, channels,
+            ahead, low)
 
     makes one strip of the output: y = max(low, start + sum of x * w). Addresses and distances are
     in bytes. Step t = 0 reads input columns from address x on and makes columns from address y on;
     these are columns x_first and y_first of x_limit and y_limit. Line i of the input (output)
     exists if bit i of x_mask (y_mask) is set. Tap (u, v) of the kernel is at w + (u * kw + v) *
-    w_tap. Without `started` sums start from zero (`start` must be readable all the same).
+    w_tap. Without `started` sums start from zero (`start` must be readable all the same). Step t
+    also asks for its part of the memory from `ahead` on: what a sweep reads is scattered, and the
+    processor does not foresee it.
     """
 
     def build(builder, args):
         x, x_line, x_mask, x_first, x_limit, y, y_line, y_mask, y_first, y_limit = args[:10]
-        pixel, w, w_tap, start, started, *bounds, channels, low = args[10:]
+        pixel, w, w_tap, start, started, *bounds, channels, ahead, low = args[10:]
         lanes = Lanes.of(builder, tile, channels if sweep.masked else None)
         source = _Strip(
             builder, lanes, x, x_line, pixel, x_mask, (x_first, x_limit), sweep.lines
@@ -220,6 +239,10 @@ def output_sweep(tile: Tile, sweep: Sweep):
         def step(t, values, careful):
             sums = dict.fromkeys(sweep.sums(), initial)
             sums.update(zip(carried, values, strict=True))
+            vector = tile.lanes * tile.item
+            if not careful:
+                size = sweep.rows * sweep.inward**2 * vector
+                _prefetch(builder, ahead, t, size)
 
             def use(line, seen, vector):
                 for place, tap in sweep.taps(line, seen):
@@ -244,7 +267,7 @@ def output_sweep(tile: Tile, sweep: Sweep):
         _along(builder, bounds, [initial] * len(carried), step)
 
     number = types.float32 if tile.item == 4 else types.float64
-    return simd.emit(types.void, (types.intp,) * 20 + (number,), build)
+    return simd.emit(types.void, (types.intp,) * 21 + (number,), build)
 
 
 _true = ir.Constant(ir.IntType(1), 1)
@@ -255,7 +278,7 @@ def weight_sweep(tile: Tile, sweep: Sweep):
     """A function for kernels:
 
         run(x, x_line, x_mask, x_first, x_limit, dy, dy_line, dy_mask, dy_first, dy_limit, pixel,
-            sums, begin, first, last, end, channels)
+            sums, begin, first, last, end, channels, x_ahead, dy_ahead)
 
     adds to sums[u, v], one vector each, what one strip of the gradient contributes: the sum of
     x * dy. Arguments as those of `output_sweep`.
@@ -263,7 +286,7 @@ def weight_sweep(tile: Tile, sweep: Sweep):
 
     def build(builder, args):
         x, x_line, x_mask, x_first, x_limit, dy, dy_line, dy_mask, dy_first, dy_limit = args[:10]
-        pixel, buffer, *bounds, channels = args[10:]
+        pixel, buffer, *bounds, channels, x_ahead, dy_ahead = args[10:]
         lanes = Lanes.of(builder, tile, channels if sweep.masked else None)
         source = _Strip(
             builder, lanes, x, x_line, pixel, x_mask, (x_first, x_limit), sweep.lines
@@ -278,8 +301,12 @@ def weight_sweep(tile: Tile, sweep: Sweep):
 
         def step(t, values, careful):
             sums = dict(zip(taps, values[: len(taps)], strict=True))
+            vector = tile.lanes * tile.item
+            if not careful:
+                _prefetch(builder, x_ahead, t, sweep.rows * sweep.inward**2 * vector)
+                _prefetch(builder, dy_ahead, t, sweep.rows * vector)
             slopes = dict(zip(carried, values[len(taps) :], strict=True))
-            fresh = {made: zero for made in range(sweep.rows)}
+            fresh = dict.fromkeys(range(sweep.rows), zero)
             column = builder.add(t, simd.integer(newest))
             with _guarded(builder, gradient.has_column(column) if careful else _true, fresh):
                 for made in range(sweep.rows):
@@ -300,4 +327,4 @@ def weight_sweep(tile: Tile, sweep: Sweep):
             before = simd.load_vector(builder, at, total.type)
             simd.store_vector(builder, builder.fadd(before, total), at)
 
-    return simd.emit(types.void, (types.intp,) * 17, build)
+    return simd.emit(types.void, (types.intp,) * 19, build)
