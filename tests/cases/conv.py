@@ -127,6 +127,13 @@ LARGE = [
     row("depthwise_stride", (2, 20, 21, 19), (7, 5, 1, 19), (2, 3), "same", groups=19, act=TANH),
     row("depthwise_dilated", (2, 8, 8, 16), (3, 3, 1, 16), 1, ((4, 4), (4, 4)), 3, 16, SIGMOID),
     row("depthwise_crop", (2, 10, 9, 5), (3, 3, 1, 5), (2, 1), ((-2, 0), (-1, -2)), groups=5),
+    row("depthwise_5x5", (2, 9, 11, 33), (5, 5, 1, 33), padding="same", groups=33, act=TANH),
+    row("depthwise_5x5_stride", (1, 14, 15, 20), (5, 5, 1, 20), 2, "same", groups=20),
+    row("depthwise_7x7", (1, 10, 9, 18), (7, 7, 1, 18), padding="same", groups=18),
+    row("depthwise_over_map", (2, 3, 2, 16), (7, 7, 1, 16), padding="same", groups=16),
+    row("depthwise_even", (2, 7, 8, 17), (4, 2, 1, 17), 2, ((2, 0), (1, 3)), groups=17),
+    row("depthwise_1x1_stride", (2, 7, 8, 35), (1, 1, 1, 35), 2, groups=35),
+    row("depthwise_many_channels", (1, 7, 7, 200), (3, 3, 1, 200), padding="same", groups=200),
     row("depthwise_bands", (1, 60, 70, 33), (3, 3, 1, 33), padding="same", groups=33),
 ]
 

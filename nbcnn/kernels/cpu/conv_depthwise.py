@@ -1,314 +1,319 @@
-"""Depthwise convolution: one filter per channel (groups == c == f).
+"""Depthwise convolution with small kernels: one filter per channel (groups == c == f).
 
-    y[n,i,j,c] = act(b[c] + sum over u,v of x[n, i*sh+u*dilh-pt, j*sw+v*dilw-pl, c] * w[u,v,c])
+    y[n,i,j,c] = act(b[c] + sum over u,v of x[n, i*s+u-pt, j*s+v-pl, c] * w[u,v,c])
 
-There is one multiply-add per number loaded, so the caches' bandwidth is what counts: channels are
-the vector lanes, sums stay in registers, and nothing is padded or copied.
+Channels are the vector lanes. The work is cut into *units*: a strip of a few output rows of one
+image, for one vector of channels (`depthwise_sweep` has the loops). Units count channels first, so
+the lines under a strip come from memory once and then lie in L2; a task is a run of units. The last
+vector ends with the last channel and may make some channels of the one before again; only fewer
+channels than lanes take masks.
 
-Forward: a task is a few output rows. Kernel rows outside the image are left out for the whole row;
-its pixels fall into borders, each with its own list of kernel columns, and an interior where all
-are valid, done in strips of PIXELS.
-Input gradient: the same routine over dy. Input column q*sw + r meets kernel column v where v*dilw =
-r + pl modulo sw, so each of the sw residues r is a convolution of its own with a subset of the
-kernel columns: no zeros are inserted, and strips step through x with stride sw. Rows likewise.
-Weight gradient: runs of output rows (columns) with the same valid kernel rows (columns) form
-blocks; in a block all valid taps see all pixels, so up to TAPS taps are summed in registers over a
-whole block. A task is a slab of bands of rows; the sum over a band is formed separately before it
-joins the slab's, which keeps float32 sums short.
+Input gradient: for stride 1 the convolution of dy with the kernel turned round, by the same
+compiled kernel. For larger strides a step reads one column of dy and completes `stride` columns of
+dx: no zeros are inserted.
+Weight gradient: a task is a slab of strips for a block of channels. Sums of a strip stay in
+registers; they join those of the slab when the strip is done, which keeps float32 sums short.
 
-Counters that helpers receive start as `intp(0)`: for a literal 0 Numba would compile the helper
-twice.
-
-Chosen whenever the shape is depthwise without a depth multiplier.
+Chosen for undilated kernels up to 7x7 with equal strides of 1 or 2; `conv_depthwise_taps` takes the
+rest.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-from numba import intp
 
-from nbcnn.kernels.cpu import jit, simd, slabs
-from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
+from nbcnn.kernels.cpu import conv_depthwise_taps, jit, simd, slabs
+from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Call
-from nbcnn.kernels.cpu.conv_plain import image_work, rows_per_task, sum_pixels, tap_range
-from nbcnn.kernels.cpu.depthwise_micro import tap_sum, window_sum
+from nbcnn.kernels.cpu.conv_plain import sum_pixels
+from nbcnn.kernels.cpu.depthwise_sweep import Sweep, output_sweep, weight_sweep
 from nbcnn.kernels.cpu.vector_math import activate
-from nbcnn.kernels.impl import Impl, Scratch, no_pool
+from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec
 
-PIXELS = 4  # of a strip: five loads for four multiply-adds
-TAPS = 9  # summed together in dw: as many addresses as fit the general registers
-BAND_BYTES = 1 << 17  # of input under a band of rows: stays in L2 while its taps are summed
+MOST_TAPS = 7  # rows and columns of a kernel: the code grows with them
+MOST_STRIDE = 2
+TASK_WORK = 1 << 13  # vector multiply-adds of a task at least: a few microseconds
+TASKS = 64  # of large layers: long runs, so that a task finds what it has asked for ahead
+SLAB_PIXELS = 128  # of dy, at least, between merges of a kernel's sums
+BLOCK = 4  # vectors of channels in a task of the weight gradient, at least: neighbours in memory
+
+
+class Plane(NamedTuple):
+    """Geometry of a pass over x (n, h, w, c) that makes y (n, oh, ow, c); see `output_sweep`."""
+
+    n: int
+    h: int
+    w: int
+    c: int
+    oh: int
+    ow: int
+    line: int  # the first strip reads x from this line on and
+    made: int  # makes y from this line on
+    x_first: int
+    y_first: int  # columns at step 0
+    strips: int  # of an image
+    begin: int
+    first: int
+    last: int
+    end: int  # steps; those from `first` to `last` need no care
+    flip: int = 0  # the kernel's taps in reverse order
+
+
+def plane(spec: Conv2DSpec, sweep: Sweep) -> Plane:
+    """The forward pass."""
+    s, ahead = spec, (sweep.slots - 1) * sweep.stride - spec.pl
+    steps = _steps(sweep, ahead, s.w, 0, s.ow, 0)
+    strips = -(-s.oh // sweep.rows)
+    return Plane(s.n, s.h, s.w, s.c, s.oh, s.ow, -s.pt, 0, ahead, 0, strips, *steps)
+
+
+def weight_plane(spec: Conv2DSpec, sweep: Sweep) -> Plane:
+    """As forward; a step loads the column of dy that is `slots - 1` further."""
+    s, later = plane(spec, sweep), sweep.slots - 1
+    return s._replace(**dict(zip(_STEPS, _steps(sweep, s.x_first, s.w, 0, s.ow, later))))
+
+
+def input_plane(spec: Conv2DSpec, sweep: Sweep) -> Plane:
+    """From dy to dx."""
+    s = spec
+    if not sweep.spread:
+        turned = s._replace(
+            h=s.oh, w=s.ow, oh=s.h, ow=s.w, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl
+        )
+        return plane(turned, sweep)._replace(flip=1)
+    top, bottom = s.pt // s.sh, (s.h - 1 + s.pt) // s.sh
+    steps = _steps(sweep, 0, s.ow, -s.pl, s.w, 0)
+    line, made = top - (-(-s.kh // s.sh) - 1), top * s.sh - s.pt
+    strips = -(-(bottom + 1 - top) // sweep.rows)
+    return Plane(s.n, s.oh, s.ow, s.c, s.h, s.w, line, made, 0, -s.pl, strips, *steps)
+
+
+_STEPS = ("begin", "first", "last", "end")
+
+
+def _steps(sweep: Sweep, x_first, x_limit, y_first, y_limit, later) -> tuple[int, int, int, int]:
+    """Begin and end of the steps, and between them of those that meet no border.
+
+    Step t reads columns x_first + t * inward + ..., and y_first + (t + later) * outward + ... .
+    """
+    inward, outward = sweep.inward, sweep.outward
+    begin = -((y_first + outward - 1) // outward) - (sweep.slots - 1)
+    end = (y_limit - 1 - y_first) // outward + 1
+    first = max(-(x_first // inward), -(y_first // outward))
+    last = min(
+        (x_limit - inward - x_first) // inward, (y_limit - outward - y_first) // outward - later
+    )
+    first = min(max(first, begin + sweep.slots - 1 - later), end)
+    return begin, first, max(first, min(last + 1, end)), end
+
+
+@jit.helper
+def present(line, lines, limit):
+    """A mask of the lines line..line+lines-1 that are in 0..limit-1."""
+    first, end = max(0, -line), min(lines, limit - line)
+    return (1 << end) - (1 << first) if first < end else 0
 
 
 @cache
-def row_filler(tile: Tile):
-    """A function that makes a row of pixels; forward pass and input gradient share it."""
-    item = tile.item
-    fill_strip, fill_pixel = (window_sum(tile, pixels) for pixels in (PIXELS, 1))
+def output_kernel(tile: Tile, sweep: Sweep):
+    item, lanes, run = tile.item, tile.lanes, output_sweep(tile, sweep)
+    act_numbers = activate(tile)
+    rows, lines, made = sweep.rows, sweep.lines, sweep.made
+    inward, outward, taps = sweep.inward, sweep.outward, sweep.kh * sweep.kw
+    seen = rows * inward * inward * lanes * item  # bytes new to a strip in a step
 
-    @jit.helper
-    def list_taps(q, stride, limit, pixel, rows, n_rows, columns, n_columns, taps):
-        """List the taps that pixel q sees; returns their number."""
-        count = 0
-        for r in range(n_rows):
-            for k in range(n_columns):
-                if 0 <= q * stride + columns[2 * k] < limit:
-                    taps[2 * count] = rows[2 * r] + columns[2 * k] * pixel
-                    taps[2 * count + 1] = rows[2 * r + 1] + columns[2 * k + 1]
-                    count += 1
-        return count
-
-    @jit.helper
-    def fill_row(
-        channels, size, stride, limit, tables, n_rows, n_columns,
-        x, w, y, y_step, start, started, low,
-    ):  # fmt: skip
-        """Pixel q of 0..size-1, at y + q * y_step, sums over the rows and columns in `tables`.
-
-        A row is a pair (byte offset of its line in x, byte offset in w), a column a pair (shift,
-        byte offset in w): pixel q sees input pixel q * stride + shift if that is in 0..limit-1.
-        """
-        rows, columns, taps = tables
-        pixel = channels * item
-        step = stride * pixel
-        first, end = 0, size
-        for k in range(n_columns):
-            begins, ends = tap_range(columns[2 * k], stride, limit, size)
-            first, end = max(first, begins), min(end, ends)
-        table = simd.address(taps)
-        q = intp(0)
-        while q < size:
-            count = list_taps(q, stride, limit, pixel, rows, n_rows, columns, n_columns, taps)
-            if first <= q and end - q >= PIXELS:
-                while q < end:  # the last strip may make some pixels of the one before again
-                    q = min(q, end - PIXELS)
-                    fill_strip(
-                        channels, x + q * step, step, w, table, count,
-                        y + q * y_step, y_step, start, started, low,
-                    )  # fmt: skip
-                    q += PIXELS
-            else:
-                fill_pixel(
-                    channels, x + q * step, 0, w, table, count,
-                    y + q * y_step, 0, start, started, low,
-                )  # fmt: skip
-                q += 1
-
-    return fill_row
-
-
-@cache
-def forward_kernel(tile: Tile):
-    item, fill_row, act_numbers = tile.item, row_filler(tile), activate(tile)
-
-    @jit.kernel(constants=(tile,))
-    def conv2d_depthwise(task, thread, spec, rows, x, w, b, tables, y):
-        """Output rows task * rows ... of all n * oh."""
-        s = spec
-        low = y.dtype.type(0 if s.act == RELU else -np.inf)
-        lines, columns, taps = tables[thread, 0], tables[thread, 1], tables[thread, 2]
-        pixel = s.c * item
-        for v in range(s.kw):
-            columns[2 * v], columns[2 * v + 1] = v * s.dilw - s.pl, v * pixel
-        for row in range(task * rows, min((task + 1) * rows, s.n * s.oh)):
-            count = intp(0)
-            for u in range(s.kh):
-                line = row % s.oh * s.sh + u * s.dilh - s.pt
-                if 0 <= line < s.h:
-                    lines[2 * count] = (row // s.oh * s.h + line) * s.w * pixel
-                    lines[2 * count + 1] = u * s.kw * pixel
-                    count += 1
-            at = row * s.ow * pixel
-            fill_row(
-                s.c, s.ow, s.sw, s.w, (lines, columns, taps), count, s.kw, simd.address(x),
-                simd.address(w), simd.address(y) + at, pixel, simd.address(b), s.bias, low,
+    @jit.kernel(constants=(tile, sweep))
+    def conv2d_depthwise(task, thread, plane, units, bias, act, x, w, b, y):
+        """Units task * units ... of all n * strips * vectors."""
+        p = plane
+        low = y.dtype.type(0 if act == RELU else -np.inf)
+        pixel = p.c * item
+        vectors = (p.c + lanes - 1) // lanes
+        w_first, w_tap = simd.address(w), pixel
+        if p.flip:
+            w_first, w_tap = w_first + (taps - 1) * pixel, -pixel
+        stop = min((task + 1) * units, p.n * p.strips * vectors)
+        for unit in range(task * units, stop):
+            vector, strip = unit % vectors, unit // vectors % p.strips
+            image = unit // (vectors * p.strips)
+            at = max(0, min(vector * lanes, p.c - lanes)) * item
+            line = p.line + strip * rows * inward
+            row = p.made + strip * rows * outward
+            x_at = ((image * p.h + line) * p.w + p.x_first) * pixel + at
+            y_at = ((image * p.oh + row) * p.ow + p.y_first) * pixel + at
+            ahead = simd.address(x) + x_at
+            if unit + vectors < stop:
+                ahead += lines * p.w * pixel - at + vector * p.ow * seen
+            run(
+                simd.address(x) + x_at, p.w * pixel, present(line, lines, p.h), p.x_first, p.w,
+                simd.address(y) + y_at, p.ow * pixel, present(row, made, p.oh), p.y_first, p.ow,
+                pixel, w_first + at, w_tap, simd.address(b) + at, bias,
+                p.begin, p.first, p.last, p.end, p.c,
+                ahead, low,
             )  # fmt: skip
-            if s.act > RELU:
-                act_numbers(simd.address(y) + at, s.ow * s.c, s.act)
+            if act > RELU and vector == vectors - 1:
+                first, end = max(row, 0), min(row + made, p.oh)
+                done = simd.address(y) + (image * p.oh + first) * p.ow * pixel
+                act_numbers(done, (end - first) * p.ow * p.c, act)
 
     return conv2d_depthwise
 
 
 @cache
-def input_gradient_kernel(tile: Tile):
-    item, fill_row = tile.item, row_filler(tile)
+def weight_kernel(tile: Tile, sweep: Sweep, kh: int):
+    """For kernels of `kh` rows, `sweep.kh` of them at a time."""
+    size, lanes, run = tile.lanes * tile.item, tile.lanes, weight_sweep(tile, sweep)
+    rows, lines, stride, kw = sweep.rows, sweep.lines, sweep.stride, sweep.kw
+    padded = -(-kh // sweep.kh) * sweep.kh
+    seen, made = rows * stride * stride * size, rows * size  # new to a strip, in x and dy, a step
 
     @jit.helper
-    def residue_columns(s, r, columns):
-        """List the kernel columns that input columns q * sw + r meet; returns their number."""
-        count = 0
-        for v in range(s.kw):
-            ahead = r + s.pl - v * s.dilw
-            if ahead % s.sw == 0:
-                columns[2 * count], columns[2 * count + 1] = ahead // s.sw, v * s.c * item
-                count += 1
-        return count
-
-    @jit.kernel(constants=(tile,))
-    def conv2d_dx_depthwise(task, thread, spec, rows, dy, w, tables, dx):
-        """Input rows task * rows ... of all n * h."""
-        s = spec
-        low = dx.dtype.type(-np.inf)
-        lines, columns, taps = tables[thread, 0], tables[thread, 1], tables[thread, 2]
-        pixel = s.c * item
-        for row in range(task * rows, min((task + 1) * rows, s.n * s.h)):
-            count = intp(0)
-            for u in range(s.kh):
-                ahead = row % s.h + s.pt - u * s.dilh
-                if ahead >= 0 and ahead % s.sh == 0 and ahead // s.sh < s.oh:
-                    lines[2 * count] = (row // s.h * s.oh + ahead // s.sh) * s.ow * pixel
-                    lines[2 * count + 1] = u * s.kw * pixel
-                    count += 1
-            for r in range(min(s.sw, s.w)):
-                n_columns = residue_columns(s, r, columns)
-                at = (row * s.w + r) * pixel
-                size = (s.w - r + s.sw - 1) // s.sw
-                fill_row(
-                    s.c, size, 1, s.ow, (lines, columns, taps), count, n_columns, simd.address(dy),
-                    simd.address(w), simd.address(dx) + at, s.sw * pixel, simd.address(w), 0, low,
+    def add_strip(p, unit, first, end, follows, x, dy, sums):
+        """Add strip `unit` to the sums of vectors first..end-1."""
+        pixel = p.c * tile.item
+        image, row = unit // p.strips, unit % p.strips * rows
+        dy += (image * p.oh + row) * p.ow * pixel
+        for u in range(0, padded, sweep.kh):
+            line = p.line + row * stride + u
+            mask = present(line, lines - max(0, u + sweep.kh - kh), p.h)
+            x_at = x + ((image * p.h + line) * p.w + p.x_first) * pixel
+            for vector in range(first, end):
+                at = max(0, min(vector * lanes, p.c - lanes)) * tile.item
+                x_ahead, dy_ahead = x_at + at, dy + at
+                if follows:
+                    x_ahead = x_at + lines * p.w * pixel + vector * p.ow * seen
+                    dy_ahead = dy + rows * p.ow * pixel + vector * p.ow * made
+                run(
+                    x_at + at, p.w * pixel, mask, p.x_first, p.w,
+                    dy + at, p.ow * pixel, present(row, rows, p.oh), 0, p.ow,
+                    pixel, sums + ((vector - first) * padded + u) * kw * size,
+                    p.begin, p.first, p.last, p.end, p.c, x_ahead, dy_ahead,
                 )  # fmt: skip
 
-    return conv2d_dx_depthwise
-
-
-@jit.helper
-def valid_taps(position, dilation, limit, size):
-    """(first, end) of the taps t in 0..size-1 with 0 <= position + t * dilation < limit."""
-    first = min(size, (dilation - 1 - position) // dilation if position < 0 else 0)
-    end = (limit - 1 - position) // dilation + 1 if position < limit else 0
-    return first, max(first, min(end, size))
-
-
-@jit.helper
-def same_taps(i, end, stride, shift, dilation, limit, size):
-    """(next, first tap, end of taps): outputs i..next-1, next <= end, have the same valid taps."""
-    first, last = valid_taps(i * stride + shift, dilation, limit, size)
-    following = i + 1
-    while following < end:
-        a, b = valid_taps(following * stride + shift, dilation, limit, size)
-        if a != first or b != last:
-            break
-        following += 1
-    return following, first, last
-
-
-@cache
-def weight_gradient_kernel(tile: Tile):
-    item = tile.item
-    add_block = tap_sum(tile, TAPS)
-
-    @jit.helper
-    def add_band(s, image, i, end, x, dy, taps, dw):
-        """Add output rows i..end-1 of an image, in blocks of pixels with the same valid taps."""
-        pixel = s.c * item
-        while i < end:
-            below, u0, u1 = same_taps(i, end, s.sh, -s.pt, s.dilh, s.h, s.kh)
-            j = intp(0)
-            while j < s.ow:
-                right, v0, v1 = same_taps(j, s.ow, s.sw, -s.pl, s.dilw, s.w, s.kw)
-                count = intp(0)
-                for u in range(u0, u1):
-                    for v in range(v0, v1):
-                        taps[2 * count] = (u * s.dilh * s.w + v * s.dilw) * pixel
-                        taps[2 * count + 1] = (u * s.kw + v) * pixel
-                        count += 1
-                source = (image * s.h + i * s.sh - s.pt) * s.w + j * s.sw - s.pl
-                made = (image * s.oh + i) * s.ow + j
-                for k in range(0, count, TAPS):
-                    add_block(
-                        s.c, x + source * pixel, s.sh * s.w * pixel, s.sw * pixel,
-                        dy + made * pixel, s.ow * pixel, pixel, below - i, right - j,
-                        simd.address(taps) + 16 * k, min(count - k, TAPS), dw,
-                    )  # fmt: skip
-                j = right
-            i = below
-
-    @jit.kernel(constants=(tile,))
-    def conv2d_dw_depthwise(task, thread, spec, count, bands, x, dy, tables, run, parts):
-        """Slab task of all n * bands bands of rows."""
-        s = spec
-        size = s.kh * s.kw * s.c
-        first, end = slabs.slab_range(task, count, s.n * bands)
-        at = task * (size + s.bias * s.c)
-        mine = run[thread]
-        for k in range(size):
-            parts[at + k] = 0
-        for band in range(first, end):
-            for k in range(size):
-                mine[k] = 0
-            i, below = slabs.slab_range(band % bands, bands, s.oh)
-            add_band(
-                s, band // bands, i, below, simd.address(x), simd.address(dy),
-                tables[thread, 2], simd.address(mine),
-            )  # fmt: skip
-            for k in range(size):
-                parts[at + k] += mine[k]
-        if s.bias:
-            top = (first // bands * s.oh + first % bands * s.oh // bands) * s.ow
-            bottom = (end // bands * s.oh + end % bands * s.oh // bands) * s.ow
-            sum_pixels(s.f, top, bottom, dy, at + size, parts)
+    @jit.kernel(constants=(tile, sweep, kh))
+    def conv2d_dw_depthwise(task, thread, plane, count, blocks, bias, x, dy, sums, parts):
+        """Slab task // blocks of the n * strips strips, for block task % blocks of channels."""
+        p = plane
+        slab, block = task // blocks, task % blocks
+        v0, v1 = slabs.slab_range(block, blocks, (p.c + lanes - 1) // lanes)
+        first, end = slabs.slab_range(slab, count, p.n * p.strips)
+        mine = simd.address(sums[thread])
+        simd.zero_bytes(mine, (v1 - v0) * padded * kw * size)
+        for unit in range(first, end):
+            follows = blocks == 1 and unit + 1 < end
+            add_strip(p, unit, v0, v1, follows, simd.address(x), simd.address(dy), mine)
+        part, held = parts[slab], min(lanes, p.c)
+        for vector in range(v0, v1):
+            at = max(0, min(vector * lanes, p.c - lanes))
+            for tap in range(kh * kw):
+                to = simd.address(part) + (tap * p.c + at) * tile.item
+                made_at = mine + ((vector - v0) * padded * kw + tap) * size
+                simd.copy_bytes(to, made_at, held * tile.item)
+        if bias and block == 0:
+            top = (first // p.strips * p.oh + first % p.strips * rows) * p.ow
+            bottom = (end // p.strips * p.oh + end % p.strips * rows) * p.ow
+            sum_pixels(p.c, top, bottom, dy, kh * kw * p.c, part)
 
     return conv2d_dw_depthwise
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
-    if spec.groups != spec.c or spec.c == 1:  # one channel: `direct` takes half the time
-        return "not depthwise"
-    if spec.f != spec.c:
-        return "depth multiplier"
-    if spec.n == 0:
-        return "no images"
-    return no_pool(spec, dtype, caps) if dtype in ITEM else f"no {dtype}"
+    refused = conv_depthwise_taps.accepts(spec, dtype, caps)
+    if refused:
+        return refused
+    if spec.dilh > 1 or spec.dilw > 1:
+        return "dilated"
+    if max(spec.kh, spec.kw) > MOST_TAPS:
+        return "large kernel"
+    return "stride" if spec.sh != spec.sw or spec.sh > MOST_STRIDE else None
 
 
-def scratch(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
-    """Per thread: pairs for kernel rows, kernel columns, and taps."""
-    return {"tables": Scratch((caps.threads, 3, 2 * spec.kh * spec.kw), "int64")}
-
-
-def bands_per_image(spec: Conv2DSpec, item: int) -> int:
-    return min(spec.oh, -(-spec.oh * spec.sh * spec.w * spec.c * item // BAND_BYTES))
-
-
-def scratch_dw(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
-    size = spec.kh * spec.kw * spec.c
-    least = rows_per_task(spec.n * spec.oh, image_work(spec) // spec.oh)
-    most = slabs.slab_count(spec.n * spec.oh, size + spec.bias * spec.f, least)
-    count = min(most, spec.n * bands_per_image(spec, ITEM[dtype]))
-    return {
-        **scratch(spec, dtype, caps),
-        "run": Scratch((caps.threads, size), dtype),
-        "parts": Scratch((count, size + spec.bias * spec.f), dtype),
-    }
+def _strip(spec: Conv2DSpec, tile: Tile, spread: int, free: int) -> Sweep:
+    """As many rows of output, up to a few, as `free` registers hold sums for."""
+    one = Sweep(spec.kh, spec.kw, spec.sh, spread, 1, int(spec.c < tile.lanes))
+    # Rows of 3x3 in L3: 1.1 times the speed of two at stride 1, 0.9 at stride 2, where more columns
+    # are under way; 5x5 and 7x7 are as fast with two as with four.
+    most = 4 if spec.sh == 1 and spec.kw <= 3 else 2
+    return one._replace(rows=max(1, min(most, free // (one.slots * one.made))))
 
 
 def bind(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
-    x, w, y = inputs[0].reshape(-1), inputs[1].reshape(-1), outputs[0].reshape(-1)
-    b = inputs[2].reshape(-1) if spec.bias else w  # w: read, but not used
-    rows = rows_per_task(spec.n * spec.oh, image_work(spec) // spec.oh)
-    kernel = forward_kernel(register_tile(caps, y.dtype.name))
-    args = (spec, rows, x, w, b, scratch["tables"], y)
-    return [Call(kernel, -(-spec.n * spec.oh // rows), args)]
+    tile = register_tile(caps, outputs[0].dtype.name)
+    sweep = _strip(spec, tile, 0, caps.registers - 2)
+    return _bind_output(tile, plane(spec, sweep), sweep, spec, inputs, outputs)
 
 
 def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
-    dy, w, dx = inputs[0].reshape(-1), inputs[1].reshape(-1), outputs[0].reshape(-1)
-    rows = rows_per_task(spec.n * spec.h, image_work(spec) // spec.h)
-    kernel = input_gradient_kernel(register_tile(caps, dx.dtype.name))
-    args = (spec, rows, dy, w, scratch["tables"], dx)
-    return [Call(kernel, -(-spec.n * spec.h // rows), args)]
+    tile = register_tile(caps, outputs[0].dtype.name)
+    sweep = _strip(spec, tile, int(spec.sh > 1), caps.registers - 2)
+    return _bind_output(tile, input_plane(spec, sweep), sweep, spec, inputs, outputs)
+
+
+def _bind_output(tile: Tile, plane: Plane, sweep: Sweep, spec, inputs, outputs) -> list[Call]:
+    arrays = [a.reshape(-1) for a in inputs]
+    x, w, b = arrays if spec.bias else (*arrays, arrays[1])  # w: read, but not used
+    vectors = -(-spec.c // tile.lanes)
+    total = plane.n * plane.strips * vectors
+    units = max(1, TASK_WORK // _unit_work(plane, sweep), total // TASKS)
+    if spec.act > RELU:  # applied to whole strips
+        units = -(-units // vectors) * vectors
+    args = (plane, units, spec.bias, spec.act, x, w, b, outputs[0].reshape(-1))
+    return [Call(output_kernel(tile, sweep), -(-total // units), args)]
+
+
+def _unit_work(plane: Plane, sweep: Sweep) -> int:
+    """Vector multiply-adds, about."""
+    return (plane.end - plane.begin) * sweep.rows * sweep.kh * sweep.kw
+
+
+def weight_strip(spec: Conv2DSpec, tile: Tile, caps) -> Sweep:
+    """As many rows of the kernel at once, then of dy, as the registers hold."""
+    one = _strip(spec, tile, 0, 1)
+    free = caps.registers - 1
+    most = max(1, min(spec.kh, (free - one.slots) // spec.kw))
+    passes = -(-spec.kh // most)
+    at_once = -(-spec.kh // passes)
+    if passes * at_once != spec.kh:  # the last pass leaves lines out, which works for one row of dy
+        return one._replace(kh=at_once)
+    return _strip(spec, tile, 0, free - at_once * spec.kw)._replace(kh=at_once)
+
+
+def _cut(spec: Conv2DSpec, plane: Plane, sweep: Sweep, tile: Tile) -> tuple[int, int]:
+    """Slabs of strips, of enough pixels that merging their sums costs little; where that makes
+    few, blocks of channels.
+    """
+    size = (spec.kh * spec.kw + spec.bias) * spec.c
+    least = -(-SLAB_PIXELS // (sweep.rows * spec.ow))
+    count = slabs.slab_count(plane.n * plane.strips, size, least)
+    return count, min(-(-spec.c // tile.lanes // BLOCK) or 1, -(-slabs.MOST // count))
+
+
+def scratch_dw(spec: Conv2DSpec, dtype: str, caps) -> dict[str, Scratch]:
+    tile = register_tile(caps, dtype)
+    sweep = weight_strip(spec, tile, caps)
+    count, blocks = _cut(spec, weight_plane(spec, sweep), sweep, tile)
+    vectors = -(spec.c // -tile.lanes)
+    vectors = -(vectors // -blocks)  # of the largest block
+    taps = -(-spec.kh // sweep.kh) * sweep.kh * spec.kw
+    return {
+        "sums": Scratch((caps.threads, vectors * taps * tile.lanes), dtype),
+        "parts": Scratch((count, (spec.kh * spec.kw + spec.bias) * spec.c), dtype),
+    }
 
 
 def bind_dw(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     x, dy, parts = inputs[0].reshape(-1), inputs[1].reshape(-1), scratch["parts"]
-    count = len(parts)
-    bands = bands_per_image(spec, x.itemsize)
-    kernel = weight_gradient_kernel(register_tile(caps, x.dtype.name))
-    args = (spec, count, bands, x, dy, scratch["tables"], scratch["run"], parts.reshape(-1))
-    return [Call(kernel, count, args), *slabs.reductions(parts, outputs)]
+    tile = register_tile(caps, x.dtype.name)
+    sweep = weight_strip(spec, tile, caps)
+    plane = weight_plane(spec, sweep)
+    count, blocks = _cut(spec, plane, sweep, tile)
+    args = (plane, count, blocks, spec.bias, x, dy, scratch["sums"], parts)
+    calls = [Call(weight_kernel(tile, sweep, spec.kh), count * blocks, args)]
+    return [*calls, *slabs.reductions(parts, outputs)]
 
 
-conv2d = Impl("depthwise", accepts, bind, scratch)
-conv2d_dx = Impl("depthwise", accepts, bind_dx, scratch)
+conv2d = Impl("depthwise", accepts, bind)
+conv2d_dx = Impl("depthwise", accepts, bind_dx)
 conv2d_dw = Impl("depthwise", accepts, bind_dw, scratch_dw)

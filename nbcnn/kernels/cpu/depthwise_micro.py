@@ -28,11 +28,26 @@ def _int(value):
     return ir.Constant(_I64, value)
 
 
-class _Lanes(NamedTuple):
+class Lanes(NamedTuple):
     """Loads and stores of some channels: a whole vector, or the lanes of a mask."""
 
     load: Callable
     store: Callable
+
+    @staticmethod
+    def of(builder, tile: Tile, count=None) -> "Lanes":
+        """All lanes, or the first `count`."""
+        vector = simd.vector_type(tile.lanes, tile.item)
+        if count is None:
+            return Lanes(
+                lambda address: simd.load_vector(builder, address, vector),
+                lambda value, address: simd.store_vector(builder, value, address),
+            )
+        mask = simd.first_lanes(builder, count, tile.lanes)
+        return Lanes(
+            lambda address: simd.masked_load(builder, address, vector, mask),
+            lambda value, address: simd.masked_store(builder, value, address, mask),
+        )
 
 
 def _loop(builder, count, starts, step):
@@ -66,13 +81,10 @@ def _pair(builder, table, index):
 
 def _over_channels(builder, tile: Tile, channels, body):
     """body(lanes, byte offset) for all channels: whole vectors, then the rest under a mask."""
-    vector, size = simd.vector_type(tile.lanes, tile.item), tile.lanes * tile.item
+    size = tile.lanes * tile.item
     whole = builder.udiv(channels, _int(tile.lanes))
     left = builder.sub(channels, builder.mul(whole, _int(tile.lanes)))
-    full = _Lanes(
-        lambda address: simd.load_vector(builder, address, vector),
-        lambda value, address: simd.store_vector(builder, value, address),
-    )
+    full = Lanes.of(builder, tile)
 
     def step(k, values):
         body(full, builder.mul(k, _int(size)))
@@ -80,12 +92,7 @@ def _over_channels(builder, tile: Tile, channels, body):
 
     _loop(builder, whole, (), step)
     with builder.if_then(builder.icmp_signed(">", left, _int(0))):
-        mask = simd.first_lanes(builder, left, tile.lanes)
-        rest = _Lanes(
-            lambda address: simd.masked_load(builder, address, vector, mask),
-            lambda value, address: simd.masked_store(builder, value, address, mask),
-        )
-        body(rest, builder.mul(whole, _int(size)))
+        body(Lanes.of(builder, tile, left), builder.mul(whole, _int(size)))
 
 
 @cache

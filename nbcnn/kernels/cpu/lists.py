@@ -11,6 +11,7 @@ from typing import Any
 from nbcnn.kernels.cpu import (
     activation_sum,
     conv_depthwise,
+    conv_depthwise_taps,
     conv_direct,
     conv_direct_dw,
     conv_im2col,
@@ -43,6 +44,7 @@ _sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = los
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
+        conv_depthwise_taps.conv2d,
         conv_lanes.conv2d,
         conv_winograd.conv2d,
         conv_direct.conv2d,
@@ -51,6 +53,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     ),
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
+        conv_depthwise_taps.conv2d_dx,
         conv_lanes.dx,
         conv_winograd.dx,
         conv_direct.dx,
@@ -60,6 +63,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d_dw": (
         conv_pooled_dw.dw,
         conv_depthwise.conv2d_dw,
+        conv_depthwise_taps.conv2d_dw,
         conv_lanes_dw.dw,
         conv_winograd_dw.dw,
         conv_direct_dw.dw,
