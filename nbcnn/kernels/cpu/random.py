@@ -6,7 +6,8 @@
 Each group of four elements has its own counter, so any task can make its part of the mask: the
 result depends on neither the device nor the number of threads, and the gradient makes the same mask
 again. A task first writes the words of 1,024 elements into a buffer of its own in four separate
-rows, which LLVM vectorizes, then masks.
+rows, which LLVM vectorizes, and the scaled elements into another, then masks. (Reading x and the
+mask in one loop, LLVM compares all their places with y's, and in place takes the slow way.)
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ words = formula(scalar.dropout_words, "int64")
 
 
 @jit.kernel
-def dropout(task, thread, spec, limit, x, seed, scratch, y):
-    number, mask = y.dtype.type, scratch[thread]
+def dropout(task, thread, spec, limit, x, seed, masks, scaled, y):
+    number, mask, values = y.dtype.type, masks[thread], scaled[thread]
     scale, zero = number(spec.scale), number(0)
     for first in range(task * BLOCK, min((task + 1) * BLOCK, spec.n), 4 * GROUPS):
         count = min(4 * GROUPS, spec.n - first)
@@ -38,16 +39,20 @@ def dropout(task, thread, spec, limit, x, seed, scratch, y):
             put(mask, 4 * i + 2, w2 <= limit, 2)
             put(mask, 4 * i + 3, w3 <= limit, 3)
         for i in range(count):
-            put(y, first + i, fetch(x, first + i) * scale if mask[i] else zero, 0)
+            put(values, i, fetch(x, first + i) * scale, 0)
+        for i in range(count):
+            put(y, first + i, values[i] if mask[i] else zero, 1)
 
 
 def scratch(spec: DropoutSpec, dtype: str, caps) -> dict[str, Scratch]:
-    return {"mask": Scratch((caps.threads, 4 * GROUPS), "uint8")}
+    shape = caps.threads, 4 * GROUPS
+    return {"masks": Scratch(shape, "uint8"), "scaled": Scratch(shape, dtype)}
 
 
 def bind(spec: DropoutSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
     limit = scalar.keep_limit(spec.keep)
-    args = (spec, limit, flat(inputs[0]), flat(inputs[1]), scratch["mask"], flat(outputs[0]))
+    own = scratch["masks"], scratch["scaled"]
+    args = (spec, limit, flat(inputs[0]), flat(inputs[1]), *own, flat(outputs[0]))
     return [Call(dropout, blocks(spec.n), args)]
 
 
