@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from cases.case import normal, positive
 from cases.execution import run
 

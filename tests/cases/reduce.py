@@ -54,6 +54,11 @@ def big():
     ):
         for function in ("sum", "mean", "max", "argmax"):
             yield large(f"reduce-{function}-{name}", Reduce(function, first, last), Draw(shape))
+    holed = normal(3, 90)
+    holed[0, 77], holed[1, 5], holed[2, ::9] = -np.nan, np.nan, np.inf
+    for function in FOLDS:
+        yield large(f"reduce-{function}-holed", Reduce(function, 1, 1), holed)
+    yield large("reduce-min-long", Reduce("min", 1, 1), Draw((2, 70_001)))
     factors = 1.0 + normal(9001, 2) / 1024
     yield large("reduce-prod-many", Reduce("prod", 0, 0), factors)
     yield large("reduce-sum-int-many", Reduce("sum", 0, 0), np.arange(70_001, dtype="int32") % 9)

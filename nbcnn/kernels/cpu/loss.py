@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
+from numba import uintp
 
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
@@ -53,7 +54,7 @@ def summed(x, at, count):
     for first in range(0, count, RUN):
         part = zero
         for k in range(first, min(first + RUN, count)):
-            part += x[at + k]
+            part += x[uintp(at + k)]  # unsigned: plain indexing, and the loop vectorizes
         total += part
     return total
 
@@ -82,7 +83,7 @@ def softmax_kernel(dtype: str) -> jit.Kernel:
             at = row * spec.classes
             total = exponential(x, y, at, spec.classes, largest(x, at, spec.classes))
             for k in range(spec.classes):
-                put(y, at + k, y[at + k] / total, 0)
+                put(y, at + k, y[uintp(at + k)] / total, 0)
 
     return softmax
 
@@ -152,7 +153,7 @@ def softmax_crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
             total = exponential(x, p, at, classes, shift)
             size = log(total)
             for k in range(classes):
-                put(p, at + k, p[at + k] / total, 0)
+                put(p, at + k, p[uintp(at + k)] / total, 0)
             if sparse:
                 label = int(t[row])
                 loss[row] = size - (x[at + label] - shift) if 0 <= label < classes else nan

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu import jit, reduce_rows
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
@@ -214,9 +214,11 @@ def arg_impl(function: str) -> Impl:
 
 
 def reduce_impls(op: Reduce) -> tuple[Impl, ...]:
-    return (
-        arg_impl(op.function) if op.function in ("argmax", "argmin") else fold_impl(op.function),
-    )
+    if op.function in ("argmax", "argmin"):
+        return (arg_impl(op.function),)
+    slabs = fold_impl(op.function)
+    by_rows = op.function in reduce_rows.ROW
+    return (reduce_rows.impl(op.function), slabs) if by_rows else (slabs,)
 
 
 @jit.kernel
