@@ -39,6 +39,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
         conv_winograd.conv2d,
+        conv_winograd.conv2d_f2,
         conv_direct.conv2d,
         conv_im2col.conv2d,
         conv_plain.conv2d,
@@ -46,6 +47,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
         conv_winograd.dx,
+        conv_winograd.dx_f2,
         conv_direct.dx,
         conv_im2col.conv2d_dx,
         conv_plain.conv2d_dx,
@@ -53,6 +55,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d_dw": (
         conv_depthwise.conv2d_dw,
         conv_winograd_dw.dw,
+        conv_winograd_dw.dw_f2,
         conv_direct_dw.dw,
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
