@@ -125,3 +125,10 @@ def test_a_changed_setting_changes_the_model():
             config.set_winograd("auto")
     assert (results[0] != results[1]).any()
     assert (results[0] == results[2]).all()
+
+
+@pytest.mark.parametrize(
+    "side, name", [(2, "winograd_f2"), (5, "winograd_f2"), (6, "winograd_f2"), (8, "winograd_f4")]
+)
+def test_small_maps_take_small_tiles(side, name):
+    assert set(chosen((64, side, side, 64), (3, 3, 64, 64), "auto")) == {name}

@@ -48,7 +48,10 @@ from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, MEAN_POOL, RELU, Conv2DSpec
 LEAST_CHANNELS = 12  # 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7
 MOST_CHANNELS = 512  # the error is measured up to these
 # Share of the tiles' outputs that exist. F4: at 0.56 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has
-# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9.
+# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9. F2: at 0.7
+# (5 x 5) 32 -> 32 and 128 -> 128 have 1.3 to 1.5, at 0.56 (3 x 3) 128 -> 128 has 1.0.
+# Where both forms take as many products, F2 is faster: 1.1 at 5 x 5 and 6 x 6, and on maps of two
+# rows or columns, where it takes fewer, 2.
 LEAST_FILL = {F4: (0.75, 0.5), F2: (0.95, 0.65)}  # of narrow ones, of others
 NARROW = 24 * 24  # channels times filters below which transforms weigh more
 LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles and 0.6 at 4
@@ -97,6 +100,9 @@ def refuses(s: Conv2DSpec, dtype: str, form: Form) -> str | None:
     tiles = tile_count(s, form)
     if tiles < LEAST_TILES:
         return f"fewer than {LEAST_TILES} tiles"
+    fewest = F2.points * tile_count(s, F2)
+    if form == F4 and s.ph <= F2.out and fewest <= form.points * tiles:
+        return "F(2x2, 3x3) takes as few products"
     rows, columns = used(s)
     fill = s.n * rows * columns / (tiles * form.out**2)
     if fill < LEAST_FILL[form][s.c * s.f >= NARROW]:
