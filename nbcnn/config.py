@@ -8,6 +8,7 @@ Each is set by a function here or by an environment variable, read when the pack
 | `NBCNN_NUM_THREADS` | `set_num_threads` | a positive number |
 | `NBCNN_FLOATX` | `set_floatx` | float32, float64 |
 | `NBCNN_CONV_ALGORITHM` | `set_conv_algorithm` | auto, direct, im2col |
+| `NBCNN_WINOGRAD` | `set_winograd` | auto, f2, off |
 | `NBCNN_FORCE` | `force` | conv2d=im2col,conv2d_dw=plain |
 | `NBCNN_FUSE` | `set_fuse` | 1, 0 |
 | `NBCNN_VERBOSE` | `set_verbosity` | select |
@@ -24,6 +25,7 @@ from typing import Any
 FLOAT_TYPES = ("float32", "float64")
 DATA_FORMATS = ("channels_last", "channels_first")
 CONV_ALGORITHMS = ("auto", "direct", "im2col")
+WINOGRAD = ("auto", "f2", "off")
 TOPICS = ("select",)  # what NBCNN_VERBOSE may ask for
 
 
@@ -45,6 +47,7 @@ class Settings:
     epsilon: float = 1e-7
     image_data_format: str = "channels_last"
     conv_algorithm: str = "auto"
+    winograd: str = "auto"
     forced: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fuse: bool = True
     verbosity: frozenset[str] = frozenset()
@@ -113,6 +116,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "NBCNN_NUM_THREADS": ("threads", _positive_int),
     "NBCNN_FLOATX": ("floatx", _one_of(FLOAT_TYPES)),
     "NBCNN_CONV_ALGORITHM": ("conv_algorithm", _one_of(CONV_ALGORITHMS)),
+    "NBCNN_WINOGRAD": ("winograd", _one_of(WINOGRAD)),
     "NBCNN_FORCE": ("forced", _forced),
     "NBCNN_FUSE": ("fuse", _flag),
     "NBCNN_VERBOSE": ("verbosity", _topics),
@@ -224,6 +228,19 @@ def set_conv_algorithm(algorithm: str) -> None:
     A layer's own `conv_algorithm` comes first. Raises ValueError for unknown names.
     """
     _set(conv_algorithm=_choice("set_conv_algorithm", algorithm, CONV_ALGORITHMS))
+
+
+def winograd() -> str:
+    """Which of Winograd's convolutions may be chosen: 'auto', 'f2' or 'off'."""
+    return _settings.winograd
+
+
+def set_winograd(form: str) -> None:
+    """Allow Winograd's convolutions of 3x3 kernels: "auto" takes F(4x4, 3x3) or F(2x2, 3x3) where
+    they are faster than others, "f2" only the latter, whose rounding errors are several times
+    smaller, "off" none. Raises ValueError for other values.
+    """
+    _set(winograd=_choice("set_winograd", form, WINOGRAD))
 
 
 def fuse() -> bool:

@@ -23,7 +23,8 @@ def test_defaults():
         1e-7,
         "channels_last",
     )
-    assert (s.conv_algorithm, s.forced, s.fuse, s.verbosity) == ("auto", {}, True, frozenset())
+    assert (s.conv_algorithm, s.winograd) == ("auto", "auto")
+    assert (s.forced, s.fuse, s.verbosity) == ({}, True, frozenset())
     assert s.threads >= 1
 
 
@@ -34,6 +35,7 @@ def test_environment():
             "NBCNN_NUM_THREADS": "3",
             "NBCNN_FLOATX": "float64",
             "NBCNN_CONV_ALGORITHM": "im2col",
+            "NBCNN_WINOGRAD": "f2",
             "NBCNN_FORCE": "conv2d=im2col, conv2d_dw=plain",
             "NBCNN_FUSE": "0",
             "NBCNN_VERBOSE": "select",
@@ -41,7 +43,7 @@ def test_environment():
     )
     assert (s.device, s.threads, s.floatx, s.conv_algorithm) == ("cuda:1", 3, "float64", "im2col")
     assert s.forced == {"conv2d": "im2col", "conv2d_dw": "plain"}
-    assert s.fuse is False
+    assert (s.fuse, s.winograd) == (False, "f2")
     assert s.verbosity == {"select"}
 
 
@@ -96,6 +98,7 @@ def test_empty_variables_count_as_absent():
         (config.set_image_data_format, config.image_data_format, "channels_first"),
         (config.set_num_threads, config.get_num_threads, 5),
         (config.set_conv_algorithm, config.conv_algorithm, "direct"),
+        (config.set_winograd, config.winograd, "off"),
         (config.set_fuse, config.fuse, False),
     ],
 )
@@ -116,6 +119,7 @@ def test_setters(setter, getter, value):
         (config.set_num_threads, 1.5),
         (config.set_num_threads, True),
         (config.set_conv_algorithm, None),
+        (config.set_winograd, "f4"),
         (config.set_fuse, 2),
         (config.set_verbosity, "loud"),
         (config.force, "conv2d"),

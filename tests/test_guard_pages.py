@@ -121,14 +121,17 @@ def test_conv2d_dw(spec, dtype):
 def test_winograd(name):
     s = TILED[name]
     x, w, b, dy = arrays(s, "float32")
-    check(conv_winograd.conv2d, s, [x, w, b], [reference.conv2d(s, x, w, b)])
-    plain = s._replace(bias=0, act=0)
-    if conv_winograd.dx.accepts(plain, "float32", guard.CpuDevice(2).caps) is None:
-        expected = reference.conv2d_dx(plain, dy, w).reshape(x.shape)
-        check(conv_winograd.dx, plain, [dy, w], [expected])
-    s = s._replace(act=0)
-    dw, db = reference.conv2d_dw(s, x, dy)
-    check(conv_winograd_dw.dw, s, [x, dy], [dw.reshape(w.shape), db])
+    caps, plain, last = guard.CpuDevice(2).caps, s._replace(bias=0, act=0), s._replace(act=0)
+    y = reference.conv2d(s, x, w, b)
+    dx = reference.conv2d_dx(plain, dy, w).reshape(x.shape)
+    dw, db = reference.conv2d_dw(last, x, dy)
+    for form in (conv_winograd.conv2d, conv_winograd.conv2d_f2):
+        check(form, s, [x, w, b], [y])
+    for form in (conv_winograd.dx, conv_winograd.dx_f2):
+        if form.accepts(plain, "float32", caps) is None:
+            check(form, plain, [dy, w], [dx])
+    for form in (conv_winograd_dw.dw, conv_winograd_dw.dw_f2):
+        check(form, last, [x, dy], [dw.reshape(w.shape), db])
 
 
 def test_winograd_is_for_float32():

@@ -48,12 +48,21 @@ def select(op: Op, inputs: Sequence[Tensor], device: Any) -> tuple[Any, Choice |
     """The op's spec on these inputs and the chosen implementation."""
     specs = [t.spec for t in inputs]
     spec = op.spec(*specs)
-    return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, preferred(op))
+    wanted = preferred(op), excluded(op)
+    return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, *wanted)
 
 
 # The families of convolution kernels that a user can pick between, as the implementations they
 # stand for.
 CONV_FAMILIES = {"auto": (), "direct": ("direct", "plain"), "im2col": ("im2col",)}
+
+
+# What `set_winograd` rules out.
+EXCLUDED: dict[str, tuple[str, ...]] = {
+    "auto": (),
+    "f2": ("winograd_f4",),
+    "off": ("winograd_f4", "winograd_f2"),
+}
 
 
 def preferred(op: Op) -> tuple[str, ...]:
@@ -64,6 +73,13 @@ def preferred(op: Op) -> tuple[str, ...]:
     if not hasattr(op, "algorithm"):
         return ()
     return CONV_FAMILIES[op.algorithm or config.conv_algorithm()]
+
+
+def excluded(op: Op) -> dict[str, str]:
+    """Implementations that the program's settings rule out, and why; forcing one overrides that."""
+    allowed = config.winograd()
+    names = EXCLUDED[allowed] if config.forced(op.name) is None else ()
+    return dict.fromkeys(names, f"set_winograd is {allowed!r}")
 
 
 def main_dtype(op: Op, inputs: Sequence[TensorSpec]) -> str:

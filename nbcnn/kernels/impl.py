@@ -4,7 +4,7 @@
 The first whose `accepts` returns None is taken; the reasons of the others are kept for printing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -60,16 +60,21 @@ def always(spec: Any, dtype: str, caps: Any) -> None:
 
 
 def choose(
-    impls: Iterable[Impl], spec: Any, dtype: str, caps: Any, preferred: Sequence[str] = ()
+    impls: Iterable[Impl],
+    spec: Any,
+    dtype: str,
+    caps: Any,
+    preferred: Sequence[str] = (),
+    excluded: Mapping[str, str] = {},
 ) -> Choice | None:
     """The first accepting implementation, or None. Names in `preferred` are asked before the
-    others.
+    others; those in `excluded` are refused for the reason given there.
     """
     refused: list[tuple[str, str]] = []
     rank = {name: i for i, name in enumerate(preferred)}
     candidates = sorted(impls, key=lambda impl: rank.get(impl.name, len(rank)))
     for impl in candidates:
-        reason = impl.accepts(spec, dtype, caps)
+        reason = excluded.get(impl.name) or impl.accepts(spec, dtype, caps)
         if reason is None:
             return Choice(impl, tuple(refused))
         refused.append((impl.name, reason))

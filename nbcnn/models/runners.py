@@ -144,4 +144,4 @@ class Runners:
 def _settings() -> tuple:
     """Settings that decide which kernels a step is made of."""
     now = config.settings()
-    return now.fuse, now.conv_algorithm, tuple(sorted(now.forced.items()))
+    return now.fuse, now.conv_algorithm, now.winograd, tuple(sorted(now.forced.items()))

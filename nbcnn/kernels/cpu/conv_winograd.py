@@ -1,21 +1,23 @@
-"""Winograd convolution F(4x4, 3x3): a quarter of the multiplications, forward and input gradient.
+"""Winograd convolution with 3x3 kernels, forward and input gradient.
 
-A tile of 4 x 4 outputs takes 36 products per pair of channel and filter instead of 144; with the
-transforms around them (`winograd_maps`) it is two to three times as fast as the direct
-convolution. The error, relative to the largest result, is about 2e-6 against float64 where the
-direct one's is 1e-6; a NaN or an infinity in the input reaches all of its tile of outputs.
+F(4x4, 3x3): a tile of 4 x 4 outputs takes 36 products per pair of channel and filter instead of
+144; with the transforms around them (`winograd_maps`) it is two to three times as fast as the
+direct convolution. F(2x2, 3x3), 16 products instead of 36, is for maps on which larger tiles would
+be mostly empty. Errors are at most 5e-6 and 1e-6 of the largest result (`tests/test_winograd.py`);
+a NaN or an infinity in the input reaches all of its tile of outputs.
 
-    values[e][t][c]   = input transform of tile t          (36 points e)
+    values[e][t][c]   = input transform of tile t          (points e)
     products[e][t][f] = sum over c of values[e][t][c] * u[e][c][f]
-    y                 = act(bias + output transform of products)
+    y                 = pool(act(bias + output transform of products))
 
 The input gradient of a convolution with stride 1 is the convolution of dy with the kernel flipped
 and transposed.
 
 Blocking. A task is a block of tiles, across images, so few that their values and the products of
-one panel of filters stay in L2. For each panel: 36 matrix products, then the output transform.
-During the products the pixels that it will write are fetched: the output does not fit in a cache,
-and waiting for it takes a tenth of the time.
+one panel of filters stay in L2. For each panel: the matrix products of all points, then the output
+transform. During the products the pixels that it will write are fetched: the output does not fit
+in a cache, and waiting for it takes a tenth of the time. Tiles' inputs are fetched one tile ahead.
+Sums over many channels are taken in parts, which keeps their errors small.
 """
 
 from functools import cache
@@ -27,33 +29,38 @@ from nbcnn.kernels.cpu import jit, simd, winograd_kernel
 from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.winograd_gemm import point_product, row_tile
-from nbcnn.kernels.cpu.winograd_maps import F4, TAPS, Form
-from nbcnn.kernels.cpu.winograd_transforms import (
+from nbcnn.kernels.cpu.winograd_maps import F2, F4, TAPS, Form
+from nbcnn.kernels.cpu.winograd_output import Pool, output_transform
+from nbcnn.kernels.cpu.winograd_tiles import (
+    LINE,
     expect_block,
     expect_pixels,
-    input_transform,
-    output_transform,
     pitch,
+    place,
     window,
 )
+from nbcnn.kernels.cpu.winograd_transforms import input_transform
 from nbcnn.kernels.impl import Impl, Scratch
-from nbcnn.ops.conv_spec import RELU, Conv2DSpec
+from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, MEAN_POOL, RELU, Conv2DSpec
 
 # Thresholds, from one thread's time against the direct convolution's (AVX-512, 2 MB of L2), larger
 # is better. Few filters are no obstacle: 64 -> 1 at 16 x 16 has 2.5.
 LEAST_CHANNELS = 12  # 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7
-# The error grows with the channels: 4.6e-6 of the largest result at 512, unmeasured beyond.
-MOST_CHANNELS = 512
-# Share of the tiles' outputs that exist. At 0.56 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has
-# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9.
-LEAST_FILL, LEAST_FILL_NARROW = 0.5, 0.75
+MOST_CHANNELS = 512  # the error is measured up to these
+# Share of the tiles' outputs that exist. F4: at 0.56 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has
+# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9. F2: at 0.7
+# (5 x 5) 32 -> 32 and 128 -> 128 have 1.3 to 1.5, at 0.56 (3 x 3) 128 -> 128 has 1.0.
+# Where both forms take as many products, F2 is faster: 1.1 at 5 x 5 and 6 x 6, and on maps of two
+# rows or columns, where it takes fewer, 2.
+LEAST_FILL = {F4: (0.75, 0.5), F2: (0.95, 0.65)}  # of narrow ones, of others
 NARROW = 24 * 24  # channels times filters below which transforms weigh more
 LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles and 0.6 at 4
 # Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
 # 512 -> 512 has 0.7 at 32, 1.2 at 128.
 KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
-LINE = 64  # bytes of a cache line
+UNITS = 3  # row tiles of the products in a block, at most
+DEPTH = 256  # channels of a part of the sums
 
 
 class Tiling(NamedTuple):
@@ -74,194 +81,217 @@ class Tiling(NamedTuple):
     chunk: int  # from one chunk of channels to the next
     plane: int  # from one point's values to the next
     product_plane: int
-    blocks: int  # of a task
     act: int
+    indexed: int  # whether winners of the pool are wanted
 
 
-def accepts(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    if 4 * F4.points * s.c * s.f > KERNEL_BYTES * tile_count(s):
-        return f"few tiles for kernels of {s.c} x {s.f}"
-    return refuses(s, dtype)
-
-
-def accepts_dx(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    return accepts(_gradient(s), dtype, caps)
-
-
-def refuses(s: Conv2DSpec, dtype: str) -> str | None:
-    """Why F(4x4, 3x3) does not fit, or does not pay, in any pass."""
+def refuses(s: Conv2DSpec, dtype: str, form: Form) -> str | None:
+    """Why this form does not fit, or does not pay, in any pass."""
     if dtype != "float32":
         return f"float32 only, not {dtype}"
     if (s.kh, s.kw, s.sh, s.sw, s.dilh, s.dilw) != (TAPS, TAPS, 1, 1, 1, 1) or s.groups > 1:
         return "3x3 kernels with stride 1 only"
     if s.act > RELU:
         return "no activation but relu"
-    if s.pool:
-        return "no pooling in the tail"
     if s.c < LEAST_CHANNELS:
         return f"fewer than {LEAST_CHANNELS} channels"
     if s.c > MOST_CHANNELS:
         return f"more than {MOST_CHANNELS} channels lose accuracy"
-    tiles = tile_count(s)
+    tiles = tile_count(s, form)
     if tiles < LEAST_TILES:
         return f"fewer than {LEAST_TILES} tiles"
-    fill = s.n * s.oh * s.ow / (tiles * F4.out**2)
-    if fill < (LEAST_FILL_NARROW if s.c * s.f < NARROW else LEAST_FILL):
+    fewest = F2.points * tile_count(s, F2)
+    if form == F4 and s.ph <= F2.out and fewest <= form.points * tiles:
+        return "F(2x2, 3x3) takes as few products"
+    rows, columns = used(s)
+    fill = s.n * rows * columns / (tiles * form.out**2)
+    if fill < LEAST_FILL[form][s.c * s.f >= NARROW]:
         return f"outputs fill {fill:.0%} of their tiles"
     return None
 
 
-def tile_count(s: Conv2DSpec) -> int:
-    return s.n * -(-s.oh // F4.out) * -(-s.ow // F4.out)
+def used(s: Conv2DSpec) -> tuple[int, int]:
+    """Rows and columns of the convolution that the pool does not drop."""
+    return s.oh // s.ph * s.ph, s.ow // s.pw * s.pw
 
 
-def _gradient(s: Conv2DSpec) -> Conv2DSpec:
+def tile_grid(s: Conv2DSpec, form: Form) -> tuple[int, int]:
+    rows, columns = used(s)
+    return -(-rows // form.out), -(-columns // form.out)
+
+
+def tile_count(s: Conv2DSpec, form: Form) -> int:
+    tiles_h, tiles_w = tile_grid(s, form)
+    return s.n * tiles_h * tiles_w
+
+
+def gradient(s: Conv2DSpec) -> Conv2DSpec:
     """The convolution of dy that is the input gradient (where the stride is 1)."""
     sides = {"h": s.oh, "w": s.ow, "oh": s.h, "ow": s.w, "c": s.f, "f": s.c}
     return s._replace(**sides, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl, bias=0, act=0)
 
 
-def tiling(s: Conv2DSpec, caps: Caps, form: Form = F4) -> Tiling:
+def tiling(s: Conv2DSpec, caps: Caps, form: Form) -> Tiling:
     tile = register_tile(caps, "float32")
-    tiles_h, tiles_w = -(-s.oh // form.out), -(-s.ow // form.out)
+    c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
+    tiles_h, tiles_w = tile_grid(s, form)
     tiles = s.n * tiles_h * tiles_w
-    c = padded_columns(s.c, tile)
-    unit = row_tile(tile, 1)
     room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
-    block = max(1, min(room // unit, MOST_UNITS, tiles // (TASKS * unit))) * unit
+    block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
     chunk = block * tile.lanes * tile.item
     planes = c // tile.lanes * chunk + LINE, block * tile.width * tile.item + LINE
-    first = -s.pt, -s.pl
-    sizes = (s.h, s.w, s.c, s.oh, s.ow, s.f, *first, tiles_h, tiles_w, tiles)
-    blocks = max(1, min(BLOCKS, tiles // (block * 32)))
-    return Tiling(*sizes, block, chunk, *planes, blocks, s.act)
-
-
-MOST_UNITS = 3
-AHEAD, FAR, BLOCKS = 1, 1, 4
-
-
-@jit.always_inline
-def find(s, number, rows, base, pixel, row):
-    """(address of its image, first row, first column) of a tile of outputs."""
-    image, inside = number // (s.tiles_h * s.tiles_w), number % (s.tiles_h * s.tiles_w)
-    return base + image * rows * row, inside // s.tiles_w * 4, inside % s.tiles_w * 4
-
-
-def _scratch(view):
-    def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
-        s = view(spec)
-        t, tile = tiling(s, caps), register_tile(caps, dtype)
-        pixels = F4.side * pitch(F4.side) + F4.out * pitch(F4.out) * t.block
-        return {
-            **winograd_kernel.scratch(s.c, s.f, F4, caps),
-            "values": Scratch((caps.threads, F4.points * t.plane // tile.item), dtype),
-            "products": Scratch((caps.threads, F4.points * t.product_plane // tile.item), dtype),
-            "nowhere": Scratch((caps.threads, s.f), dtype),
-            "table": Scratch((caps.threads, pixels), "int64"),
-        }
-
-    return scratch
-
-
-def _calls(spec, transposed, source, w, bias, target, scratch, caps) -> list[Call]:
-    s = _gradient(spec) if transposed else spec
-    t, tile = tiling(s, caps), register_tile(caps, "float32")
-    zeros = np.zeros(max(s.c, s.f, tile.width), np.float32)
-    arrays = (
-        source.reshape(-1),
-        scratch["u"],
-        zeros if bias is None else bias,
-        zeros,
-        target.reshape(-1),
-        *(scratch[name] for name in ("values", "products", "nowhere", "table")),
-    )
-    transform = winograd_kernel.call(s.c, s.f, transposed, w, scratch, F4, caps)
-    return [transform, Call(tile_kernel(tile, F4), -(-t.tiles // (t.block * t.blocks)), (t, *arrays))]
-
-
-def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
-    bias = inputs[2] if spec.bias else None
-    return _calls(spec, False, inputs[0], inputs[1], bias, outputs[0], scratch, caps)
-
-
-def bind_dx(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
-    return _calls(spec, True, inputs[0], inputs[1], None, outputs[0], scratch, caps)
+    sides = (s.h, s.w, s.c, s.oh // s.ph, s.ow // s.pw, s.f, -s.pt, -s.pl)
+    blocks = (tiles_h, tiles_w, tiles, block, chunk, *planes)
+    return Tiling(*sides, *blocks, s.act, int(s.pool == MAX_POOL_INDEXED))
 
 
 @cache
-def tile_kernel(tile: Tile, form: Form):
-    product, expect = point_product(tile), expect_pixels(tile, form.out)
-    into_values, into_pixels = input_transform(tile, form, tuple(range(len(form.halves)))), output_transform(tile, form)
-    read_window, write_window = window(form.side), window(form.out)
+def tile_kernel(tile: Tile, form: Form, pool: Pool):
+    across_pixels = form.out // pool.window  # of the target, in a tile
+    product, expect = point_product(tile), expect_pixels(tile, across_pixels)
+    into_values = input_transform(tile, form, tuple(range(len(form.halves))))
+    into_pixels, arrive = output_transform(tile, form, pool), expect_block(form.side, form.out)
+    read_window, write_window = window(form.side), window(across_pixels)
     lanes, width, item = tile.lanes, tile.width, tile.item
-    points, out = form.points, form.out
-    read_entries, write_entries = form.side * pitch(form.side) * 8, out * pitch(out) * 8
-    arrive, far = expect_block(form.side, out, 1), expect_block(form.side, out, 2)
+    points, out, overlap = form.points, form.out, form.side - form.out
+    read_table = form.side * pitch(form.side) * 8
+    write_table = across_pixels * pitch(across_pixels) * 8
     lowest, zero = np.float32(-np.inf), np.float32(0)
 
     def convolve_tiles(
-        task, thread, s, source, u, bias, zeros, target, values, products, nowhere, table
+        task,
+        thread,
+        s,
+        source,
+        u,
+        bias,
+        zeros,
+        target,
+        winners,
+        values,
+        products,
+        nowhere,
+        table,
     ):
+        first = task * s.block
+        count = min(s.block, s.tiles - first)
         v = simd.address(values) + thread * values.shape[1] * item
         m = simd.address(products) + thread * products.shape[1] * item
         dump = simd.address(nowhere) + thread * nowhere.shape[1] * item
         reads = simd.address(table) + thread * table.shape[1] * 8
-        writes = reads + read_entries
-        nothing = simd.address(zeros)
+        writes = reads + read_table
+        marks = writes + s.block * write_table
+        for k in range(count):
+            pixel, row = s.c * item, s.w * s.c * item
+            image, i, j = place(s, first + k + 1)
+            base = simd.address(source) + image * s.h * row + (j * out + s.left + overlap) * pixel
+            arrive(base + (i * out + s.top) * row, row, pixel, pixel)
+            image, i, j = place(s, first + k)
+            base = simd.address(source) + image * s.h * row
+            y, x = i * out + s.top, j * out + s.left
+            read_window(reads, base, row, pixel, y, x, s.h, s.w, simd.address(zeros))
+            into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane)
+            y, x, image = i * across_pixels, j * across_pixels, image * s.oh * s.ow * s.f
+            at, base, row = k * write_table, simd.address(target) + image * item, s.ow * s.f * item
+            write_window(writes + at, base, row, s.f * item, y, x, s.oh, s.ow, dump)
+            if s.indexed:
+                at, base, row = marks + at, simd.address(winners) + image, s.ow * s.f
+                write_window(at, base, row, s.f, y, x, s.oh, s.ow, dump)
         padded = (s.f + lanes - 1) // lanes * lanes
         low = zero if s.act == RELU else lowest
-        start = task * s.block * s.blocks
-        end = min(start + s.block * s.blocks, s.tiles)
-        for first in range(start, end, s.block):
-            count, following = min(s.block, end - first), end - first - s.block
-            for k in range(count):
-                pixel, row = s.c * item, s.w * s.c * item
-                base, i, j = find(s, first + k, s.h, simd.address(source), pixel, row)
-                if AHEAD and k + AHEAD < count:
-                    other, y, x = find(s, first + k + AHEAD, s.h, simd.address(source), pixel, row)
-                    arrive(other + (y + s.top) * row + (x + s.left + TAPS - 1) * pixel, row, pixel, pixel)
-                read_window(reads, base, row, pixel, i + s.top, j + s.left, s.h, s.w, nothing)
-                into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane)
-                pixel, row = s.f * item, s.ow * s.f * item
-                base, i, j = find(s, first + k, s.oh, simd.address(target), pixel, row)
-                at = writes + k * write_entries
-                write_window(at, base, row, pixel, i, j, s.oh, s.ow, dump)
-            for f in range(0, s.f, width):
-                across = min(width, padded - f)
-                kernel = simd.address(u) + f * s.c * points * item
-                for e in range(points):
-                    for k in range(e, count, points):  # while the products keep the core busy
-                        expect(writes + k * write_entries, f * item)
-                    if FAR and following > 0:
-                        slot, slots = f // width * points + e, (padded + width - 1) // width * points
-                        pixel, row = s.c * item, s.w * s.c * item
-                        many = min(s.block, following)
-                        for k in range(slot * many // slots, (slot + 1) * many // slots):
-                            other, y, x = find(s, first + s.block + k, s.h, simd.address(source), pixel, row)
-                            far(other + (y + s.top) * row + (x + s.left + TAPS - 1) * pixel, row, pixel, pixel)
+        for f in range(0, s.f, width):
+            across = min(width, padded - f)
+            kernel = simd.address(u) + f * s.c * points * item
+            for e in range(points):
+                for k in range(e, count, points):  # while the products keep the core busy
+                    expect(writes + k * write_table, f * item)
+                for c in range(0, s.c, DEPTH):
                     product(
-                        v + e * s.plane,
+                        v + e * s.plane + c // lanes * s.chunk,
                         s.chunk,
-                        s.c,
-                        kernel + e * s.c * across * item,
+                        min(DEPTH, s.c - c),
+                        kernel + (e * s.c + c) * across * item,
                         m + e * s.product_plane,
                         count,
                         across,
+                        c,
                     )
-                for k in range(count):
-                    into_pixels(
-                        m + k * width * item,
-                        s.product_plane,
-                        min(width, s.f - f),
-                        writes + k * write_entries,
-                        f * item,
-                        simd.address(bias) + f * item,
-                        low,
-                    )
+            for k in range(count):
+                into_pixels(
+                    m + k * width * item,
+                    s.product_plane,
+                    min(width, s.f - f),
+                    writes + k * write_table,
+                    f * item,
+                    marks + k * write_table if s.indexed else 0,
+                    simd.address(bias) + f * item,
+                    low,
+                )
 
-    return jit.kernel(convolve_tiles, constants=(tile, form))
+    return jit.kernel(convolve_tiles, constants=(tile, form, pool))
 
 
-conv2d = Impl("winograd_f4", accepts, bind, _scratch(lambda spec: spec))
-dx = Impl("winograd_f4", accepts_dx, bind_dx, _scratch(_gradient))
+class _Winograd(NamedTuple):
+    """One form as an implementation of the convolution and of its input gradient."""
+
+    form: Form
+
+    def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+        if s.pool and (s.ph != s.pw or s.ph not in (2, 4) or s.ph > self.form.out):
+            return f"pools of {s.ph} x {s.pw} do not tile its outputs"
+        if 4 * self.form.points * s.c * s.f > KERNEL_BYTES * tile_count(s, self.form):
+            return f"few tiles for kernels of {s.c} x {s.f}"
+        return refuses(s, dtype, self.form)
+
+    def accepts_dx(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+        return self.accepts(gradient(s), dtype, caps)
+
+    def scratch(self, s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+        t, tile, form = tiling(s, caps, self.form), register_tile(caps, dtype), self.form
+        pixels = form.side * pitch(form.side) + 2 * form.out * pitch(form.out) * t.block
+        return {
+            **winograd_kernel.scratch(s.c, s.f, form, caps),
+            "values": Scratch((caps.threads, form.points * t.plane // tile.item), dtype),
+            "products": Scratch((caps.threads, form.points * t.product_plane // tile.item), dtype),
+            "nowhere": Scratch((caps.threads, s.f), dtype),
+            "table": Scratch((caps.threads, pixels), "int64"),
+        }
+
+    def scratch_dx(self, s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+        return self.scratch(gradient(s), dtype, caps)
+
+    def bind(self, s: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
+        return self.calls(s, False, inputs, outputs, scratch, caps)
+
+    def bind_dx(self, s: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
+        return self.calls(gradient(s), True, inputs, outputs, scratch, caps)
+
+    def calls(self, s, transposed, inputs, outputs, scratch, caps) -> list[Call]:
+        t, tile = tiling(s, caps, self.form), register_tile(caps, "float32")
+        zeros = np.zeros(max(s.c, s.f, tile.width), np.float32)
+        pool = Pool(s.ph, s.pool == MEAN_POOL) if s.pool else Pool()
+        arrays = (
+            inputs[0].reshape(-1),
+            scratch["u"],
+            inputs[2] if s.bias else zeros,
+            zeros,
+            outputs[0].reshape(-1),
+            outputs[1].reshape(-1) if t.indexed else np.zeros(1, np.uint8),
+            *(scratch[name] for name in ("values", "products", "nowhere", "table")),
+        )
+        kernel = tile_kernel(tile, self.form, pool)
+        return [
+            winograd_kernel.call(s.c, s.f, transposed, inputs[1], scratch, self.form, caps),
+            Call(kernel, -(-t.tiles // t.block), (t, *arrays)),
+        ]
+
+    def impls(self) -> tuple[Impl, Impl]:
+        name = f"winograd_f{self.form.out}"
+        return (
+            Impl(name, self.accepts, self.bind, self.scratch),
+            Impl(name, self.accepts_dx, self.bind_dx, self.scratch_dx),
+        )
+
+
+conv2d, dx = _Winograd(F4).impls()
+conv2d_f2, dx_f2 = _Winograd(F2).impls()

@@ -1,6 +1,6 @@
-"""Winograd's weight gradient, F(3x3, 4x4): a quarter of the multiplications.
+"""Winograd's weight gradient, F(3x3, 4x4): a quarter of the multiplications; or F(3x3, 2x2).
 
-    values[e][t][c]    = input transform of tile t of x       (36 points e)
+    values[e][t][c]    = input transform of tile t of x       (points e)
     gradients[e][t][f] = gradient transform of tile t of dy
     products[e][c][f]  = sum over t of values[e][t][c] * gradients[e][t][f]
     dw                 = taps transform of products
@@ -8,8 +8,8 @@
 Blocking. A task has a slab of tiles, and a part of the channels and one of the filters. It takes
 blocks of tiles: transforms both sides, then runs the matrix products, whose sums run over the
 block's tiles. At the end the products become nine taps. Products stay in L2 for all of the slab:
-where those of all points do not fit, the task goes through its slab twice, each time with half of
-the points, which costs little more, as the transforms go by halves of the points anyway.
+where those of all points would leave too little room, the task goes through its slab twice, each
+time with half of the points. That costs little: transforms go by halves of the points anyway.
 
 Each part of x is transformed once per part of dy and the other way round, so parts are as large as
 L2 allows.
@@ -26,16 +26,14 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_winograd import LINE, find, refuses
+from nbcnn.kernels.cpu.conv_winograd import refuses, tile_grid
 from nbcnn.kernels.cpu.winograd_gemm import channel_product
-from nbcnn.kernels.cpu.winograd_maps import F4, TAPS, Form
+from nbcnn.kernels.cpu.winograd_maps import F2, F4, TAPS, Form
+from nbcnn.kernels.cpu.winograd_tiles import LINE, expect_block, pitch, place, window
 from nbcnn.kernels.cpu.winograd_transforms import (
-    expect_block,
     gradient_transform,
     input_transform,
-    pitch,
     taps_transform,
-    window,
 )
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
@@ -45,7 +43,7 @@ SMALL_PART = 32  # where L2 is less than a megabyte
 MOST_TILES = 48  # of a block
 SLAB_TILES = 64  # of a slab at least: its taps transform then costs a few percent
 TASKS = 16
-PASS = 320 * 1024
+PASS_BYTES = 320 * 1024  # of products, beyond which half of the points are taken at a time
 
 
 class Split(NamedTuple):
@@ -76,19 +74,15 @@ class Split(NamedTuple):
     bias: int
 
 
-def accepts(s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    return refuses(s, dtype)
-
-
-def split(s: Conv2DSpec, caps: Caps, form: Form = F4) -> Split:
+def split(s: Conv2DSpec, caps: Caps, form: Form) -> Split:
     tile = register_tile(caps, "float32")
-    tiles_h, tiles_w = -(-s.oh // form.out), -(-s.ow // form.out)
+    tiles_h, tiles_w = tile_grid(s, form)
     tiles = s.n * tiles_h * tiles_w
     most = PART if caps.l2 >= 1 << 20 else SMALL_PART
     part_c, part_f = _part(s.c, most, tile.lanes), _part(s.f, most, tile.lanes)
     parts_c, parts_f = -(-s.c // part_c), -(-s.f // part_f)
     plane = part_c * -(-part_f // tile.width) * tile.width * tile.item + LINE
-    passes = len(form.halves) if form.points * plane > PASS else 1
+    passes = len(form.halves) if form.points * plane > PASS_BYTES else 1
     points = form.points // passes
     room = max(caps.l2 * 3 // 4 - points * plane, caps.l2 // 4)
     block = max(8, min(room // (points * (part_c + part_f) * tile.item), MOST_TILES))
@@ -109,59 +103,17 @@ def _part(count: int, most: int, lanes: int) -> int:
     return -(-count // (parts * lanes)) * lanes
 
 
-def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
-    s, item = split(spec, caps), np.dtype(dtype).itemsize
-    points = F4.points // s.passes
-    needed = {
-        "values": Scratch((caps.threads, points * s.plane_c // item), dtype),
-        "gradients": Scratch((caps.threads, points * s.plane_f // item), dtype),
-        "products": Scratch((caps.threads, points * s.plane // item), dtype),
-        "sums": Scratch((caps.threads, s.part_f), dtype),
-        "table": Scratch((caps.threads, F4.side * pitch(F4.side)), "int64"),
-    }
-    if s.slabs > 1:
-        size = TAPS * TAPS * spec.c * spec.f + spec.f * spec.bias
-        needed["partials"] = Scratch((s.slabs, size), dtype)
-    return needed
-
-
-def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
-    x, dy = inputs
-    s, tile = split(spec, caps), register_tile(caps, x.dtype.name)
-    dw = outputs[0].reshape(1, -1)
-    db = outputs[1].reshape(1, -1) if spec.bias else np.zeros((1, 1), x.dtype)
-    apart, sums = 0, []
-    if s.slabs > 1:
-        dw = db = scratch["partials"]
-        apart = outputs[0].size  # db follows dw in a row of the partials
-        sums = slabs.reductions(scratch["partials"], outputs)
-    width = max(padded_columns(spec.c, tile), padded_columns(spec.f, tile), tile.width)
-    arrays = (
-        x.reshape(-1),
-        dy.reshape(-1),
-        dw,
-        db,
-        np.zeros(width, x.dtype),
-        *(scratch[name] for name in ("values", "gradients", "products", "sums", "table")),
-    )
-    gradient = kernel(tile, F4)
-    return [Call(gradient, s.slabs * s.parts_c * s.parts_f, (s, apart, *arrays)), *sums]
-
-
-AHEAD = 1
-
-
 @cache
 def kernel(tile: Tile, form: Form):
-    product, arrive = channel_product(tile), expect_block(form.side, form.out, 1)
-    many = len(form.halves) > 1
+    product, arrive = channel_product(tile), expect_block(form.side, form.out)
+    form_points, many = form.points, len(form.halves) > 1
     halves = 0, len(form.halves) - 1
     low_values, high_values = (input_transform(tile, form, (half,)) for half in halves)
     low_gradients, high_gradients = (gradient_transform(tile, form, half) for half in halves)
     low_taps, high_taps = (taps_transform(tile, form, (half,)) for half in halves)
     x_window, dy_window = window(form.side), window(form.out)
     lanes, width, item = tile.lanes, tile.width, tile.item
-    out, all_points, vector = form.out, form.points, tile.lanes * tile.item
+    out, overlap, vector = form.out, form.side - form.out, tile.lanes * tile.item
 
     def weight_gradient(
         task, thread, s, apart, x, dy, dw, db, zeros, values, gradients, products, sums, table
@@ -177,7 +129,7 @@ def kernel(tile: Tile, form: Form):
         pixels = simd.address(table) + thread * table.shape[1] * 8
         nothing = simd.address(zeros)
         simd.zero_bytes(total, s.part_f * item)
-        points = all_points // s.passes
+        points = form_points // s.passes
         dw_slab = simd.address(dw) + slab * dw.shape[1] * item
         for turn in range(s.passes):
             low, high = turn == 0, many and turn == s.passes - 1
@@ -189,23 +141,22 @@ def kernel(tile: Tile, form: Form):
                 count = min(s.block, end - start)
                 for k in range(count):
                     pixel, row = s.c * item, s.w * s.c * item
-                    base, i, j = find(s, start + k, s.h, simd.address(x) + c * item, pixel, row)
-                    i, j = i + s.top, j + s.left
-                    x_window(pixels, base, row, pixel, i, j, s.h, s.w, nothing)
-                    if AHEAD:
-                        ahead, y, z = find(s, start + k + AHEAD, s.h, simd.address(x) + c * item, pixel, row)
-                        arrive(ahead + (y + s.top) * row + (z + s.left + TAPS - 1) * pixel, row, pixel, channels * item)
+                    image, i, j = place(s, start + k + 1)
+                    base = simd.address(x) + image * s.h * row + c * item
+                    base += (i * out + s.top) * row + (j * out + s.left + overlap) * pixel
+                    arrive(base, row, pixel, channels * item)
+                    image, i, j = place(s, start + k)
+                    i, j = i * out, j * out
+                    base = simd.address(x) + image * s.h * row + c * item
+                    x_window(pixels, base, row, pixel, i + s.top, j + s.left, s.h, s.w, nothing)
                     at = v + k * vector
                     if low:
                         low_values(pixels, channels, at, s.chunk, s.plane_c)
                     if high:
                         high_values(pixels, channels, at, s.chunk, s.plane_c)
                     pixel, row = s.f * item, s.ow * s.f * item
-                    base, i, j = find(s, start + k, s.oh, simd.address(dy) + f * item, pixel, row)
+                    base = simd.address(dy) + image * s.oh * row + f * item
                     dy_window(pixels, base, row, pixel, i, j, s.oh, s.ow, nothing)
-                    if AHEAD:
-                        ahead, y, z = find(s, start + k + AHEAD, s.oh, simd.address(dy) + f * item, pixel, row)
-                        arrive(ahead + y * row + z * pixel, row, pixel, filters * item)
                     at = g + k * vector
                     if low:
                         low_gradients(pixels, filters, at, s.chunk, s.plane_f, total)
@@ -240,4 +191,54 @@ def kernel(tile: Tile, form: Form):
     return jit.kernel(weight_gradient, constants=(tile, form))
 
 
-dw = Impl("winograd_f4", accepts, bind, scratch)
+class _Winograd(NamedTuple):
+    """One form as an implementation."""
+
+    form: Form
+
+    def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+        return refuses(s, dtype, self.form)
+
+    def scratch(self, spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+        s, item = split(spec, caps, self.form), np.dtype(dtype).itemsize
+        points = self.form.points // s.passes
+        needed = {
+            "values": Scratch((caps.threads, points * s.plane_c // item), dtype),
+            "gradients": Scratch((caps.threads, points * s.plane_f // item), dtype),
+            "products": Scratch((caps.threads, points * s.plane // item), dtype),
+            "sums": Scratch((caps.threads, s.part_f), dtype),
+            "table": Scratch((caps.threads, self.form.side * pitch(self.form.side)), "int64"),
+        }
+        if s.slabs > 1:
+            size = TAPS * TAPS * spec.c * spec.f + spec.f * spec.bias
+            needed["partials"] = Scratch((s.slabs, size), dtype)
+        return needed
+
+    def bind(self, spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
+        x, dy = inputs
+        s, tile = split(spec, caps, self.form), register_tile(caps, x.dtype.name)
+        dw = outputs[0].reshape(1, -1)
+        db = outputs[1].reshape(1, -1) if spec.bias else np.zeros((1, 1), x.dtype)
+        apart, sums = 0, []
+        if s.slabs > 1:
+            dw = db = scratch["partials"]
+            apart = outputs[0].size  # db follows dw in a row of the partials
+            sums = slabs.reductions(scratch["partials"], outputs)
+        width = max(padded_columns(spec.c, tile), padded_columns(spec.f, tile), tile.width)
+        arrays = (
+            x.reshape(-1),
+            dy.reshape(-1),
+            dw,
+            db,
+            np.zeros(width, x.dtype),
+            *(scratch[name] for name in ("values", "gradients", "products", "sums", "table")),
+        )
+        gradient = kernel(tile, self.form)
+        return [Call(gradient, s.slabs * s.parts_c * s.parts_f, (s, apart, *arrays)), *sums]
+
+    def impl(self) -> Impl:
+        return Impl(f"winograd_f{self.form.out}", self.accepts, self.bind, self.scratch)
+
+
+dw = _Winograd(F4).impl()
+dw_f2 = _Winograd(F2).impl()

@@ -84,9 +84,13 @@ class _Product:
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         return [zero] * (self.rows * self.vectors)
 
-    def store(self, sums, c):
+    def add_to(self, c, mask, sums):
+        """C, which counts as zeros where the mask has none, plus the sums: short chains of
+        additions make small errors.
+        """
         for value, at in zip(sums, self.cells(c)):
-            simd.store_vector(self.b, value, at)
+            before = simd.masked_load(self.b, at, self.vector, mask)
+            simd.store_vector(self.b, self.b.fadd(before, value), at)
 
 
 def row_tile(tile: Tile, vectors: int) -> int:
@@ -107,15 +111,17 @@ def _for_vectors(builder, tile: Tile, columns):
 def point_product(tile: Tile):
     """A function for kernels, products of one point for all channels and a panel of filters:
 
-        product(a, chunk, depth, b, c, rows, columns)
+        product(a, chunk, depth, b, c, rows, columns, resume)
 
     a: [chunk of `lanes` channels, `chunk` bytes apart][row][lane]; b: [channel][columns, in whole
-    vectors]; c: [row][tile.width]. `rows` are rounded up to whole tiles, at most 2 * tile.rows.
+    vectors]; c: [row][tile.width], to which with `resume` (not 0) the sums are added. `rows` are
+    rounded up to whole tiles.
     """
 
     def build(builder, args):
-        a, chunk, depth, b, c, rows, columns = args
-        size = tile.lanes * tile.item
+        a, chunk, depth, b, c, rows, columns, resume = args
+        again = builder.icmp_signed("!=", resume, integer(0))
+        mask, size = simd.broadcast(builder, again, tile.lanes), tile.lanes * tile.item
         for vectors in _for_vectors(builder, tile, columns):
             count = row_tile(tile, vectors)
             product = _Product(builder, tile, vectors, count, size, tile.item)
@@ -127,9 +133,9 @@ def point_product(tile: Tile):
                     sums, state[1] = product.chunk(state[0], state[1], steps, state[2:])
                     state[0], state[2:] = builder.add(state[0], chunk), sums
                 at = builder.add(c, builder.mul(i, integer(product.c_row)))
-                product.store(state[2:], at)
+                product.add_to(at, mask, state[2:])
 
-    return simd.emit(types.void, (types.intp,) * 7, build)
+    return simd.emit(types.void, (types.intp,) * 8, build)
 
 
 @cache
@@ -154,10 +160,8 @@ def channel_product(tile: Tile):
             with simd.loop(builder, integer(tile.lanes), count) as i:
                 start = builder.add(a, builder.mul(i, integer(tile.item)))
                 at = builder.add(c, builder.mul(i, integer(product.c_row)))
-                cells = product.cells(at)
-                before = [simd.masked_load(builder, cell, product.vector, mask) for cell in cells]
-                sums, _ = product.chunk(start, b, depth, before)
-                product.store(sums, at)
+                sums, _ = product.chunk(start, b, depth, product.zeros())
+                product.add_to(at, mask, sums)
 
     return simd.emit(types.void, (types.intp,) * 7, build)
 

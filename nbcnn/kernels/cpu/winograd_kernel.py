@@ -62,6 +62,8 @@ def transform(tile: Tile, form: Form):
             else:
                 as_rows(at, tap + (channel * f + filter) * item, f * item, count, f - filter)
         start = filter * c * points + channel * across
-        into_points(packed, plane, count * across, simd.address(u) + start * item, c * across * item)
+        into_points(
+            packed, plane, count * across, simd.address(u) + start * item, c * across * item
+        )
 
     return jit.kernel(transform_kernel, constants=(tile, form))
