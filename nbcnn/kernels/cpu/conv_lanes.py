@@ -48,14 +48,18 @@ def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         return "the winners of a pool"
     if reason is None and spec.ph * spec.ow * spec.f * caps.vector > caps.l2 // 2:
         return "a row of windows does not fit in L2"
-    if reason is None and spec.f > NARROW and conv_winograd.accepts(spec, dtype, caps) is None:
+    if (
+        reason is None
+        and spec.f > NARROW
+        and conv_winograd.conv2d.accepts(spec, dtype, caps) is None
+    ):
         return "Winograd multiplies less"
     return reason
 
 
 def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     reason = refuses(spec, spec.c, ONE_VECTOR, dtype, caps)
-    if reason is None and spec.c > NARROW and conv_winograd.accepts_dx(spec, dtype, caps) is None:
+    if reason is None and spec.c > NARROW and conv_winograd.dx.accepts(spec, dtype, caps) is None:
         return "Winograd multiplies less"
     return reason
 

@@ -58,7 +58,11 @@ class Reduction(NamedTuple):
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     reason = refuses(spec, spec.f, NEVER, dtype, caps)
-    if reason is None and spec.f > NARROW and conv_winograd_dw.accepts(spec, dtype, caps) is None:
+    if (
+        reason is None
+        and spec.f > NARROW
+        and conv_winograd_dw.dw.accepts(spec, dtype, caps) is None
+    ):
         return "Winograd multiplies less"
     return reason
 
