@@ -125,6 +125,7 @@ def _along(builder, bounds, values: list, step):
     bounds[1] and from bounds[2] on being careful ones; returns the last values.
     """
     begin, first, last, end = bounds
+    values = [*values, simd.integer(0)]  # `simd.loop` wants one at least
     with simd.loop(builder, simd.integer(2), values=values) as (phase, current):
         ahead = builder.icmp_signed("==", phase, simd.integer(0))
         for start, stop, careful in (
@@ -133,9 +134,9 @@ def _along(builder, bounds, values: list, step):
         ):
             count = builder.sub(stop, start)
             with simd.loop(builder, count, values=current) as (k, inner):
-                inner[:] = step(builder.add(start, k), list(inner), careful)
+                inner[:-1] = step(builder.add(start, k), inner[:-1], careful)
             current[:] = inner
-    return current
+    return current[:-1]
 
 
 class _Strip:
