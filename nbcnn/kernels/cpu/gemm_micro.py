@@ -16,10 +16,10 @@ no waste at odd widths.
 Fewer rows than the tile has: the missing ones repeat the last one and are not stored. Fewer
 columns: B is padded (its packing sees to that), init and C are accessed under a mask.
 
-Each step also asks for one cache line of what comes next, so that memory works during the sum: the
-rows of A of the tile below; during the last tile, what follows B; or what the caller names. It
-takes one of 29 instructions and brought pointwise convolutions on large images from 80 % of the
-multiply-adds' peak to 95 %.
+A step of two vectors also asks for a cache line of what comes next, so that memory works during the
+sum: the rows of A of the tile below; during the last tile, what follows B; or what the caller
+names. It takes one of 29 instructions and brought pointwise convolutions on large images from 80 %
+of the multiply-adds' peak to 95 %.
 """
 
 from functools import cache
@@ -109,7 +109,8 @@ class _Emitter:
         builder.position_at_end(inner)
         left, a_at, b_at, ahead_at = (builder.phi(_I64) for _ in range(4))
         running = [builder.phi(self.vector) for _ in cells]
-        simd.prefetch(builder, ahead_at)
+        if self.vectors > 1:  # a tile of one vector has its registers full of row addresses
+            simd.prefetch(builder, ahead_at)
         b_row = [self.load(builder.add(b_at, self.column(v))) for v in range(self.vectors)]
         totals = []
         for i in range(self.rows):
