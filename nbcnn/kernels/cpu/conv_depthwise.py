@@ -79,9 +79,7 @@ def input_plane(spec: Conv2DSpec, sweep: Sweep) -> Plane:
     """From dy to dx."""
     s = spec
     if not sweep.spread:
-        turned = s._replace(
-            h=s.oh, w=s.ow, oh=s.h, ow=s.w, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl
-        )
+        turned = s._replace(h=s.oh, w=s.ow, oh=s.h, ow=s.w, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl)
         return plane(turned, sweep)._replace(flip=1)
     top, bottom = s.pt // s.sh, (s.h - 1 + s.pt) // s.sh
     steps = _steps(sweep, 0, s.ow, -s.pl, s.w, 0)
