@@ -63,7 +63,7 @@ def jobs(dtype: str):
     if dtype == "float32":
         yield Binary("add"), "loop", [(64,), (64,)]
         yield Reduce("sum", 0, 0), "slabs", [(640,)]
-        yield ScaleShift(), "loop", [(64, 8), (8,), (8,)]
+        yield ScaleShift(), "sweep", [(64, 8), (8,), (8,)]
         yield SGD(0.9), "loop", [(64,), (64,), (4,), (64,)]
 
 

@@ -24,7 +24,7 @@ from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.conv_lanes import NARROW, fill_lanes, refuses
 from nbcnn.kernels.cpu.conv_lanes_plan import TASK_STEPS, TASKS
 from nbcnn.kernels.cpu.gemm_pack import pack_columns
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 NEVER = 1 << 30  # taps, from which lanes pay where filters fill a vector: 5x5 and 7x7 have 0.9
@@ -57,7 +57,7 @@ class Reduction(NamedTuple):
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    reason = refuses(spec, spec.f, NEVER, dtype, caps)
+    reason = no_pool(spec, dtype, caps) or refuses(spec, spec.f, NEVER, dtype, caps)
     if (
         reason is None
         and spec.f > NARROW

@@ -35,7 +35,7 @@ from nbcnn.kernels.cpu.winograd_transforms import (
     input_transform,
     taps_transform,
 )
-from nbcnn.kernels.impl import Impl, Scratch
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 PART = 64  # channels, and filters, of a task
@@ -197,7 +197,7 @@ class _Winograd(NamedTuple):
     form: Form
 
     def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-        return refuses(s, dtype, self.form)
+        return no_pool(s, dtype, caps) or refuses(s, dtype, self.form)
 
     def scratch(self, spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         s, item = split(spec, caps, self.form), np.dtype(dtype).itemsize

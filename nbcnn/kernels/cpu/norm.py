@@ -213,7 +213,8 @@ def gradient_factors(
         offset = np.float64(mean[k]) - np.float64(line[k])
         s = 1.0 / math.sqrt(np.float64(var[k]) + spec.epsilon)
         shift_sum = total[0, j]
-        scale_sum = (total[1, j] - offset * shift_sum) * s
+        # Without rows mean and var are NaN; the sums are zero all the same.
+        scale_sum = (total[1, j] - offset * shift_sum) * s if spec.rows > 0 else 0.0
         dbeta[k] = shift_sum
         dgamma[k] = scale_sum
         of_g = np.float64(gamma[k]) * s
