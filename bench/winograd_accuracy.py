@@ -93,7 +93,7 @@ def accuracy(recipe, seed):
 
 def framed(x, shape):
     """Images with zeros around them and as many equal channels as `shape` asks for."""
-    rows, columns = ((wanted - found) // 2 for wanted, found in zip(shape, x.shape[1:]))
+    rows, columns = ((wanted - found) // 2 for wanted, found in zip(shape[:2], x.shape[1:3]))
     padded = np.pad(x, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     return np.repeat(padded, shape[2] // x.shape[3], axis=3)
 
