@@ -64,8 +64,9 @@ class Runners:
 
     def renewed(self, runner: steps.Runner | None, mode: str, specs: Specs) -> steps.Runner:
         """`runner` if it still fits, else the one that `get` finds."""
-        fits = runner is not None and runner.valid()
-        return runner if fits else self.get(mode, specs)  # type: ignore[return-value]
+        if runner is not None and runner.valid():
+            return runner
+        return self.get(mode, specs)
 
     def release(self, runners: Iterable[steps.Runner]) -> None:
         """No longer use the arrays of their last batches."""

@@ -13,26 +13,10 @@ import numpy as np
 from nbcnn.kernels.cpu import conv_lanes_micro as micro
 from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Caps
-from nbcnn.ops.conv_spec import NO_POOL, Conv2DSpec
+from nbcnn.kernels.cpu.conv_sweep_plan import TASK_STEPS, TASKS, Image, Pool
+from nbcnn.ops.conv_spec import Conv2DSpec
 
-TASKS = 16
-TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost
 STRIP = 128 << 10  # bytes of the results of a strip: they stay in L2
-
-
-class Image(NamedTuple):
-    n: int
-    h: int
-    w: int
-    c: int
-
-
-class Pool(NamedTuple):
-    """In the tail: one of the pools of `Conv2DSpec`, and its windows."""
-
-    kind: int = NO_POOL
-    h: int = 1
-    w: int = 1
 
 
 class Axis(NamedTuple):
