@@ -21,7 +21,8 @@ from nbcnn.kernels.cpu.shares import flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.cpu.vecmath import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
-from nbcnn.ops.elementwise import RowSumSpec, UnaryGradientSum
+from nbcnn.ops.broadcast import RowSumSpec
+from nbcnn.ops.elementwise import UnaryGradientSum
 from nbcnn.ops.reduce import ReduceSpec
 
 

@@ -21,15 +21,8 @@ from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat, grid, grid_columns, gr
 from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.cpu.vecmath import formula
 from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.elementwise import (
-    COMPARISONS,
-    Binary,
-    BroadcastSpec,
-    FlatSpec,
-    Unary,
-    UnaryGradient,
-    WhereSpec,
-)
+from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec, WhereSpec
+from nbcnn.ops.elementwise import COMPARISONS, Binary, Unary, UnaryGradient
 from nbcnn.ops.op import result_dtype
 
 

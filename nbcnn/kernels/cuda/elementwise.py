@@ -9,7 +9,8 @@ from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import launch
 from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.elementwise import PREDICATES, BroadcastSpec, FlatSpec
+from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec
+from nbcnn.ops.elementwise import PREDICATES
 from nbcnn.ops.op import result_dtype
 
 
