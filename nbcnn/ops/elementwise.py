@@ -152,10 +152,16 @@ DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Binary(Op):
-    """y = f(a, b) with NumPy's broadcasting."""
+    """y = act(f(a, b)) with NumPy's broadcasting.
+
+    `act`: a function of `Unary`, with its parameters, that a fusion has put here; floats only.
+    """
 
     name = "binary"
     function: str
+    act: str = ""
+    alpha: float = 0.0
+    beta: float = 0.0
 
     def infer(self, a: TensorSpec, b: TensorSpec) -> tuple[TensorSpec]:
         try:
@@ -183,6 +189,7 @@ class Binary(Op):
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
         a, b = node.inputs
+        assert not self.act  # fusions follow differentiation
         if self.function not in BINARY_DERIVATIVES:
             return [None, None]
         da, db = BINARY_DERIVATIVES[self.function](a, b, node.outputs[0], dy)
