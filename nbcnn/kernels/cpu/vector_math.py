@@ -39,6 +39,12 @@ EXP_SINGLE = (
     0.001394759807623686,
 )  # fmt: skip
 EXP_DOUBLE = tuple(1 / math.factorial(n) for n in range(1, 14))
+# (2^f - 1) / f for |f| <= 1/2
+POWER_SINGLE = (
+    0.6931469775976778, 0.2402224208310991, 0.05550733744470765, 0.009671512785893404,
+    0.0013264727253199907,
+)  # fmt: skip
+POWER_DOUBLE = tuple(math.log(2) ** n / math.factorial(n) for n in range(1, 15))
 # (log(1 + f) - f + f^2 / 2) / f^3 for sqrt(1/2) <= 1 + f <= sqrt(2)
 LOG = (
     0.33333316725816947, -0.2500081040514598, 0.20002286274954773, -0.1662455404365753,
@@ -192,13 +198,21 @@ class Numbers:
         return self.where(x, "<", self.const(0), self.const(0), x)
 
     def bell(self, x):
-        """exp(-x^2 / 2), 0 where that is no normal number."""
-        z = self.fmul(self.fmul(x, x), self.const(-0.5))
-        power, r = self.power_and_rest(
-            self.where(z, "<", self.const(-self.limit), self.const(-self.limit), z)
-        )
-        y = self.fmul(power, self.exp_near(r))
-        return self.where(z, "<", self.const(-self.limit), self.const(0), y)
+        """exp(-x^2 / 2), 0 where that is no normal number.
+
+        By powers of 2 all along: multiplications are what gelu waits for, and rounding x^2 costs
+        digits only where the result is small.
+        """
+        least = self.const(1 - self.bias)
+        z = self.fmul(self.fmul(x, x), self.const(-0.5 / math.log(2)))
+        inside = self.where(z, "<", least, least, z)
+        magic = self.const(1.5 * 2.0**self.mantissa + self.bias)
+        shifted = self.fadd(inside, magic)
+        f = self.fsub(inside, self.fsub(shifted, magic))
+        power = self.number(self.b.shl(self.bits(shifted), self.whole(self.mantissa)))
+        series = self.horner(f, POWER_SINGLE if self.single else POWER_DOUBLE)
+        y = self.fmul(power, self.fma(f, series, self.const(1)))
+        return self.where(z, "<", least, self.const(0), y)
 
     def normal_cdf(self, x):
         size = self.size(x)
