@@ -88,6 +88,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "maxpool2d_dx": (pool_vector_dx.maxpool2d_dx, pool.maxpool2d_dx_impl),
     "avgpool2d": (pool_vector.avgpool2d, pool.avgpool2d_impl),
     "avgpool2d_dx": (pool_vector_dx.avgpool2d_dx, pool.avgpool2d_dx_impl),
+    "upsample2d": (pool_vector_dx.upsample2d, pool.upsample2d_impl),
+    "upsample2d_dx": (pool_vector.upsample2d_dx, pool.upsample2d_dx_impl),
     "softmax": (loss.softmax_impl,),
     "softmax_dx": (loss.softmax_dx_impl,),
     "log_softmax": (loss.log_softmax_impl,),
