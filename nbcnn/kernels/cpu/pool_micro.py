@@ -84,14 +84,14 @@ class Lanes:
         return simd.broadcast(self.builder, self.builder.trunc(number, kind), self.tile.lanes)
 
 
-def _over_channels(builder, tile: Tile, index: int, channels, body) -> None:
-    """Emit body(lanes, first channel) for all channels."""
-    lanes, several = tile.lanes, SEVERAL * tile.lanes
+def _over_channels(builder, tile: Tile, index: int, channels, body, abreast=SEVERAL) -> None:
+    """Emit body(lanes, first channel) for all channels, `abreast` vectors at a time."""
+    lanes, several = tile.lanes, abreast * tile.lanes
     many = builder.sub(channels, builder.urem(channels, integer(several)))
     full = builder.sub(channels, builder.urem(channels, integer(lanes)))
     mask = simd.first_lanes(builder, builder.sub(channels, full), lanes)
     with simd.loop(builder, many, several) as k:
-        body(Lanes(builder, tile, index, SEVERAL), k)
+        body(Lanes(builder, tile, index, abreast), k)
     with simd.loop(builder, builder.sub(full, many), lanes) as k:
         body(Lanes(builder, tile, index, 1), builder.add(many, k))
     with builder.if_then(builder.icmp_signed("<", full, channels)):
@@ -163,7 +163,7 @@ def _keep_best(builder, lanes: Lanes, found, number, best) -> None:
 
 
 @cache
-def window_mean(tile: Tile):
+def window_mean(tile: Tile, abreast: int = SEVERAL):
     """window_mean(windows, step, x, line, pixel, rows, columns, part, y, channels): as
     `window_max`, `part` * the sums.
     """
@@ -183,7 +183,7 @@ def window_mean(tile: Tile):
                 means = [builder.fmul(total, factor) for total in totals]
                 lanes.store(means, _at(builder, y, (builder.add(to, k), item)))
 
-            _over_channels(builder, tile, 0, channels, body)
+            _over_channels(builder, tile, 0, channels, body, abreast)
 
     return simd.emit(types.void, (*(types.intp,) * 7, _number(tile), *(types.intp,) * 2), build)
 
