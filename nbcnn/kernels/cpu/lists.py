@@ -10,6 +10,7 @@ from typing import Any
 
 from nbcnn.kernels.cpu import (
     activation_sum,
+    concat,
     conv_depthwise,
     conv_depthwise_taps,
     conv_direct,
@@ -83,7 +84,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "reduce": reduce.reduce_impls,
     "reduce_extreme_dx": (reduce.extreme_dx_impl,),
     "copy": (copy.copy_impl,),
-    "concat": (copy.concat_impl,),
+    "concat": (concat.concat_impl,),
     "maxpool2d": (pool_vector.maxpool2d, pool.maxpool2d_impl),
     "maxpool2d_dx": (pool_vector_dx.maxpool2d_dx, pool.maxpool2d_dx_impl),
     "avgpool2d": (pool_vector.avgpool2d, pool.avgpool2d_impl),

@@ -84,7 +84,7 @@ class Lanes:
         return simd.broadcast(self.builder, self.builder.trunc(number, kind), self.tile.lanes)
 
 
-def _over_channels(builder, tile: Tile, index: int, channels, body, abreast=SEVERAL) -> None:
+def over_channels(builder, tile: Tile, index: int, channels, body, abreast=SEVERAL) -> None:
     """Emit body(lanes, first channel) for all channels, `abreast` vectors at a time."""
     lanes, several = tile.lanes, abreast * tile.lanes
     many = builder.sub(channels, builder.urem(channels, integer(several)))
@@ -145,7 +145,7 @@ def window_max(tile: Tile, index: int):
                     at = _at(builder, indices, (place, integer(index)))
                     lanes.store_places(values[lanes.vectors :], at)
 
-            _over_channels(builder, tile, index, channels, body)
+            over_channels(builder, tile, index, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 12, build)
 
@@ -183,7 +183,7 @@ def window_mean(tile: Tile, abreast: int = SEVERAL):
                 means = [builder.fmul(total, factor) for total in totals]
                 lanes.store(means, _at(builder, y, (builder.add(to, k), item)))
 
-            _over_channels(builder, tile, 0, channels, body, abreast)
+            over_channels(builder, tile, 0, channels, body, abreast)
 
     return simd.emit(types.void, (*(types.intp,) * 7, _number(tile), *(types.intp,) * 2), build)
 
@@ -213,7 +213,7 @@ def spread_max(tile: Tile, index: int):
                     values = map(builder.select, won, slopes, zeros)
                     lanes.store(values, _at(builder, first, (v, pixel), (k, item)))
 
-            _over_channels(builder, tile, index, channels, body)
+            over_channels(builder, tile, index, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 9, build)
 
@@ -237,7 +237,7 @@ def spread_mean(tile: Tile):
                 with simd.loop(builder, columns) as v:
                     lanes.store(values, _at(builder, first, (v, pixel), (k, item)))
 
-            _over_channels(builder, tile, 0, channels, body)
+            over_channels(builder, tile, 0, channels, body)
 
     number = _number(tile)
     return simd.emit(types.void, (*(types.intp,) * 3, number, *(types.intp,) * 4), build)
@@ -270,7 +270,7 @@ def gather_max(tile: Tile, index: int):
                     sums[i] = builder.fadd(sums[i], builder.select(won, slope, zero))
             lanes.store(totals, _at(builder, dx, (k, item)))
 
-        _over_channels(builder, tile, index, channels, body)
+        over_channels(builder, tile, index, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 11, build)
 
@@ -299,7 +299,7 @@ def gather_mean(tile: Tile):
                 sums[:] = [simd.multiply_add(builder, s, factor, t) for s, t in zip(slopes, sums)]
             lanes.store(totals, _at(builder, dx, (k, item)))
 
-        _over_channels(builder, tile, 0, channels, body)
+        over_channels(builder, tile, 0, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 9, build)
 
