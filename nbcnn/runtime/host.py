@@ -32,7 +32,8 @@ def host_caps(threads: int) -> Caps:
         32 if "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
     )
     fma = "fmadd" in code or "fmla" in code
-    return Caps(threads, vector, registers, fma, *_cache_sizes())
+    streams = llvm.get_process_triple().startswith("x86_64")
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams)
 
 
 def _machine_code() -> str:

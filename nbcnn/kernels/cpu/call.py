@@ -30,4 +30,5 @@ class Caps(NamedTuple):
     l1: int
     l2: int
     l3: int
+    streams: bool = False  # has stores that go around the caches
     simulated: bool = False

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from nbcnn.kernels import scalar
-from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu import jit, streaming
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import (
     BLOCK,
@@ -29,11 +29,29 @@ from nbcnn.kernels.cpu.shares import (
     task_size,
 )
 from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.cpu.streaming import PIECE, fence, write_out
 from nbcnn.kernels.cpu.vector_math import formula
-from nbcnn.kernels.impl import Impl, always
+from nbcnn.kernels.impl import Impl, Scratch, always
 from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec, WhereSpec
 from nbcnn.ops.elementwise import COMPARISONS, Binary, Unary, UnaryGradient
 from nbcnn.ops.op import result_dtype
+
+
+@jit.always_inline
+def target(buffers, thread, streamed, per):
+    """Where a task's results go, and how many at a time: see `streaming`."""
+    return (buffers[thread], PIECE) if streamed else (buffers[0], per)
+
+
+def streamed_scratch(arrays: int):
+    """Buffers for results that go around the caches, of functions that touch so many arrays."""
+
+    def scratch(spec: FlatSpec | BroadcastSpec, dtype: str, caps) -> dict[str, Scratch]:
+        if not isinstance(spec, FlatSpec):
+            return {}
+        return streaming.scratch(arrays * spec.n * np.dtype(dtype).itemsize, dtype, caps)
+
+    return scratch
 
 
 @cache
@@ -42,10 +60,18 @@ def unary_kernel(function: str, dtype: str) -> jit.Kernel:
     f, number = formula(scalar.UNARY[function], dtype), np.dtype(dtype).type
 
     @jit.kernel(constants=(function, dtype))
-    def unary(task, thread, spec, per, alpha, beta, x, y):
-        a, b = number(alpha), number(beta)
-        for i in range(task * per, min((task + 1) * per, spec.n)):
-            put(y, i, f(number(fetch(x, i)), a, b), 0)
+    def unary(task, thread, spec, per, alpha, beta, x, y, streamed, buffers):
+        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(x, i)), a, b), 0)
+            if streamed:
+                write_out(out, y, first, stop - first)
+        if streamed:
+            fence()
 
     return unary
 
@@ -55,10 +81,18 @@ def unary_dx_kernel(function: str, dtype: str) -> jit.Kernel:
     f, number = formula(scalar.UNARY_GRADIENT[function], dtype), np.dtype(dtype).type
 
     @jit.kernel(constants=(function, dtype))
-    def unary_dx(task, thread, spec, per, alpha, beta, v, dy, dx):
-        a, b = number(alpha), number(beta)
-        for i in range(task * per, min((task + 1) * per, spec.n)):
-            put(dx, i, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
+    def unary_dx(task, thread, spec, per, alpha, beta, v, dy, dx, streamed, buffers):
+        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
+            if streamed:
+                write_out(out, dx, first, stop - first)
+        if streamed:
+            fence()
 
     return unary_dx
 
@@ -79,10 +113,18 @@ def binary_kernel(function: str, act: str, dtype: str) -> jit.Kernel:
     f, number = binary_formula(function, act, dtype), np.dtype(dtype).type
 
     @jit.kernel(constants=(function, act, dtype))
-    def binary(task, thread, spec, per, alpha, beta, a, b, y):
-        p, q = number(alpha), number(beta)
-        for i in range(task * per, min((task + 1) * per, spec.n)):
-            put(y, i, f(number(fetch(a, i)), number(fetch(b, i)), p, q), 0)
+    def binary(task, thread, spec, per, alpha, beta, a, b, y, streamed, buffers):
+        p, q, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(a, i)), number(fetch(b, i)), p, q), 0)
+            if streamed:
+                write_out(out, y, first, stop - first)
+        if streamed:
+            fence()
 
     return binary
 
@@ -183,10 +225,10 @@ def unary_impls(op: Unary) -> tuple[Impl, ...]:
         x, y = flat(inputs[0]), flat(outputs[0])
         kind = x.dtype.name if outputs[0].dtype == np.bool_ else y.dtype.name
         per = task_size(spec.n)
-        args = (spec, per, op.alpha, op.beta, x, y)
+        args = (spec, per, op.alpha, op.beta, x, y, *streaming.pieces(scratch, y, [x]))
         return [Call(unary_kernel(op.function, kind), blocks(spec.n, per), args)]
 
-    return (Impl("loop", always, bind, inplace=((0, 0),)),)
+    return (Impl("loop", always, bind, streamed_scratch(2), inplace=((0, 0),)),)
 
 
 @cache
@@ -196,9 +238,11 @@ def unary_dx_impls(op: UnaryGradient) -> tuple[Impl, ...]:
     ) -> list[Call]:
         v, dy, dx = flat(inputs[0]), flat(inputs[1]), flat(outputs[0])
         kernel, per = unary_dx_kernel(op.function, dx.dtype.name), task_size(spec.n)
-        return [Call(kernel, blocks(spec.n, per), (spec, per, op.alpha, op.beta, v, dy, dx))]
+        pieces = streaming.pieces(scratch, dx, [v, dy])
+        args = (spec, per, op.alpha, op.beta, v, dy, dx, *pieces)
+        return [Call(kernel, blocks(spec.n, per), args)]
 
-    return (Impl("loop", always, bind, inplace=((0, 0), (0, 1))),)
+    return (Impl("loop", always, bind, streamed_scratch(3), inplace=((0, 0), (0, 1))),)
 
 
 @cache
@@ -212,13 +256,13 @@ def binary_impls(op: Binary) -> tuple[Impl, ...]:
             g = grid(spec.n // max(spec.d5, 1), spec.d5, per)
             args = (spec, g, op.alpha, op.beta, a, b, y)
             return [Call(broadcast_kernel(*which), g.tasks, args)]
-        args = (spec, per, op.alpha, op.beta, a, b, y)
+        args = (spec, per, op.alpha, op.beta, a, b, y, *streaming.pieces(scratch, y, [a, b]))
         return [Call(binary_kernel(*which), blocks(spec.n, per), args)]
 
     # A result as large in bytes as an operand has as many elements, unless the result is a
     # comparison's.
     inplace = () if op.function in COMPARISONS else ((0, 0), (0, 1))
-    return (Impl("loop", always, bind, inplace=inplace),)
+    return (Impl("loop", always, bind, streamed_scratch(3), inplace=inplace),)
 
 
 def bind_where(
