@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from nbcnn.ops.bfloat16 import product
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -50,6 +51,11 @@ class Conv2DOp(Op):
     pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
     ph: int = 1
     pw: int = 1
+    rounded: bool = False  # the operands to bfloat16; see `nbcnn.ops.bfloat16`
+
+    @property
+    def impl_op(self) -> str:
+        return f"{self.name}_bfloat16" if self.rounded else self.name
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -169,4 +175,5 @@ def conv2d(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Any:
-    return apply(Conv2D(strides, padding, dilation, groups, algorithm), x, w)
+    op = Conv2D(strides, padding, dilation, groups, algorithm)
+    return product(lambda x, w: apply(op, x, w), x, w)

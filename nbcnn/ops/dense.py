@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.ops.bfloat16 import product
 from nbcnn.ops.conv_spec import MatmulSpec
 from nbcnn.ops.elementwise import _reduced_to
 from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
@@ -27,6 +28,11 @@ class Matmul(Op):
     tw: bool = False
     bias: bool = False
     act: int = 0
+    rounded: bool = False  # the operands to bfloat16; see `nbcnn.ops.bfloat16`
+
+    @property
+    def impl_op(self) -> str:
+        return f"{self.name}_bfloat16" if self.rounded else self.name
 
     def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec]:
         m, k = self._oriented(x.shape, self.tx)
@@ -93,8 +99,8 @@ def matmul(x: Any, w: Any) -> Any:
             f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}"
         )
     left, right = a.ndim == 1, b.ndim == 1
-    y = apply(
-        Matmul(),
+    y = product(
+        lambda x, w: apply(Matmul(), x, w),
         reshape(x, (1, *a.shape)) if left else x,
         reshape(w, (*b.shape, 1)) if right else w,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbcnn.kernels.cpu import (
     activation_sum,
+    bfloat16,
     conv_depthwise,
     conv_depthwise_taps,
     conv_direct,
@@ -73,6 +74,10 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
     ),
+    "conv2d_bfloat16": (bfloat16.conv2d,),
+    "conv2d_dx_bfloat16": (bfloat16.dx,),
+    "conv2d_dw_bfloat16": (bfloat16.dw,),
+    "matmul_bfloat16": (bfloat16.matmul,),
     "matmul": (matmul_rows.rows, gemm.gemm, matmul_plain.matmul),
     "unary": elementwise.unary_impls,
     "unary_dx": elementwise.unary_dx_impls,
