@@ -189,8 +189,10 @@ def dtype_policy_name() -> str:
     return _settings.dtype_policy or _settings.floatx
 
 
-def choose_dtype_policy(name: str) -> None:
-    """Store the program's policy; `nbcnn.config.set_dtype_policy` checks that it is one."""
+def choose_dtype_policy(name: str | None) -> None:
+    """Store the program's policy, None to follow `floatx`; `set_dtype_policy` checks that it is
+    one.
+    """
     _set(dtype_policy=name)
 
 

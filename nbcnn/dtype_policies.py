@@ -104,7 +104,8 @@ def dtype_name(value: Any) -> str:
     try:
         dtype = np.dtype(value)
     except TypeError:
-        raise Expected(f"must be the name of a data type, such as 'float32', or {MIXED!r}") from None
+        expected = f"must be the name of a data type, such as 'float32', or {MIXED!r}"
+        raise Expected(expected) from None
     if dtype.kind not in "biu" and dtype.name not in config.FLOAT_TYPES:
         known = ", ".join(config.FLOAT_TYPES)
         raise Expected(f"must be an integer type or one of {known}, {MIXED}")

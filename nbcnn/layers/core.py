@@ -5,8 +5,8 @@ from typing import Any
 
 from nbcnn import ops
 from nbcnn.declare import KINDS, Expected, arg
-from nbcnn.layers import fields
 from nbcnn.dtype_policies import as_policy
+from nbcnn.layers import fields
 from nbcnn.layers.base import Layer, LayerCall
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize

@@ -126,8 +126,9 @@ def _direct_scratch(impl: Impl, spec: Conv2DSpec, source: int, weights: int, cap
 
 def scratch_conv(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     half = _channels(spec)
+    source = spec.n * spec.h * spec.w * half.c
     weights = spec.kh * spec.kw * half.c // spec.groups * spec.f
-    return _direct_scratch(conv_direct.conv2d, half, spec.n * spec.h * spec.w * half.c, weights, caps)
+    return _direct_scratch(conv_direct.conv2d, half, source, weights, caps)
 
 
 def bind_conv(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:

@@ -85,8 +85,8 @@ def pairs_across(task, thread, g, steps, columns, source, target):
     whole = min(end, steps // 2)
     for row in range(first, stop):
         at, to = row * steps, row * ((steps + 1) // 2)
-        for l in range(begin, whole):
-            low, high = upper(source[at + 2 * l]), upper(source[at + 2 * l + 1])
-            target[to + l] = low | (high << np.uint32(16))
-        for l in range(max(begin, whole), end):
-            target[to + l] = upper(source[at + 2 * l])
+        for k in range(begin, whole):
+            low, high = upper(source[at + 2 * k]), upper(source[at + 2 * k + 1])
+            target[to + k] = low | (high << np.uint32(16))
+        for k in range(max(begin, whole), end):
+            target[to + k] = upper(source[at + 2 * k])

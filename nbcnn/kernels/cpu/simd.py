@@ -277,7 +277,7 @@ class _BFloatType(ir.types.Type):
 
 
 def dot_pairs(builder, x, y, total):
-    """total + x0 * y0 + x1 * y1 in each lane, where x and y hold pairs of bfloat16 (AVX512-BF16)."""
+    """total + x0 * y0 + x1 * y1 in each lane; x and y hold pairs of bfloat16 (AVX512-BF16)."""
     kind, pairs = total.type, ir.VectorType(_BFloatType(), 2 * total.type.count)
     function = declare(builder, "llvm.x86.avx512bf16.dpbf16ps.512", kind, [kind, pairs, pairs])
     return builder.call(function, [total, *(builder.bitcast(v, pairs) for v in (x, y))])
