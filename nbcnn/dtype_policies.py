@@ -3,12 +3,11 @@
     keras.config.set_dtype_policy("mixed_bfloat16")
     keras.layers.Dense(10, dtype="mixed_bfloat16")
 
-With `mixed_bfloat16`, products (dense layers, convolutions) take their operands rounded to
-bfloat16, 8 bits of mantissa instead of 24, and add up in float32; gradients that enter a product
-are rounded as well. Everything else, and all that stays in memory, is float32: NumPy has no
-bfloat16, so outputs are float32 arrays. Processors with a dot-product instruction for bfloat16
-compute such products at twice the speed; on others results are the same but for the order of
-additions, and nothing is gained.
+With `mixed_bfloat16`, products (dense layers, convolutions and their gradients) may take their
+operands rounded to bfloat16, 8 bits of mantissa instead of 24, and add up in float32. They do so
+where that is faster: on processors with a dot-product instruction for bfloat16, in shapes where the
+conversion pays. Others are computed in float32 as without a policy. All that stays in memory is
+float32: NumPy has no bfloat16, so outputs are float32 arrays.
 """
 
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ class DTypePolicy:
 
     @property
     def compute_dtype(self) -> str:
-        """What products take: 'bfloat16' where the policy is mixed."""
+        """What products may take: 'bfloat16' where the policy is mixed."""
         return "bfloat16" if self.name == MIXED else self.name
 
     @property

@@ -10,7 +10,7 @@ input, so it fuses in inference only.
 import dataclasses
 from collections.abc import Sequence
 
-from nbcnn.graph import fuse_bfloat16, fuse_norm, fuse_pool
+from nbcnn.graph import fuse_norm, fuse_pool
 from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
@@ -27,7 +27,6 @@ from nbcnn.ops.tensor import Node, Tensor
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
     """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
-    graph = fuse_bfloat16.products(graph, accepts)
     graph = rewrite(graph, [fuse_pool.max_pool_gradient_into_kernel_gradient(graph, accepts)])
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from nbcnn.graph.graph import Rewriting
-from nbcnn.ops.bfloat16 import ROUND, RoundGradient, rounded
 from nbcnn.ops.conv import Conv2D
 from nbcnn.ops.elementwise import Unary, binary
 from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
@@ -69,11 +68,7 @@ def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     if source.node is None or not isinstance(source.node.op, Conv2D) or source.node.op.bias:
         return None
     x, w = source.node.inputs
-    if w.node is not None and w.node.op == ROUND:
-        scaled = rounded(binary("multiply", w.node.inputs[0], scale))
-    else:
-        scaled = binary("multiply", w, scale)
-    y = apply_symbolic(source.node.op, [x, scaled])
+    y = apply_symbolic(source.node.op, [x, binary("multiply", w, scale)])
     if bias is not None:
         shift = binary("add", binary("multiply", bias, scale), shift)
     return (binary("add", y, shift),)
@@ -87,13 +82,6 @@ def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
     return b.ndim == 1 and y.ndim > 1 and b.shape[0] == y.shape[-1] and b.dtype == y.dtype
 
 
-def without_rounding_of_gradients(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-    """After differentiation, and in inference, round_gradient(x) -> x: it would only hide the
-    product before it from other rows.
-    """
-    return tuple(inputs) if isinstance(node.op, RoundGradient) else None
-
-
 TRAINING = (crossentropy_of_softmax, relu_behind_max_pool)
 INDICES = (keep_max_indices,)
-INFERENCE = (without_rounding_of_gradients, crossentropy_of_softmax, scale_into_conv)
+INFERENCE = (crossentropy_of_softmax, scale_into_conv)

@@ -14,7 +14,7 @@ from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import Context, current, is_active
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
-from nbcnn.ops.bfloat16 import operands_in
+from nbcnn.ops.bfloat16 import products_in
 from nbcnn.ops.elementwise import Cast, StopGradient
 from nbcnn.ops.op import apply, is_symbolic
 from nbcnn.ops.tensor import Node, Tensor
@@ -156,7 +156,7 @@ class Layer(Declared, family=family):
         self.build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
-        products = operands_in(self.dtype_policy.compute_dtype)
+        products = products_in(self.dtype_policy.compute_dtype)
         with current().as_training(kwargs.get("training")) as training, products:
             outputs = self.call(*args, **self._with_training(kwargs, training))
         if self.activity_regularizer is not None:
@@ -238,7 +238,7 @@ class Layer(Declared, family=family):
 
     @property
     def compute_dtype(self) -> str:
-        """What products take: 'bfloat16' where the policy is mixed."""
+        """What products may take: 'bfloat16' where the policy is mixed."""
         return self.dtype_policy.compute_dtype
 
     @property

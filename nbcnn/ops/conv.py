@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from nbcnn.ops.bfloat16 import product
+from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -51,11 +51,7 @@ class Conv2DOp(Op):
     pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
     ph: int = 1
     pw: int = 1
-    rounded: bool = False  # the operands to bfloat16; see `nbcnn.ops.bfloat16`
-
-    @property
-    def impl_op(self) -> str:
-        return f"{self.name}_bfloat16" if self.rounded else self.name
+    bfloat16: bool = False  # operands may be rounded; see `nbcnn.ops.bfloat16`
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -175,5 +171,5 @@ def conv2d(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Any:
-    op = Conv2D(strides, padding, dilation, groups, algorithm)
-    return product(lambda x, w: apply(op, x, w), x, w)
+    op = Conv2D(strides, padding, dilation, groups, algorithm, bfloat16=bfloat16.allowed())
+    return apply(op, x, w)

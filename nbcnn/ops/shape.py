@@ -180,10 +180,7 @@ class ExpandDims(Op):
         return [apply(Reshape(node.inputs[0].spec.shape), dys[0])]
 
 
-ALIASES = {
-    "reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", "stop_gradient",
-    "round_gradient",
-}  # fmt: skip
+ALIASES = {"reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", "stop_gradient"}
 
 
 @dataclasses.dataclass(frozen=True)

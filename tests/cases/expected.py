@@ -87,14 +87,11 @@ def expected(op: Any, spec: Any, arrays: Sequence[np.ndarray]) -> list[np.ndarra
     """Outputs, in any shape; of an operation that writes to its inputs, all of these as they are
     afterwards.
     """
-    if getattr(op, "rounded", False):
-        arrays = [*(elementwise.round_bfloat16(x) for x in arrays[:2]), *arrays[2:]]
     with np.errstate(all="ignore"):
         if op.name in BY_NAME:
             results = BY_NAME[op.name](op, spec, *arrays)
         else:
-            name = op.impl_op.removesuffix("_bfloat16")
-            function = next(getattr(m, name) for m in MODULES if hasattr(m, name))
+            function = next(getattr(m, op.impl_op) for m in MODULES if hasattr(m, op.impl_op))
             results = function(spec, *arrays)
     results = list(results) if isinstance(results, tuple) else [results]
     if not op.stateful:
