@@ -27,10 +27,8 @@ def allowed():
             if not any(name in case.name for name in SKIPPED):
                 op = dataclasses.replace(case.op, bfloat16=True)
                 inputs = tuple(map(coarse, case.inputs))
-                name = f"bfloat16-{case.name}"
-                yield case._replace(
-                    name=name, op=op, inputs=inputs, floats=("float32",), tiny=False
-                )
+                case = case._replace(name=f"bfloat16-{case.name}", op=op, inputs=inputs)
+                yield case._replace(floats=("float32",), tiny=False)
 
 
 CASES = list(allowed())
