@@ -33,7 +33,8 @@ def host_caps(threads: int) -> Caps:
     )
     fma = "fmadd" in code or "fmla" in code
     streams = llvm.get_process_triple().startswith("x86_64")
-    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams)
+    bfloat16 = vector == 64 and "+avx512bf16" in cpu_target.target_context.codegen()._tm_features
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams, bfloat16)
 
 
 def _machine_code() -> str:
