@@ -126,6 +126,12 @@ class AvgPool2DGradient(Pool2D):
         return self.geometry(self.shape)
 
 
+def _repetitions(shape: tuple[int, ...], size: tuple[int, int]) -> Pool2DSpec:
+    """Windows of `size` side by side, as many as fill an array of this shape."""
+    (n, h, w, c), (kh, kw) = shape, size
+    return Pool2DSpec(n, h, w, c, h // kh, w // kw, kh, kw, kh, kw, 0, 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Upsample2D(Op):
     """Every pixel repeated `size` times down and right.
@@ -141,8 +147,7 @@ class Upsample2D(Op):
         return (TensorSpec((n, h * self.size[0], w * self.size[1], c), x.dtype),)
 
     def spec(self, x: TensorSpec) -> Pool2DSpec:
-        (y,) = self.infer(x)
-        return Pool2DSpec(*y.shape, *x.shape[1:3], *self.size, *self.size, 0, 0)
+        return _repetitions(self.infer(x)[0].shape, self.size)
 
     def gradient(self, node: Node, *dys: Tensor | None):
         return [apply(Upsample2DGradient(self.size), dys[0])]
@@ -160,8 +165,7 @@ class Upsample2DGradient(Op):
         return (TensorSpec((n, h // self.size[0], w // self.size[1], c), dy.dtype),)
 
     def spec(self, dy: TensorSpec) -> Pool2DSpec:
-        (dx,) = self.infer(dy)
-        return Pool2DSpec(*dy.shape, *dx.shape[1:3], *self.size, *self.size, 0, 0)
+        return _repetitions(dy.shape, self.size)
 
     def gradient(self, node: Node, *dys: Tensor | None):
         return [apply(Upsample2D(self.size), dys[0])]

@@ -252,12 +252,12 @@ def binary_impls(op: Binary) -> tuple[Impl, ...]:
         dtype = bytes_of(result_dtype(*(x.dtype.name for x in inputs)))
         kind = dtype if op.function in COMPARISONS else y.dtype.name
         per, which = task_size(spec.n), (op.function, op.act or "identity", kind)
+        args = (op.alpha, op.beta, a, b, y)
         if isinstance(spec, BroadcastSpec):
             g = grid(spec.n // max(spec.d5, 1), spec.d5, per)
-            args = (spec, g, op.alpha, op.beta, a, b, y)
-            return [Call(broadcast_kernel(*which), g.tasks, args)]
-        args = (spec, per, op.alpha, op.beta, a, b, y, *streaming.pieces(scratch, y, [a, b]))
-        return [Call(binary_kernel(*which), blocks(spec.n, per), args)]
+            return [Call(broadcast_kernel(*which), g.tasks, (spec, g, *args))]
+        pieces = streaming.pieces(scratch, y, [a, b])
+        return [Call(binary_kernel(*which), blocks(spec.n, per), (spec, per, *args, *pieces))]
 
     # A result as large in bytes as an operand has as many elements, unless the result is a
     # comparison's.
