@@ -149,6 +149,38 @@ def test_conv_bias_and_relu_become_one_step():
     assert [(op.name, op.bias, op.act) for _, op in steps] == [("conv2d", True, 1)]
 
 
+def residual_case():
+    with tracing():
+        x, other = leaf(3, 5), leaf(5)
+        summed = ops.add(ops.multiply(x, 2.0), other)
+    rng = np.random.default_rng(0)
+    return x, other, summed, {t: rng.standard_normal(t.shape) for t in (x, other)}
+
+
+@pytest.mark.parametrize("function", [ops.relu, ops.gelu, lambda x: ops.leaky_relu(x, 0.3)])
+def test_a_sum_takes_the_function_that_follows(function):
+    _, _, summed, feeds = residual_case()
+    with tracing():
+        y = function(summed)
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, fused=True)
+    assert [(op.function, op.act != "") for _, op in steps] == [("multiply", False), ("add", True)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_sum_keeps_its_value_for_a_gradient_through_the_input():
+    x, other, summed, feeds = residual_case()
+    with tracing():
+        through_output, through_input = ops.sum(ops.relu(summed)), ops.sum(ops.gelu(summed))
+    for loss, fused in ((through_output, True), (through_input, False)):
+        outputs = [loss, *gradients(loss, [x, other])]
+        expected, _ = run(outputs, feeds, training=True)
+        found, steps = run(outputs, feeds, fused=True, training=True)
+        assert any(getattr(op, "act", "") for _, op in steps) == fused
+        for a, b in zip(expected, found):
+            np.testing.assert_allclose(b, a, rtol=1e-12)
+
+
 def pooled_case(seed=0):
     """An image with a NaN and an infinity, a kernel, a bias; the windows leave a column over."""
     leaves = [leaf(*s, dtype="float32") for s in ((2, 6, 7, 3), (3, 3, 3, 20), (20,))]

@@ -10,6 +10,8 @@ input, so it fuses in inference only.
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from nbcnn.graph import fuse_norm, fuse_pool
 from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
@@ -17,7 +19,7 @@ from nbcnn.graph.rewrite import is_bias_add
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
 from nbcnn.ops.conv_spec import MEAN_POOL, TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
-from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
+from nbcnn.ops.elementwise import Binary, Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, ScaleShift
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.reduce import Reduce
@@ -74,6 +76,27 @@ def activation_into_tail(accepts: Accepts) -> Rule:
         for old, new in zip(producer.outputs[1:], outputs[1:]):
             redirect(context, old, new)
         return outputs[:1]
+
+    return rule
+
+
+def activation_into_binary(accepts: Accepts) -> Rule:
+    """f(a, b), then any function of one number  ->  one pass: a residual sum and its relu, say.
+
+    What differentiates through its input is read by its gradient as well, so it fuses in inference
+    only.
+    """
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not isinstance(node.op, Unary) or not context.only_reader(node.inputs[0]):
+            return None
+        producer, y = inputs[0].node, node.outputs[0]
+        if producer is None or not isinstance(producer.op, Binary) or producer.op.act:
+            return None
+        if np.dtype(y.dtype).kind != "f" or y.dtype != inputs[0].dtype:
+            return None
+        f, g = producer.op.function, node.op
+        return if_accepted(accepts, Binary(f, g.function, g.alpha, g.beta), producer.inputs)
 
     return rule
 
@@ -154,4 +177,9 @@ def bias_gradient_into_activation_gradient(graph: Graph, accepts: Accepts) -> Ru
     return rule
 
 
-ROWS = (bias_into_product, activation_into_tail, fuse_pool.pool_into_convolution)
+ROWS = (
+    bias_into_product,
+    activation_into_tail,
+    activation_into_binary,
+    fuse_pool.pool_into_convolution,
+)

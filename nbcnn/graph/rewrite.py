@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nbcnn.graph.graph import Rewriting
 from nbcnn.ops.conv import Conv2D
-from nbcnn.ops.elementwise import Unary, binary
+from nbcnn.ops.elementwise import Binary, Unary, binary
 from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
 from nbcnn.ops.op import apply_symbolic
@@ -76,7 +76,7 @@ def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
 
 def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
     """y + b with b one value per channel (last axis)."""
-    if getattr(op, "function", None) != "add" or op.name != "binary":
+    if op != Binary("add"):
         return False
     y, b = inputs
     return b.ndim == 1 and y.ndim > 1 and b.shape[0] == y.shape[-1] and b.dtype == y.dtype

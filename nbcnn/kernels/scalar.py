@@ -28,14 +28,14 @@ def compiled(
 ) -> Any:
     """`function` for arguments of one type, made by `compile` (a device's decorator).
 
-    `elementary` replaces functions of `math` by name; formulas of this module that `function` calls
-    are compiled too.
+    `elementary` replaces functions of `math`, or formulas of this module, by name; other formulas
+    of this module that `function` calls are compiled too.
     """
     number = np.dtype(dtype).type
     code = function.__code__
     names = dict(elementary)
     for name in code.co_names:
-        value = function.__globals__.get(name)
+        value = None if name in elementary else function.__globals__.get(name)
         if isinstance(value, float):
             names[name] = number(value)
         elif isinstance(value, types.FunctionType) and value.__module__ == __name__:
@@ -56,8 +56,12 @@ def softplus(x):
     return log1p(exp(-abs(x))) + (0.0 if x < 0.0 else x)
 
 
-def _normal_cdf(x):
+def normal_cdf(x):
     return 0.5 * (1.0 + erf(x * ROOT_HALF))
+
+
+def bell(x):
+    return exp(-0.5 * x * x)
 
 
 def _gelu_inner(x):
@@ -126,7 +130,7 @@ UNARY: dict[str, Callable] = {
     "softsign": lambda x, a, b: x / (1.0 + abs(x)),
     "silu": lambda x, a, b: x * sigmoid(x),
     "mish": lambda x, a, b: x * tanh(softplus(x)),
-    "gelu": lambda x, a, b: x * _normal_cdf(x),
+    "gelu": lambda x, a, b: x * normal_cdf(x),
     "gelu_tanh": lambda x, a, b: 0.5 * x * (1.0 + _gelu_inner(x)),
     "hard_sigmoid": lambda x, a, b: _clip(x / 6.0 + 0.5, 0.0, 1.0),
     "hard_silu": lambda x, a, b: x * _clip(x / 6.0 + 0.5, 0.0, 1.0),
@@ -142,7 +146,7 @@ UNARY: dict[str, Callable] = {
 
 
 def _gelu_slope(x):
-    return _normal_cdf(x) + x * 0.3989422804014327 * exp(-0.5 * x * x)
+    return normal_cdf(x) + x * 0.3989422804014327 * bell(x)
 
 
 def _gelu_tanh_slope(x):

@@ -10,6 +10,7 @@ from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 from nbcnn.layers.spatial import Spatial
 from nbcnn.ops.op import apply
+from nbcnn.ops.pool import Upsample2D
 from nbcnn.ops.shape import BatchReshape
 from nbcnn.ops.shape import Flatten as FlattenOp
 
@@ -87,13 +88,8 @@ class RepeatVector(Layer):
     rank = 2
 
     def call(self, inputs: Any) -> Any:
-        return repeated(ops.expand_dims(inputs, 1), {1: self.n})
-
-
-def repeated(x: Any, times: dict[int, int]) -> Any:
-    """x repeated along axes of size 1. Adding zeros does it for any batch size."""
-    sizes = [times.get(axis, 1) for axis in range(x.ndim)]
-    return ops.add(x, np.zeros(sizes, x.dtype))
+        zeros = np.zeros((1, self.n, 1), inputs.dtype)  # adding them does it for any batch size
+        return ops.add(ops.expand_dims(inputs, 1), zeros)
 
 
 class ZeroPadding2D(Spatial):
@@ -197,11 +193,7 @@ class UpSampling2D(Spatial):
     rank = 4
 
     def call(self, inputs: Any) -> Any:
-        x = self.channels_last(inputs)
-        _, h, w, c = x.shape
-        sh, sw = self.size
-        spread = repeated(ops.expand_dims(ops.expand_dims(x, 3), 2), {2: sh, 4: sw})
-        return self.restored(apply(BatchReshape((h * sh, w * sw, c)), spread))
+        return self.restored(apply(Upsample2D(self.size), self.channels_last(inputs)))
 
 
 class UpSampling1D(Layer):
@@ -211,6 +203,5 @@ class UpSampling1D(Layer):
     rank = 3
 
     def call(self, inputs: Any) -> Any:
-        _, length, c = inputs.shape
-        spread = repeated(ops.expand_dims(inputs, 2), {2: self.size})
-        return apply(BatchReshape((length * self.size, c)), spread)
+        columns = apply(Upsample2D((self.size, 1)), ops.expand_dims(inputs, 2))
+        return ops.squeeze(columns, 2)

@@ -6,49 +6,21 @@ compile.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from nbcnn.ops.broadcast import (
+    MAX_RANK,
+    BroadcastSpec,
+    FlatSpec,
+    RowSumSpec,
+    WhereSpec,
+    broadcast_spec,
+    where_spec,
+)
 from nbcnn.ops.op import Op, apply, result_dtype
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
-
-MAX_RANK = 6
-
-
-class FlatSpec(NamedTuple):
-    """A loop over n contiguous elements."""
-
-    n: int
-
-
-class BroadcastSpec(NamedTuple):
-    """y[i0..i5] = f(a[sum i_k * a_k], b[sum i_k * b_k]); y is contiguous with sizes d0..d5, last
-    fastest.
-
-    Axes are merged where possible and leading sizes are 1; a stride of 0 repeats the operand.
-    """
-
-    n: int
-    d0: int
-    d1: int
-    d2: int
-    d3: int
-    d4: int
-    d5: int
-    a0: int
-    a1: int
-    a2: int
-    a3: int
-    a4: int
-    a5: int
-    b0: int
-    b1: int
-    b2: int
-    b3: int
-    b4: int
-    b5: int
-
 
 COMPARISONS = {
     "equal",
@@ -112,13 +84,6 @@ class UnaryGradient(Op):
 
     def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
         return 2 * dy.size
-
-
-class RowSumSpec(NamedTuple):
-    """Arrays are (rows, c)."""
-
-    rows: int
-    c: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +153,16 @@ DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Binary(Op):
-    """y = f(a, b) with NumPy's broadcasting."""
+    """y = act(f(a, b)) with NumPy's broadcasting.
+
+    `act`: a function of `Unary`, with its parameters, that a fusion has put here; floats only.
+    """
 
     name = "binary"
     function: str
+    act: str = ""
+    alpha: float = 0.0
+    beta: float = 0.0
 
     def infer(self, a: TensorSpec, b: TensorSpec) -> tuple[TensorSpec]:
         try:
@@ -219,6 +190,7 @@ class Binary(Op):
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
         a, b = node.inputs
+        assert not self.act  # fusions follow differentiation
         if self.function not in BINARY_DERIVATIVES:
             return [None, None]
         da, db = BINARY_DERIVATIVES[self.function](a, b, node.outputs[0], dy)
@@ -288,13 +260,8 @@ class Where(Op):
             ) from None
         return (TensorSpec(shape, result_dtype(a.dtype, b.dtype)),)
 
-    def spec(self, condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> "WhereSpec":
-        shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
-        sizes = (1,) * (MAX_RANK - len(shape)) + shape
-        strides = [broadcast_strides(x.shape, shape) for x in (condition, a, b)]
-        return WhereSpec(
-            int(np.prod(shape, dtype=np.int64)), *sizes, *(s for one in strides for s in one)
-        )
+    def spec(self, condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> WhereSpec:
+        return where_spec(condition.shape, a.shape, b.shape)
 
     def gradient(self, node: Node, *dys: Tensor | None):
         (dy,) = dys
@@ -302,36 +269,6 @@ class Where(Op):
         da = apply(Where(), condition, dy, 0.0)
         db = apply(Where(), condition, 0.0, dy)
         return [None, _reduced_to(da, a), _reduced_to(db, b)]
-
-
-class WhereSpec(NamedTuple):
-    """As `BroadcastSpec`, with strides of condition (c), a and b. Axes are not merged."""
-
-    n: int
-    d0: int
-    d1: int
-    d2: int
-    d3: int
-    d4: int
-    d5: int
-    c0: int
-    c1: int
-    c2: int
-    c3: int
-    c4: int
-    c5: int
-    a0: int
-    a1: int
-    a2: int
-    a3: int
-    a4: int
-    a5: int
-    b0: int
-    b1: int
-    b2: int
-    b3: int
-    b4: int
-    b5: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -378,35 +315,3 @@ def _reduced_to(gradient: Tensor | None, like: Tensor) -> Tensor | None:
         return None
     gradient = sum_to_shape(gradient, like.shape)
     return gradient if gradient.dtype == like.dtype else apply(Cast(like.dtype), gradient)
-
-
-def broadcast_strides(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
-    """Element strides of a contiguous array of `shape` read as `target`, padded in front to
-    MAX_RANK axes.
-    """
-    strides = []
-    step = 1
-    for size in reversed(shape):
-        strides.append(0 if size == 1 else step)
-        step *= size
-    return tuple(reversed(strides + [0] * (MAX_RANK - len(shape))))
-
-
-def broadcast_spec(a: tuple[int, ...], b: tuple[int, ...]) -> BroadcastSpec:
-    """Sizes and strides of a broadcast pair with neighbouring axes merged wherever both operands
-    allow.
-    """
-    shape = np.broadcast_shapes(a, b)
-    sizes = (1,) * (MAX_RANK - len(shape)) + shape
-    merged: list[list[int]] = []  # size, stride a, stride b; outermost first
-    for size, sa, sb in zip(sizes, broadcast_strides(a, shape), broadcast_strides(b, shape)):
-        if size == 1:
-            continue
-        if merged and merged[-1][1] == sa * size and merged[-1][2] == sb * size:
-            merged[-1] = [merged[-1][0] * size, sa, sb]
-        else:
-            merged.append([size, sa, sb])
-    axes = [[1, 0, 0]] * (MAX_RANK - len(merged)) + merged
-    return BroadcastSpec(
-        int(np.prod(shape, dtype=np.int64)), *(axis[k] for k in range(3) for axis in axes)
-    )

@@ -1,4 +1,4 @@
-"""2-D max and average pooling over NHWC arrays."""
+"""2-D max and average pooling over NHWC arrays, and its counterpart: repeating pixels."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -124,6 +124,54 @@ class AvgPool2DGradient(Pool2D):
 
     def spec(self, dy: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
         return self.geometry(self.shape)
+
+
+def _repetitions(shape: tuple[int, ...], size: tuple[int, int]) -> Pool2DSpec:
+    """Windows of `size` side by side, as many as fill an array of this shape."""
+    (n, h, w, c), (kh, kw) = shape, size
+    return Pool2DSpec(n, h, w, c, h // kh, w // kw, kh, kw, kh, kw, 0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Upsample2D(Op):
+    """Every pixel repeated `size` times down and right.
+
+    The spec is that of the pool that leads back: its windows are the repetitions of a pixel.
+    """
+
+    name = "upsample2d"
+    size: tuple[int, int]
+
+    def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        n, h, w, c = x.shape
+        return (TensorSpec((n, h * self.size[0], w * self.size[1], c), x.dtype),)
+
+    def spec(self, x: TensorSpec) -> Pool2DSpec:
+        return _repetitions(self.infer(x)[0].shape, self.size)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        return [apply(Upsample2DGradient(self.size), dys[0])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Upsample2DGradient(Op):
+    """dx: the sum of dy over the repetitions of each pixel."""
+
+    name = "upsample2d_dx"
+    size: tuple[int, int]
+
+    def infer(self, dy: TensorSpec) -> tuple[TensorSpec]:
+        n, h, w, c = dy.shape
+        return (TensorSpec((n, h // self.size[0], w // self.size[1], c), dy.dtype),)
+
+    def spec(self, dy: TensorSpec) -> Pool2DSpec:
+        return _repetitions(dy.shape, self.size)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        return [apply(Upsample2D(self.size), dys[0])]
+
+    def flops(self, dy: TensorSpec) -> int:
+        return dy.size
 
 
 def max_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Any:

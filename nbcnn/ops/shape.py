@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbcnn.ops.elementwise import MAX_RANK, FlatSpec, broadcast_strides
+from nbcnn.ops.broadcast import MAX_RANK, FlatSpec, broadcast_strides
 from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 

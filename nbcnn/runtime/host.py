@@ -32,8 +32,9 @@ def host_caps(threads: int) -> Caps:
         32 if "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
     )
     fma = "fmadd" in code or "fmla" in code
+    streams = llvm.get_process_triple().startswith("x86_64")
     bfloat16 = vector == 64 and "+avx512bf16" in cpu_target.target_context.codegen()._tm_features
-    return Caps(threads, vector, registers, fma, *_cache_sizes(), bfloat16)
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams, bfloat16)
 
 
 def _machine_code() -> str:

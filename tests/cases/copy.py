@@ -81,6 +81,10 @@ def concats():
     yield Case("concat-empty_piece", Concat(0), (normal(0, 3), normal(2, 3)))
     images = Draw((3, 28, 29, 16)), Draw((3, 28, 29, 17), 1), Draw((3, 28, 29, 1), 2)
     yield large("concat-channels", Concat(3), *images)
+    many = [Draw((40, 19, c), i) for i, c in enumerate((5, 64, 1, 17, 130, 3))]
+    yield large("concat-many_pieces", Concat(2), *many)
+    yield large("concat-whole", Concat(1), *(np.arange(60 * c).reshape(60, c) for c in (3, 40)))
+    yield large("concat-long", Concat(1), Draw((3, 9001)), Draw((3, 8002), 1))
     yield large("concat-rows", Concat(0), Draw((2001, 17)), Draw((1, 17), 1))
 
 

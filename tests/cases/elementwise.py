@@ -39,7 +39,18 @@ def unary():
     plain = ("identity", "round_bfloat16", "relu", "exp", "tanh", "sigmoid", "sign", "abs", "relu6")
     for name in plain:
         yield Case(f"unary-{name}-special", Unary(name), (SPECIAL,))
-    for name in ("exp", "tanh", "sigmoid", "softplus", "expm1", "silu", "elu", "selu", "mish"):
+    for name in (
+        "exp",
+        "tanh",
+        "sigmoid",
+        "softplus",
+        "expm1",
+        "silu",
+        "elu",
+        "selu",
+        "mish",
+        "gelu",
+    ):
         # Small results beside large ones would not count: each half has its own row.
         yield Case(f"unary-{name}-low", Unary(name, 1.0), (FAR[:4],))
         yield Case(f"unary-{name}-high", Unary(name, 1.0), (FAR[4:],))
@@ -111,6 +122,26 @@ def binary():
         yield Case(f"binary-{name}", Binary(function), inputs)
 
 
+def activated():
+    """Binary functions with an activation."""
+    a, b = normal(2, 3) * 2, normal(3, seed=1)
+    for function, *act in (
+        ("add", "relu"), ("add", "leaky_relu", ALPHA), ("multiply", "sigmoid"),
+        ("subtract", "gelu"), ("add", "clip", ALPHA, BETA), ("maximum", "tanh"),
+        ("divide", "square"),
+    ):  # fmt: skip
+        op = Binary(function, *act)
+        yield Case(f"binary-{function}-{act[0]}", op, (a, b))
+        yield Case(f"binary-{function}-{act[0]}-flat", op, (a, a[::-1]), floats=FLOATS[:1])
+    yield Case("binary-add-relu-special", Binary("add", "relu"), (SPECIAL, np.array([-0.5])))
+    yield Case("binary-add-relu-empty", Binary("add", "relu"), (a[:0], a[:0]), floats=FLOATS[:1])
+    sizes = (Draw((SEVERAL_TASKS,)), Draw((SEVERAL_TASKS,), 1))
+    yield large("binary-add-relu-large", Binary("add", "relu"), *sizes)
+    for i in (0, 1, 6):
+        inputs = (Draw(LARGE_SHAPES[i][0]), Draw(LARGE_SHAPES[i][1], 1))
+        yield large(f"binary-multiply-relu-large{i}", Binary("multiply", "relu"), *inputs)
+
+
 def choices():
     a, b = normal(3, 4, seed=1), normal(3, 4, seed=2)
     yield Case("where-same", Where(), (FLAGS, a, b))
@@ -134,4 +165,4 @@ def casts():
     yield large("cast-large", Cast("float32"), np.arange(SEVERAL_TASKS, dtype="uint8"))
 
 
-CASES = [*unary(), *with_sums(), *binary(), *choices(), *casts()]
+CASES = [*unary(), *with_sums(), *binary(), *activated(), *choices(), *casts()]

@@ -25,6 +25,11 @@ def _unary_dx_sum(op, spec, v, dy):
     return dx, dx.reshape(-1, dx.shape[-1]).sum(0)
 
 
+def _binary(op, spec, a, b):
+    y = elementwise.binary(spec, a, b, op.function)
+    return elementwise.unary(spec, y, op.act, op.alpha, op.beta) if op.act else y
+
+
 def _maxpool2d(op, spec, x):
     y, indices = pool.maxpool2d(spec, x)
     return (y, indices) if op.indices else y
@@ -62,7 +67,7 @@ BY_NAME: dict[str, Callable] = {
     "unary": _unary,
     "unary_dx": _unary_dx,
     "unary_dx_sum": _unary_dx_sum,
-    "binary": lambda op, spec, a, b: elementwise.binary(spec, a, b, op.function),
+    "binary": _binary,
     "where": lambda op, spec, condition, a, b: np.where(condition, wide(a), wide(b)),
     "cast": lambda op, spec, x: elementwise.cast(spec, x, op.dtype),
     "matmul": _matmul,

@@ -3,7 +3,14 @@
 import numpy as np
 from cases.case import Case, normal
 
-from nbcnn.ops.pool import AvgPool2D, AvgPool2DGradient, MaxPool2D, MaxPool2DGradient
+from nbcnn.ops.pool import (
+    AvgPool2D,
+    AvgPool2DGradient,
+    MaxPool2D,
+    MaxPool2DGradient,
+    Upsample2D,
+    Upsample2DGradient,
+)
 
 # name, x, window, strides, padding
 TINY = [
@@ -69,5 +76,28 @@ def any_pixels(s):
     return u * s.kw + v
 
 
+def upsampling():
+    for name, (n, h, w, c), size, tiny in (
+        ("twice", (2, 3, 2, 3), (2, 2), True),
+        ("row", (1, 2, 3, 1), (1, 3), True),
+        ("same", (1, 2, 2, 2), (1, 1), True),
+        ("no_images", (0, 2, 2, 2), (2, 2), True),
+        ("unet", (2, 15, 17, 64), (2, 2), False),
+        ("vector_tail", (1, 9, 8, 35), (3, 2), False),
+        ("many", (1, 3, 2, 7), (7, 7), False),
+        ("sequence", (3, 41, 1, 20), (5, 1), False),
+    ):
+        x, dy = normal(n, h, w, c), normal(n, h * size[0], w * size[1], c)
+        if name == "twice":
+            x[0, 0, 0, 0], x[1, 2, 1, 2] = np.nan, np.inf
+        yield Case(f"upsample2d-{name}", Upsample2D(size), (x,), tiny=tiny)
+        yield Case(f"upsample2d_dx-{name}", Upsample2DGradient(size), (dy,), tiny=tiny)
+    whole = np.arange(12, dtype="int64").reshape(1, 2, 3, 2)
+    yield Case("upsample2d-int", Upsample2D((2, 3)), (whole,))
+    yield Case("upsample2d-bytes", Upsample2D((2, 1)), (whole.astype("uint8"),))
+    yield Case("upsample2d-bool", Upsample2D((1, 2)), (whole % 3 == 0,))
+
+
 CASES = [case for row in TINY for case in pools(*row, tiny=True)]
 CASES += [case for row in LARGE for case in pools(*row, tiny=False)]
+CASES += list(upsampling())

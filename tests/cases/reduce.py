@@ -54,6 +54,18 @@ def big():
     ):
         for function in ("sum", "mean", "max", "argmax"):
             yield large(f"reduce-{function}-{name}", Reduce(function, first, last), Draw(shape))
+    for name, shape, axis in (
+        ("pixels", (33, 49, 200), 1),
+        ("many_pixels", (2, 700, 77), 1),
+        ("long", (70_001, 64), 0),
+        ("one_row", (5, 1, 130), 1),
+        ("wide_tiles", (3, 300, 1100), 1),
+    ):
+        for function in ("sum", "mean"):
+            yield large(
+                f"reduce-{function}-columns-{name}", Reduce(function, axis, axis), Draw(shape)
+            )
+    yield large("reduce-mean-columns-holed", Reduce("mean", 0, 0), columns_with_holes())
     holed = normal(3, 90)
     holed[0, 77], holed[1, 5], holed[2, ::9] = -np.nan, np.nan, np.inf
     for function in FOLDS:
@@ -62,6 +74,12 @@ def big():
     factors = 1.0 + normal(9001, 2) / 1024
     yield large("reduce-prod-many", Reduce("prod", 0, 0), factors)
     yield large("reduce-sum-int-many", Reduce("sum", 0, 0), np.arange(70_001, dtype="int32") % 9)
+
+
+def columns_with_holes():
+    x = normal(40, 70)
+    x[3, 5], x[7, 6], x[8, 69] = np.nan, np.inf, -np.inf
+    return x
 
 
 def extremes():

@@ -62,3 +62,11 @@ def avgpool2d_dx(spec, dy):
         count = (rows.stop - rows.start) * (columns.stop - columns.start)
         dx[:, rows, columns] += dy[:, i, j][:, None, None] / count
     return dx
+
+
+def upsample2d(spec, x):
+    return np.repeat(np.repeat(_output(spec, x), spec.kh, axis=1), spec.kw, axis=2)
+
+
+def upsample2d_dx(spec, dy):
+    return _input(spec, dy).reshape(-1, spec.oh, spec.kh, spec.ow, spec.kw, spec.c).sum((2, 4))

@@ -19,9 +19,10 @@ from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.reduce import WIDE, cut, fold_calls, partial_scratch
 from nbcnn.kernels.cpu.shares import flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
-from nbcnn.kernels.cpu.vecmath import formula
+from nbcnn.kernels.cpu.vector_math import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
-from nbcnn.ops.elementwise import RowSumSpec, UnaryGradientSum
+from nbcnn.ops.broadcast import RowSumSpec
+from nbcnn.ops.elementwise import UnaryGradientSum
 from nbcnn.ops.reduce import ReduceSpec
 
 

@@ -1,4 +1,4 @@
-"""Moving elements: transpose, slice, pad, broadcast, concatenate.
+"""Moving elements: transpose, slice, pad, broadcast.
 
     y[yo + sum i_k y_k] = x[xo + sum i_k x_k]
 
@@ -15,10 +15,18 @@ import numpy as np
 
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
-from nbcnn.kernels.cpu.shares import BLOCK, blocks, grid, grid_columns, grid_rows, place
+from nbcnn.kernels.cpu.shares import (
+    BLOCK,
+    blocks,
+    grid,
+    grid_columns,
+    grid_rows,
+    place,
+    run_end,
+)
 from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.shape import ConcatSpec, CopySpec
+from nbcnn.ops.shape import CopySpec
 
 TILE = 16
 
@@ -32,21 +40,24 @@ def fill(task, thread, value, y):
 @jit.kernel
 def copy(task, thread, spec, g, x, y):
     s = spec
-    first, stop = grid_rows(g, task)
+    row, stop = grid_rows(g, task)
     begin, end = grid_columns(g, task)
-    for row in range(first, stop):
+    while row < stop:
         at_x = s.xo + place(row, s.d1, s.d2, s.d3, s.d4, s.x0, s.x1, s.x2, s.x3, s.x4)
         at_y = s.yo + place(row, s.d1, s.d2, s.d3, s.d4, s.y0, s.y1, s.y2, s.y3, s.y4)
-        if s.x5 == 1 and s.y5 == 1:
-            for i in range(begin, end):
-                put(y, at_y + i, fetch(x, at_x + i), 0)
-        elif s.x5 == 0 and s.y5 == 1:
-            value = fetch(x, at_x)
-            for i in range(begin, end):
-                put(y, at_y + i, value, 0)
-        else:
-            for i in range(begin, end):
-                put(y, at_y + i * s.y5, fetch(x, at_x + i * s.x5), 0)
+        last = run_end(row, s.d4, stop)
+        while row < last:
+            if s.x5 == 1 and s.y5 == 1:
+                for i in range(begin, end):
+                    put(y, at_y + i, fetch(x, at_x + i), 0)
+            elif s.x5 == 0 and s.y5 == 1:
+                value = fetch(x, at_x)
+                for i in range(begin, end):
+                    put(y, at_y + i, value, 0)
+            else:
+                for i in range(begin, end):
+                    put(y, at_y + i * s.y5, fetch(x, at_x + i * s.x5), 0)
+            at_x, at_y, row = at_x + s.x4, at_y + s.y4, row + 1
 
 
 @jit.kernel
@@ -92,35 +103,4 @@ def bind_copy(
     return calls
 
 
-def bind_concat(
-    specs: Sequence[ConcatSpec], caps, inputs: Sequence, outputs: Sequence, scratch: dict
-) -> list[Call]:
-    calls = []
-    for spec, x in zip(specs, inputs):
-        if x.dtype != outputs[0].dtype:
-            calls.append(_converting_piece(spec, x, outputs[0]))
-            continue
-        row = spec.length * spec.inner
-        piece = CopySpec(
-            spec.outer * row, outputs[0].size, 1, 1, 1, 1, spec.outer, row,
-            0, 0, 0, 0, 0, row, 1, spec.start * spec.inner, 0, 0, 0, 0, spec.total * spec.inner, 1,
-        )  # fmt: skip
-        calls += bind_copy(piece, caps, [x], outputs, {})
-    return calls
-
-
-@jit.kernel
-def concat_cast(task, thread, spec, x, y):
-    """A piece of another type than the result: one task per outer block."""
-    row = spec.length * spec.inner
-    to = (task * spec.total + spec.start) * spec.inner
-    for i in range(row):
-        put(y, to + i, fetch(x, task * row + i), 0)
-
-
-def _converting_piece(spec: ConcatSpec, x: np.ndarray, y: np.ndarray) -> Call:
-    return Call(concat_cast, spec.outer, (spec, x.reshape(-1), y.reshape(-1)))
-
-
 copy_impl = Impl("strided", always, bind_copy)
-concat_impl = Impl("strided", always, bind_concat)

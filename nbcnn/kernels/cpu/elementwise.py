@@ -15,22 +15,43 @@ from functools import cache
 import numpy as np
 
 from nbcnn.kernels import scalar
-from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu import jit, streaming
 from nbcnn.kernels.cpu.call import Call
-from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat, grid, grid_columns, grid_rows, place
-from nbcnn.kernels.cpu.simd_streams import fetch, put
-from nbcnn.kernels.cpu.vecmath import formula
-from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.elementwise import (
-    COMPARISONS,
-    Binary,
-    BroadcastSpec,
-    FlatSpec,
-    Unary,
-    UnaryGradient,
-    WhereSpec,
+from nbcnn.kernels.cpu.shares import (
+    BLOCK,
+    blocks,
+    flat,
+    grid,
+    grid_columns,
+    grid_rows,
+    place,
+    run_end,
+    task_size,
 )
+from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.cpu.streaming import PIECE, fence, write_out
+from nbcnn.kernels.cpu.vector_math import formula
+from nbcnn.kernels.impl import Impl, Scratch, always
+from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec, WhereSpec
+from nbcnn.ops.elementwise import COMPARISONS, Binary, Unary, UnaryGradient
 from nbcnn.ops.op import result_dtype
+
+
+@jit.always_inline
+def target(buffers, thread, streamed, per):
+    """Where a task's results go, and how many at a time: see `streaming`."""
+    return (buffers[thread], PIECE) if streamed else (buffers[0], per)
+
+
+def streamed_scratch(arrays: int):
+    """Buffers for results that go around the caches, of functions that touch so many arrays."""
+
+    def scratch(spec: FlatSpec | BroadcastSpec, dtype: str, caps) -> dict[str, Scratch]:
+        if not isinstance(spec, FlatSpec):
+            return {}
+        return streaming.scratch(arrays * spec.n * np.dtype(dtype).itemsize, dtype, caps)
+
+    return scratch
 
 
 @cache
@@ -39,10 +60,18 @@ def unary_kernel(function: str, dtype: str) -> jit.Kernel:
     f, number = formula(scalar.UNARY[function], dtype), np.dtype(dtype).type
 
     @jit.kernel(constants=(function, dtype))
-    def unary(task, thread, spec, alpha, beta, x, y):
-        a, b = number(alpha), number(beta)
-        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
-            put(y, i, f(number(fetch(x, i)), a, b), 0)
+    def unary(task, thread, spec, per, alpha, beta, x, y, streamed, buffers):
+        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(x, i)), a, b), 0)
+            if streamed:
+                write_out(out, y, first, stop - first)
+        if streamed:
+            fence()
 
     return unary
 
@@ -52,50 +81,82 @@ def unary_dx_kernel(function: str, dtype: str) -> jit.Kernel:
     f, number = formula(scalar.UNARY_GRADIENT[function], dtype), np.dtype(dtype).type
 
     @jit.kernel(constants=(function, dtype))
-    def unary_dx(task, thread, spec, alpha, beta, v, dy, dx):
-        a, b = number(alpha), number(beta)
-        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
-            put(dx, i, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
+    def unary_dx(task, thread, spec, per, alpha, beta, v, dy, dx, streamed, buffers):
+        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
+            if streamed:
+                write_out(out, dx, first, stop - first)
+        if streamed:
+            fence()
 
     return unary_dx
 
 
-@cache
-def binary_kernel(function: str, dtype: str) -> jit.Kernel:
-    f, number = formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+def binary_formula(function: str, act: str, dtype: str):
+    """act(f(a, b)) of two numbers and the activation's parameters."""
+    f, g = formula(scalar.BINARY[function], dtype), formula(scalar.UNARY[act], dtype)
 
-    @jit.kernel(constants=(function, dtype))
-    def binary(task, thread, spec, a, b, y):
-        for i in range(task * BLOCK, min((task + 1) * BLOCK, spec.n)):
-            put(y, i, f(number(fetch(a, i)), number(fetch(b, i))), 0)
+    @jit.always_inline
+    def activated(a, b, alpha, beta):
+        return g(f(a, b), alpha, beta)
+
+    return activated
+
+
+@cache
+def binary_kernel(function: str, act: str, dtype: str) -> jit.Kernel:
+    f, number = binary_formula(function, act, dtype), np.dtype(dtype).type
+
+    @jit.kernel(constants=(function, act, dtype))
+    def binary(task, thread, spec, per, alpha, beta, a, b, y, streamed, buffers):
+        p, q, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
+        out, step = target(buffers, thread, streamed, per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, f(number(fetch(a, i)), number(fetch(b, i)), p, q), 0)
+            if streamed:
+                write_out(out, y, first, stop - first)
+        if streamed:
+            fence()
 
     return binary
 
 
 @cache
-def broadcast_kernel(function: str, dtype: str) -> jit.Kernel:
-    f, number = formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+def broadcast_kernel(function: str, act: str, dtype: str) -> jit.Kernel:
+    f, number = binary_formula(function, act, dtype), np.dtype(dtype).type
 
-    @jit.kernel(constants=(function, dtype))
-    def broadcast(task, thread, spec, g, a, b, y):
-        s = spec
-        first, stop = grid_rows(g, task)
+    @jit.kernel(constants=(function, act, dtype))
+    def broadcast(task, thread, spec, g, alpha, beta, a, b, y):
+        s, p, q = spec, number(alpha), number(beta)
+        row, stop = grid_rows(g, task)
         begin, end = grid_columns(g, task)
-        for row in range(first, stop):
+        while row < stop:
             at_a = place(row, s.d1, s.d2, s.d3, s.d4, s.a0, s.a1, s.a2, s.a3, s.a4)
             at_b = place(row, s.d1, s.d2, s.d3, s.d4, s.b0, s.b1, s.b2, s.b3, s.b4)
-            at_y = row * s.d5
-            if s.a5 == 1 and s.b5 == 1:
-                for i in range(begin, end):
-                    put(y, at_y + i, f(number(fetch(a, at_a + i)), number(fetch(b, at_b + i))), 0)
-            elif s.a5 == 1:
-                right = number(fetch(b, at_b))
-                for i in range(begin, end):
-                    put(y, at_y + i, f(number(fetch(a, at_a + i)), right), 0)
-            else:
-                left = number(fetch(a, at_a))
-                for i in range(begin, end):
-                    put(y, at_y + i, f(left, number(fetch(b, at_b + i * s.b5))), 0)
+            last = run_end(row, s.d4, stop)
+            while row < last:
+                at_y = row * s.d5
+                if s.a5 == 1 and s.b5 == 1:
+                    for i in range(begin, end):
+                        left, right = number(fetch(a, at_a + i)), number(fetch(b, at_b + i))
+                        put(y, at_y + i, f(left, right, p, q), 0)
+                elif s.a5 == 1:
+                    right = number(fetch(b, at_b))
+                    for i in range(begin, end):
+                        put(y, at_y + i, f(number(fetch(a, at_a + i)), right, p, q), 0)
+                else:
+                    left = number(fetch(a, at_a))
+                    for i in range(begin, end):
+                        put(y, at_y + i, f(left, number(fetch(b, at_b + i * s.b5)), p, q), 0)
+                at_a, at_b, row = at_a + s.a4, at_b + s.b4, row + 1
 
     return broadcast
 
@@ -163,11 +224,11 @@ def unary_impls(op: Unary) -> tuple[Impl, ...]:
     ) -> list[Call]:
         x, y = flat(inputs[0]), flat(outputs[0])
         kind = x.dtype.name if outputs[0].dtype == np.bool_ else y.dtype.name
-        return [
-            Call(unary_kernel(op.function, kind), blocks(spec.n), (spec, op.alpha, op.beta, x, y))
-        ]
+        per = task_size(spec.n)
+        args = (spec, per, op.alpha, op.beta, x, y, *streaming.pieces(scratch, y, [x]))
+        return [Call(unary_kernel(op.function, kind), blocks(spec.n, per), args)]
 
-    return (Impl("loop", always, bind, inplace=((0, 0),)),)
+    return (Impl("loop", always, bind, streamed_scratch(2), inplace=((0, 0),)),)
 
 
 @cache
@@ -176,10 +237,12 @@ def unary_dx_impls(op: UnaryGradient) -> tuple[Impl, ...]:
         spec: FlatSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
     ) -> list[Call]:
         v, dy, dx = flat(inputs[0]), flat(inputs[1]), flat(outputs[0])
-        kernel = unary_dx_kernel(op.function, dx.dtype.name)
-        return [Call(kernel, blocks(spec.n), (spec, op.alpha, op.beta, v, dy, dx))]
+        kernel, per = unary_dx_kernel(op.function, dx.dtype.name), task_size(spec.n)
+        pieces = streaming.pieces(scratch, dx, [v, dy])
+        args = (spec, per, op.alpha, op.beta, v, dy, dx, *pieces)
+        return [Call(kernel, blocks(spec.n, per), args)]
 
-    return (Impl("loop", always, bind, inplace=((0, 0), (0, 1))),)
+    return (Impl("loop", always, bind, streamed_scratch(3), inplace=((0, 0), (0, 1))),)
 
 
 @cache
@@ -188,15 +251,18 @@ def binary_impls(op: Binary) -> tuple[Impl, ...]:
         (a, b), y = map(flat, inputs), flat(outputs[0])
         dtype = bytes_of(result_dtype(*(x.dtype.name for x in inputs)))
         kind = dtype if op.function in COMPARISONS else y.dtype.name
+        per, which = task_size(spec.n), (op.function, op.act or "identity", kind)
+        args = (op.alpha, op.beta, a, b, y)
         if isinstance(spec, BroadcastSpec):
-            g = grid(spec.n // max(spec.d5, 1), spec.d5)
-            return [Call(broadcast_kernel(op.function, kind), g.tasks, (spec, g, a, b, y))]
-        return [Call(binary_kernel(op.function, kind), blocks(spec.n), (spec, a, b, y))]
+            g = grid(spec.n // max(spec.d5, 1), spec.d5, per)
+            return [Call(broadcast_kernel(*which), g.tasks, (spec, g, *args))]
+        pieces = streaming.pieces(scratch, y, [a, b])
+        return [Call(binary_kernel(*which), blocks(spec.n, per), (spec, per, *args, *pieces))]
 
     # A result as large in bytes as an operand has as many elements, unless the result is a
     # comparison's.
     inplace = () if op.function in COMPARISONS else ((0, 0), (0, 1))
-    return (Impl("loop", always, bind, inplace=inplace),)
+    return (Impl("loop", always, bind, streamed_scratch(3), inplace=inplace),)
 
 
 def bind_where(

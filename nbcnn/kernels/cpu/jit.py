@@ -50,9 +50,6 @@ helper = numba.njit(**FLAGS)
 always_inline = numba.njit(**FLAGS, forceinline=True)
 """As `helper`, always inlined: for functions with many vector arguments."""
 
-exact = numba.njit(**{**FLAGS, "fastmath": {"contract"}}, forceinline=True)
-"""As `always_inline`, for functions whose roundings matter: sums and products are not reordered."""
-
 
 class Kernel(NamedTuple):
     """A kernel's source function and its identity: module, name and the constants that its factory

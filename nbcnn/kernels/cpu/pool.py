@@ -1,4 +1,4 @@
-"""Max and average pooling for any window, stride and padding, forward and backward.
+"""Max and average pooling for any window, stride and padding, forward and backward, and upsampling.
 
 Forward, a task is a few output rows; taps (u, v) of the window are the outer loops of a pixel and
 channels, which are contiguous, the inner one. Pixels outside the input are left out by limiting the
@@ -7,10 +7,13 @@ range of taps.
 Backward gathers: a task is a few rows of dx. For each it visits the output rows whose windows reach
 it, so every element of dx has one writer although windows may overlap.
 
+Upsampling, which repeats pixels, is an average pool's way back with another weight, and its
+gradient an average pool.
+
 `pool_vector.py` has faster kernels for float32 and float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -69,10 +72,11 @@ def keep_larger(x, at_x, y, at_y, indices, tap, channels):
 
 
 @jit.helper
-def mean_window(s, image, top, left, at_y, x, y):
+def mean_window(s, image, top, left, weight, at_y, x, y):
+    """`weight` times the mean; sums have the window's size for weight."""
     u0, u1 = taps(top, s.h, s.kh)
     v0, v1 = taps(left, s.w, s.kw)
-    share = y.dtype.type(1.0 / ((u1 - u0) * (v1 - v0)))
+    share = y.dtype.type(weight / ((u1 - u0) * (v1 - v0)))
     for k in range(s.c):
         y[at_y + k] = 0
     for u in range(u0, u1):
@@ -98,10 +102,10 @@ def spread_max(s, row, left, first, at_y, dy, indices, dx):
 
 
 @jit.helper
-def spread_mean(s, row, rows, left, at_y, dy, dx):
+def spread_mean(s, row, rows, left, weight, at_y, dy, dx):
     """As `spread_max`; `rows`: how many rows of the window lie inside."""
     v0, v1 = taps(left, s.w, s.kw)
-    share = dx.dtype.type(1.0 / (rows * (v1 - v0)))
+    share = dx.dtype.type(weight / (rows * (v1 - v0)))
     for v in range(v0, v1):
         to = (row * s.w + left + v) * s.c
         for k in range(s.c):
@@ -118,12 +122,12 @@ def maxpool2d(task, thread, spec, per, x, y, indices):
 
 
 @jit.kernel
-def avgpool2d(task, thread, spec, per, x, y):
+def avgpool2d(task, thread, spec, per, weight, x, y):
     s = spec
     for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
         image, top = row // s.oh, row % s.oh * s.sh - s.pt
         for j in range(s.ow):
-            mean_window(s, image, top, j * s.sw - s.pl, (row * s.ow + j) * s.c, x, y)
+            mean_window(s, image, top, j * s.sw - s.pl, weight, (row * s.ow + j) * s.c, x, y)
 
 
 @jit.kernel
@@ -141,7 +145,7 @@ def maxpool2d_dx(task, thread, spec, per, dy, indices, dx):
 
 
 @jit.kernel
-def avgpool2d_dx(task, thread, spec, per, dy, dx):
+def avgpool2d_dx(task, thread, spec, per, weight, dy, dx):
     s = spec
     for row in range(task * per, min((task + 1) * per, s.n * s.h)):
         image, line = row // s.h, row % s.h
@@ -152,7 +156,7 @@ def avgpool2d_dx(task, thread, spec, per, dy, dx):
             u0, u1 = taps(i * s.sh - s.pt, s.h, s.kh)
             at = (image * s.oh + i) * s.ow
             for j in range(s.ow):
-                spread_mean(s, row, u1 - u0, j * s.sw - s.pl, (at + j) * s.c, dy, dx)
+                spread_mean(s, row, u1 - u0, j * s.sw - s.pl, weight, (at + j) * s.c, dy, dx)
 
 
 def per_task(elements: int) -> int:
@@ -169,29 +173,49 @@ def bind_maxpool2d(
     return [Call(maxpool2d, blocks(spec.n * spec.oh, per), args)]
 
 
-def bind_avgpool2d(
-    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
-) -> list[Call]:
-    per = per_task(spec.sh * spec.w * spec.c)
-    return [
-        Call(
-            avgpool2d, blocks(spec.n * spec.oh, per), (spec, per, flat(inputs[0]), flat(outputs[0]))
-        )
-    ]
+def mean_weight(spec: Pool2DSpec) -> int:
+    """Of pools: results are means, gradients shares."""
+    return 1
 
 
-def bind_dx(kernel: jit.Kernel):
+def sum_weight(spec: Pool2DSpec) -> int:
+    """Of upsampling: results are repetitions, gradients sums."""
+    return spec.kh * spec.kw
+
+
+def bind_mean(weight: Callable[[Pool2DSpec], int]):
     def bind(
         spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
     ) -> list[Call]:
-        per = per_task(spec.w * spec.c)
-        args = (spec, per, *map(flat, inputs), flat(outputs[0]))
-        return [Call(kernel, blocks(spec.n * spec.h, per), args)]
+        per = per_task(spec.sh * spec.w * spec.c)
+        args = (spec, per, weight(spec), flat(inputs[0]), flat(outputs[0]))
+        return [Call(avgpool2d, blocks(spec.n * spec.oh, per), args)]
 
     return bind
 
 
+def bind_spread(weight: Callable[[Pool2DSpec], int]):
+    def bind(
+        spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
+        per = per_task(spec.w * spec.c)
+        args = (spec, per, weight(spec), flat(inputs[0]), flat(outputs[0]))
+        return [Call(avgpool2d_dx, blocks(spec.n * spec.h, per), args)]
+
+    return bind
+
+
+def bind_maxpool2d_dx(
+    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
+    per = per_task(spec.w * spec.c)
+    args = (spec, per, *map(flat, inputs), flat(outputs[0]))
+    return [Call(maxpool2d_dx, blocks(spec.n * spec.h, per), args)]
+
+
 maxpool2d_impl = Impl("taps", always, bind_maxpool2d)
-maxpool2d_dx_impl = Impl("taps", always, bind_dx(maxpool2d_dx))
-avgpool2d_impl = Impl("taps", always, bind_avgpool2d)
-avgpool2d_dx_impl = Impl("taps", always, bind_dx(avgpool2d_dx))
+maxpool2d_dx_impl = Impl("taps", always, bind_maxpool2d_dx)
+avgpool2d_impl = Impl("taps", always, bind_mean(mean_weight))
+avgpool2d_dx_impl = Impl("taps", always, bind_spread(mean_weight))
+upsample2d_impl = Impl("taps", always, bind_spread(sum_weight))
+upsample2d_dx_impl = Impl("taps", always, bind_mean(sum_weight))

@@ -7,7 +7,7 @@ whole are taken in one go. `pool_vector_dx.py` is the way back.
 Chosen for float32 and float64. The geometry is data: one compiled kernel takes all windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -70,7 +70,7 @@ def avgpool2d_kernel(tile: Tile) -> jit.Kernel:
     item, means = tile.item, micro.window_mean(tile)
 
     @jit.kernel(constants=(tile,))
-    def avgpool2d(task, thread, spec, per, x, y):
+    def avgpool2d(task, thread, spec, per, weight, x, y):
         s, pixel = spec, spec.c * item
         line = s.w * pixel
         for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
@@ -89,7 +89,7 @@ def avgpool2d_kernel(tile: Tile) -> jit.Kernel:
                     pixel,
                     u1 - u0,
                     v1 - v0,
-                    y.dtype.type(1.0 / ((u1 - u0) * (v1 - v0))),
+                    y.dtype.type(weight / ((u1 - u0) * (v1 - v0))),
                     simd.address(y) + (row * s.ow + j) * pixel,
                     s.c,
                 )
@@ -113,14 +113,19 @@ def bind_max(
     return [Call(kernel, blocks(spec.n * spec.oh, per), args)]
 
 
-def bind_avg(
-    spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
-) -> list[Call]:
-    x, y = flat(inputs[0]), flat(outputs[0])
-    per = pool.per_task(spec.sh * spec.w * spec.c)
-    kernel = avgpool2d_kernel(register_tile(caps, x.dtype.name))
-    return [Call(kernel, blocks(spec.n * spec.oh, per), (spec, per, x, y))]
+def bind_mean(weight: Callable[[Pool2DSpec], int]):
+    def bind(
+        spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
+        x, y = flat(inputs[0]), flat(outputs[0])
+        per = pool.per_task(spec.sh * spec.w * spec.c)
+        kernel = avgpool2d_kernel(register_tile(caps, x.dtype.name))
+        args = (spec, per, weight(spec), x, y)
+        return [Call(kernel, blocks(spec.n * spec.oh, per), args)]
+
+    return bind
 
 
 maxpool2d = Impl("vectors", accepts, bind_max)
-avgpool2d = Impl("vectors", accepts, bind_avg)
+avgpool2d = Impl("vectors", accepts, bind_mean(pool.mean_weight))
+upsample2d_dx = Impl("vectors", accepts, bind_mean(pool.sum_weight))

@@ -1,4 +1,5 @@
-"""Gradients of pooling with vector code, for any window, stride and padding.
+"""Gradients of pooling with vector code, for any window, stride and padding; and upsampling, which
+spreads pixels as the gradient of an average pool spreads dy, whole.
 
 A task is a few rows of dx; every pixel of dx is written once and never read. Where windows lie side
 by side, each spreads its dy over its pixels of the row. Else each pixel gathers from the windows
@@ -7,7 +8,7 @@ that it lies in, which tables tell. Both through `pool_micro.py`.
 Chosen for float32 and float64, as forward (`pool_vector.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -74,7 +75,7 @@ def avgpool2d_spread(tile: Tile) -> jit.Kernel:
     item, spread = tile.item, micro.spread_mean(tile)
 
     @jit.kernel(constants=(tile,))
-    def avgpool2d_dx(task, thread, spec, per, dy, dx):
+    def avgpool2d_dx(task, thread, spec, per, weight, dy, dx):
         s, pixel = spec, spec.c * item
         windows, cut = whole(s)
         for row in range(task * per, min((task + 1) * per, s.n * s.h)):
@@ -89,7 +90,7 @@ def avgpool2d_spread(tile: Tile) -> jit.Kernel:
             for part in range(2):
                 count, columns = (windows, s.kw) if part == 0 else (1, cut)
                 if columns > 0:
-                    share = dx.dtype.type(1.0 / ((u1 - u0) * columns))
+                    share = dx.dtype.type(weight / ((u1 - u0) * columns))
                     spread(count, s.kw * pixel, y, share, columns, line, pixel, s.c)
                 line, y = line + count * s.kw * pixel, y + count * pixel
 
@@ -185,19 +186,31 @@ def bind_max(
     return [Call(kernel, blocks(spec.n * spec.h, per), args)]
 
 
+def bind_spread(weight: Callable[[Pool2DSpec], int]):
+    def bind(
+        spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+    ) -> list[Call]:
+        dy, dx = flat(inputs[0]), flat(outputs[0])
+        tile, per = register_tile(caps, dx.dtype.name), pool.per_task(spec.w * spec.c)
+        kernel, args = avgpool2d_spread(tile), (spec, per, weight(spec), dy, dx)
+        return [Call(kernel, blocks(spec.n * spec.h, per), args)]
+
+    return bind
+
+
 def bind_avg(
     spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
+    if side_by_side(spec):
+        return bind_spread(pool.mean_weight)(spec, caps, inputs, outputs, scratch)
     dy, dx = flat(inputs[0]), flat(outputs[0])
     tile, per = register_tile(caps, dx.dtype.name), pool.per_task(spec.w * spec.c)
-    args: tuple = (spec, per, dy, dx)
-    kernel = avgpool2d_spread(tile)
-    if not side_by_side(spec):
-        kernel = avgpool2d_gather(tile)
-        args = (*args, *(windows_at(*axis) for axis in axes(spec)))
-        args = (*args, *(shares(*axis, dx.dtype) for axis in axes(spec)))
-    return [Call(kernel, blocks(spec.n * spec.h, per), args)]
+    tables = (windows_at(*axis) for axis in axes(spec))
+    parts = (shares(*axis, dx.dtype) for axis in axes(spec))
+    args = (spec, per, dy, dx, *tables, *parts)
+    return [Call(avgpool2d_gather(tile), blocks(spec.n * spec.h, per), args)]
 
 
 maxpool2d_dx = Impl("vectors", accepts, bind_max)
 avgpool2d_dx = Impl("vectors", accepts, bind_avg)
+upsample2d = Impl("vectors", accepts, bind_spread(pool.sum_weight))

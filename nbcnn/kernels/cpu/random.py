@@ -17,7 +17,7 @@ from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
-from nbcnn.kernels.cpu.vecmath import formula
+from nbcnn.kernels.cpu.vector_math import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
 from nbcnn.ops.random import DropoutSpec
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import jit, reduce_rows
+from nbcnn.kernels.cpu import jit, reduce_columns, reduce_rows
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, put
@@ -217,8 +217,10 @@ def reduce_impls(op: Reduce) -> tuple[Impl, ...]:
     if op.function in ("argmax", "argmin"):
         return (arg_impl(op.function),)
     slabs = fold_impl(op.function)
-    by_rows = op.function in reduce_rows.ROW
-    return (reduce_rows.impl(op.function), slabs) if by_rows else (slabs,)
+    found = [reduce_rows.impl(op.function)] if op.function in reduce_rows.ROW else []
+    if op.function in reduce_columns.FUNCTIONS:
+        found.append(reduce_columns.impl(op.function))
+    return (*found, slabs)
 
 
 @jit.kernel

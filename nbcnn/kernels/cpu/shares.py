@@ -18,6 +18,15 @@ def blocks(n: int, size: int = BLOCK) -> int:
     return -(-n // size)
 
 
+def task_size(n: int) -> int:
+    """Elements of a task where elementwise work goes over n: more where there are many.
+
+    Beyond L2, two threads that take turns in longer stretches disturb each other's streams less:
+    relu of 16 MB took 0.35 ms in tasks of `BLOCK` elements, 0.31 ms in tasks four times as long.
+    """
+    return min(4 * BLOCK, max(BLOCK, n // 64 // BLOCK * BLOCK))
+
+
 def flat(array: np.ndarray) -> np.ndarray:
     """One contiguous axis; booleans as bytes 0 and 1. Fewer kinds of arguments mean fewer
     compilations.
@@ -60,6 +69,12 @@ def grid_columns(g, task):
     """(first, stop) column of a task."""
     first = task % g.across * g.column_step
     return first, min(first + g.column_step, g.columns)
+
+
+@jit.always_inline
+def run_end(row, d4, stop):
+    """The row after those that follow each other at the last row axis' stride."""
+    return stop if stop <= d4 else min(stop, row + d4 - row % d4)
 
 
 @jit.always_inline

@@ -163,8 +163,9 @@ def vector_type(lanes, item):
     return ir.VectorType(scalar_type(item), lanes)
 
 
-def item_of(vector):
-    return 4 if isinstance(vector.element, ir.FloatType) else 8
+def item_of(kind):
+    """Bytes of a number of this type, or of a vector's element."""
+    return 4 if isinstance(getattr(kind, "element", kind), ir.FloatType) else 8
 
 
 @contextmanager
@@ -293,9 +294,10 @@ def prefetch(builder, address, write=False, near=True):
     builder.call(function, [builder.inttoptr(address, byte), *options])
 
 
-def suffix(vector):
-    """How LLVM names a vector type in the names of its intrinsics."""
-    return f"v{vector.count}f{8 * item_of(vector)}"
+def suffix(kind):
+    """How LLVM names a type of numbers or vectors in the names of its intrinsics."""
+    vector = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
+    return f"{vector}f{8 * item_of(kind)}"
 
 
 def declare(builder, name, result, arguments):

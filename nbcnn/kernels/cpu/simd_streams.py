@@ -72,26 +72,6 @@ def put(typingctx, array, index, value, stream):
 
 
 @intrinsic
-def float_bits(typingctx, value):
-    """The bits of a float32 as an int32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), codegen
-
-
-@intrinsic
-def float_of_bits(typingctx, bits):
-    """The float32 with these 32 bits."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(builder.trunc(args[0], ir.IntType(32)), ir.FloatType())
-
-    return types.float32(types.int64), codegen
-
-
-@intrinsic
 def order_key(typingctx, value):
     """An int32 that orders as the float32 does, NaN (of positive sign) above infinity. Its own
     inverse on bits.

@@ -9,7 +9,8 @@ from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import launch
 from nbcnn.kernels.impl import Impl, always
-from nbcnn.ops.elementwise import PREDICATES, BroadcastSpec, FlatSpec
+from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec
+from nbcnn.ops.elementwise import PREDICATES
 from nbcnn.ops.op import result_dtype
 
 
@@ -70,29 +71,31 @@ def column_sums_kernel(s, x, sums):
 
 
 @cache
-def binary_kernel(function: str, dtype: str):
-    """y = f(a, b) of equal shapes, both converted to `dtype` first."""
+def binary_kernel(function: str, act: str, dtype: str):
+    """y = act(f(a, b)) of equal shapes, both converted to `dtype` first."""
     f, number = jit.formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+    g = jit.formula(scalar.UNARY[act], dtype)
 
     @jit.kernel
-    def kernel(s, a, b, y):
+    def kernel(s, alpha, beta, a, b, y):
         for i in range(cuda.grid(1), s.n, cuda.gridsize(1)):
-            y[i] = f(number(a[i]), number(b[i]))
+            y[i] = g(f(number(a[i]), number(b[i])), number(alpha), number(beta))
 
     return kernel
 
 
 @cache
-def broadcast_kernel(function: str, dtype: str):
-    """y = f(a, b) with broadcasting."""
+def broadcast_kernel(function: str, act: str, dtype: str):
+    """The same with broadcasting."""
     f, number = jit.formula(scalar.BINARY[function], dtype), np.dtype(dtype).type
+    g = jit.formula(scalar.UNARY[act], dtype)
 
     @jit.kernel
-    def kernel(s, a, b, y):
+    def kernel(s, alpha, beta, a, b, y):
         for i in range(cuda.grid(1), s.n, cuda.gridsize(1)):
             ai = place(i, s.d1, s.d2, s.d3, s.d4, s.d5, s.a0, s.a1, s.a2, s.a3, s.a4, s.a5)
             bi = place(i, s.d1, s.d2, s.d3, s.d4, s.d5, s.b0, s.b1, s.b2, s.b3, s.b4, s.b5)
-            y[i] = f(number(a[ai]), number(b[bi]))
+            y[i] = g(f(number(a[ai]), number(b[bi])), number(alpha), number(beta))
 
     return kernel
 
@@ -170,8 +173,9 @@ def binary(op):
         if dtype == "bool":
             dtype = result_dtype(*(str(x.dtype) for x in inputs))
         make = broadcast_kernel if isinstance(spec, BroadcastSpec) else binary_kernel
-        kernel = make(op.function, computed_in(dtype))
-        return launch(kernel, caps, spec.n, spec, *inputs, *outputs)
+        kernel = make(op.function, op.act or "identity", computed_in(dtype))
+        parameters = float(op.alpha), float(op.beta)
+        return launch(kernel, caps, spec.n, spec, *parameters, *inputs, *outputs)
 
     return (Impl("plain", always, bind),)
 

@@ -43,6 +43,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "maxpool2d_dx": (pool.maxpool2d_dx,),
     "avgpool2d": (pool.avgpool2d,),
     "avgpool2d_dx": (pool.avgpool2d_dx,),
+    "upsample2d": (pool.upsample2d,),
+    "upsample2d_dx": (pool.upsample2d_dx,),
     "batchnorm": (norm.batchnorm,),
     "batchnorm_dx": (norm.batchnorm_dx,),
     "layernorm": (layer_norm.layernorm,),

@@ -1,4 +1,6 @@
-"""Pooling: one thread per output element; gradients gather over the windows that cover a pixel."""
+"""Pooling and upsampling: one thread per output element; gradients gather over the windows that
+cover a pixel.
+"""
 
 import numpy as np
 from numba import cuda
@@ -63,7 +65,8 @@ def maxpool_dx_kernel(s, dy, winner, dx):
 
 
 @jit.kernel
-def avgpool_kernel(s, x, y):
+def avgpool_kernel(s, weight, x, y):
+    """`weight` times the mean."""
     for i in range(cuda.grid(1), s.n * s.oh * s.ow * s.c, cuda.gridsize(1)):
         c, q = i % s.c, i // s.c % s.ow
         p, n = i // (s.c * s.ow) % s.oh, i // (s.c * s.ow * s.oh)
@@ -76,7 +79,7 @@ def avgpool_kernel(s, x, y):
                 column = q * s.sw + v - s.pl
                 if column >= 0 and column < s.w:
                     total += x[((n * s.h + row) * s.w + column) * s.c + c]
-        y[i] = total / max(pixels_inside(s, p, q), 1)
+        y[i] = weight * total / max(pixels_inside(s, p, q), 1)
 
 
 @jit.kernel
@@ -98,6 +101,14 @@ def avgpool_dx_kernel(s, dy, dx):
         dx[i] = total
 
 
+@jit.kernel
+def upsample_kernel(s, x, y):
+    for i in range(cuda.grid(1), s.n * s.h * s.w * s.c, cuda.gridsize(1)):
+        c, column = i % s.c, i // s.c % s.w
+        row, n = i // (s.c * s.w) % s.h, i // (s.c * s.w * s.h)
+        y[i] = x[((n * s.oh + row // s.kh) * s.ow + column // s.kw) * s.c + c]
+
+
 def bind_maxpool(spec, caps, inputs, outputs, scratch):
     (x,), y = inputs, outputs[0]
     keep = len(outputs) > 1
@@ -110,14 +121,25 @@ def bind_maxpool_dx(spec, caps, inputs, outputs, scratch):
 
 
 def bind_avgpool(spec, caps, inputs, outputs, scratch):
-    return launch(avgpool_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
+    return launch(avgpool_kernel, caps, outputs[0].size, spec, 1, *inputs, *outputs)
 
 
 def bind_avgpool_dx(spec, caps, inputs, outputs, scratch):
     return launch(avgpool_dx_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
 
 
+def bind_upsample(spec, caps, inputs, outputs, scratch):
+    return launch(upsample_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
+
+
+def bind_upsample_dx(spec, caps, inputs, outputs, scratch):
+    weight = spec.kh * spec.kw  # a sum
+    return launch(avgpool_kernel, caps, outputs[0].size, spec, weight, *inputs, *outputs)
+
+
 maxpool2d = Impl("plain", always, bind_maxpool)
 maxpool2d_dx = Impl("plain", always, bind_maxpool_dx)
 avgpool2d = Impl("plain", always, bind_avgpool)
 avgpool2d_dx = Impl("plain", always, bind_avgpool_dx)
+upsample2d = Impl("plain", always, bind_upsample)
+upsample2d_dx = Impl("plain", always, bind_upsample_dx)
