@@ -13,9 +13,8 @@ import math
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
