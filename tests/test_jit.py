@@ -74,6 +74,7 @@ def filled(tmp_path_factory):
 def folder(tmp_path, monkeypatch):
     """An empty folder for the kernels of this process."""
     crew()  # so that nothing but kernels is compiled from here on
+    jit.compile_function(program.LEAD)
     place = tmp_path / "kernels" / "0123456789abcdef"
     monkeypatch.setattr(kernel_cache, "folder", lambda: place)
     forget_kernels(monkeypatch)

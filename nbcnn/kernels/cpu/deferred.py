@@ -1,8 +1,8 @@
 """What Numba makes of a function, made when it is first needed.
 
 Numba and LLVM take some 0.2 s to load and 70 MB of memory, and a process whose kernels are all on
-disk has no use for them. So nothing imports Numba before something is compiled: decorators and types
-stand in its place until then. Numba asks an object that it meets in a function for its type
+disk has no use for them. So nothing imports Numba before something is compiled: decorators and
+types stand in its place until then. Numba asks an object that it meets in a function for its type
 (`_numba_type_`); that is when the real one is made, and answers.
 """
 

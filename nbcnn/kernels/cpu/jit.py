@@ -43,17 +43,17 @@ FLAGS = {
 ENTRY_ARGS = (types.uintp, types.intp, types.intp)
 
 
-def helper(function: Callable) -> Deferred:
+def helper(function: Callable) -> Any:
     """Decorator of functions that kernels call; compiled into each kernel that uses them."""
     return Deferred(partial(_dispatcher, function))
 
 
-def always_inline(function: Callable) -> Deferred:
+def always_inline(function: Callable) -> Any:
     """As `helper`, always inlined: for functions with many vector arguments."""
     return Deferred(partial(_dispatcher, function, forceinline=True))
 
 
-def exact(function: Callable) -> Deferred:
+def exact(function: Callable) -> Any:
     """As `always_inline`, for functions whose roundings matter: sums and products are not
     reordered.
     """
@@ -156,9 +156,10 @@ def compile_entries(
     """
     recipes = [_entry_recipe(source, kinds) for source, kinds in wanted]
     recipes += map(_function_recipe, functions)
-    if _missing(recipes) and kernel_cache.writable():
+    if _missing(recipes):
         compiler()
-        building.build([recipe.store for recipe in _missing(recipes)])
+        if kernel_cache.writable():
+            building.build([recipe.store for recipe in _missing(recipes)])
     return [Entry(_address(recipe)) for recipe in recipes][: len(wanted)]
 
 

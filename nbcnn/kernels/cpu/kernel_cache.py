@@ -1,10 +1,10 @@
 """Compiled kernels on disk: one file each, in a folder named by everything that they depend on.
 
 The folder's name is a digest of all sources that kernels are made of, the versions of Python, Numba
-and LLVM, the processor and Numba's settings (`target`), so that nothing in it is ever stale and none
-of it needs a time stamp. Files are written in one move and carry a checksum: half a file, or one that
-something else has written to, counts as absent. Where the folder cannot be read or written, kernels
-are compiled in each process anew.
+and LLVM, the processor and Numba's settings (`target`), so that nothing in it is ever stale and
+none of it needs a time stamp. Files are written in one move and carry a checksum: half a file, or
+one that something else has written to, counts as absent. Where the folder cannot be read or
+written, kernels are compiled in each process anew.
 """
 
 import hashlib
