@@ -12,7 +12,7 @@ def host_caps(threads: int) -> Caps:
     """Capabilities of the code that Numba makes here."""
     made_for = target.current()
     vector, registers, fma = made_for.vector, made_for.registers, made_for.fma
-    return Caps(threads, vector, registers, fma, *_cache_sizes())
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), made_for.bfloat16)
 
 
 def _cache_sizes() -> tuple[int, int, int]:

@@ -41,13 +41,15 @@ define <16 x float> @probe(<16 x float> %x, <16 x float> %y) {
 
 class Target(NamedTuple):
     """identity: all that machine code depends on beside its source; vector: bytes of the widest
-    one; registers: how many of them; fma: whether multiply and add are fused.
+    one; registers: how many of them; fma: whether multiply and add are fused; bfloat16: whether
+    there are dot products of pairs of bfloat16.
     """
 
     identity: str
     vector: int
     registers: int
     fma: bool
+    bfloat16: bool
 
 
 @cache
@@ -92,12 +94,14 @@ def ask() -> Target:
     module = llvm.parse_assembly(_PROBE)
     module.triple = codegen._tm.triple
     code = codegen._tm.emit_assembly(module)
+    vector = 64 if "zmm" in code else 32 if "ymm" in code else 16
     many = "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64"))
     return Target(
         identity=repr((versions, codegen.magic_tuple(), settings)),
-        vector=64 if "zmm" in code else 32 if "ymm" in code else 16,
+        vector=vector,
         registers=32 if many else 16,
         fma="fmadd" in code or "fmla" in code,
+        bfloat16=vector == 64 and "+avx512bf16" in codegen._tm_features,
     )
 
 
@@ -144,7 +148,7 @@ def _read(file: Path) -> Target | None:
     try:
         kept = json.loads(file.read_bytes())
         os.utime(file)  # in use
-        if [*map(type, kept)] == [str, int, int, bool]:
+        if [*map(type, kept)] == [str, int, int, bool, bool]:
             return Target(*kept)
     except (OSError, ValueError, TypeError):
         pass
