@@ -15,9 +15,8 @@ from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import ITEM
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.runtime.cpu import CpuDevice

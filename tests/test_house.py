@@ -35,6 +35,8 @@ ONLY_IN = [
     ("numba.njit", {"kernels/cpu/jit.py"}),
     ("cuda.jit(", {"kernels/cuda/jit.py"}),
 ]
+# In a process whose kernels are all on disk, Numba and LLVM's library stay away.
+COMPILERS = {"kernels/cpu/linking.py"}
 EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}}
 
 
@@ -100,3 +102,18 @@ def test_every_operation_has_kernels_on_the_cpu():
 def test_files_stay_readable():
     long = {place(p): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 420}
     assert not long, f"split these: {long}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if not place(p).startswith("kernels/cuda/")], ids=place
+)
+def test_numba_is_imported_to_compile(path):
+    at_import = {
+        f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    early = {n for n in at_import if n.split(".")[0] == "numba" or n.startswith("llvmlite.binding")}
+    advice = "types are in nbcnn.kernels.cpu.types, intrinsic in nbcnn.kernels.cpu.simd"
+    assert not early or place(path) in COMPILERS, f"{early}: {advice}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nbcnn as keras
-from nbcnn.kernels.cpu import linking, program
+from nbcnn.kernels.cpu import images, linking, program
 
 
 def small_model():
@@ -22,6 +22,7 @@ def no_compiler(monkeypatch):
     def forbid():
         monkeypatch.setattr(linking, "machine_code", None)
         monkeypatch.setattr(linking, "load", None)
+        monkeypatch.setattr(images, "load", None)
 
     return forbid
 

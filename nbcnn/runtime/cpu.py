@@ -30,7 +30,8 @@ class Program:
         self.threads = threads if shared else 1
         self._packed = [jit.pack(call.args) for call in self.calls]
         entries = jit.compile_entries(
-            [(call.kernel, packed.kinds) for call, packed in zip(self.calls, self._packed)]
+            [(call.kernel, packed.kinds) for call, packed in zip(self.calls, self._packed)],
+            (program.LEAD, program.FOLLOW) if threads > 1 else (program.LEAD,),
         )
         self._slots = 0
         self._set_rows(

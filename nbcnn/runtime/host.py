@@ -1,48 +1,20 @@
 """What the host's processor offers: vector width, registers, caches."""
 
+import platform
 from functools import cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
-from numba.core.registry import cpu_target
-
+from nbcnn.kernels.cpu import target
 from nbcnn.kernels.cpu.call import Caps
-
-# Sums of 16 products: what these become tells the widest vectors, and whether multiply and add are
-# fused.
-_PROBE = """
-declare <16 x float> @llvm.fmuladd.v16f32(<16 x float>, <16 x float>, <16 x float>)
-define <16 x float> @probe(<16 x float> %x, <16 x float> %y) {
-  %z = call <16 x float> @llvm.fmuladd.v16f32(<16 x float> %x, <16 x float> %y, <16 x float> %x)
-  ret <16 x float> %z
-}
-"""
 
 
 @cache
 def host_caps(threads: int) -> Caps:
-    """Capabilities of the code that Numba makes here.
-
-    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES choose another target (a name alone keeps the host's
-    features), so this looks at compiled code rather than at the processor.
-    """
-    code = _machine_code()
-    vector = 64 if "zmm" in code else 32 if "ymm" in code else 16
-    registers = (
-        32 if "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
-    )
-    fma = "fmadd" in code or "fmla" in code
-    streams = llvm.get_process_triple().startswith("x86_64")
-    bfloat16 = vector == 64 and "+avx512bf16" in cpu_target.target_context.codegen()._tm_features
-    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams, bfloat16)
-
-
-def _machine_code() -> str:
-    """Assembly of `_PROBE` for Numba's target."""
-    target = cpu_target.target_context.codegen()._tm
-    module = llvm.parse_assembly(_PROBE)
-    module.triple = target.triple
-    return target.emit_assembly(module)
+    """Capabilities of the code that Numba makes here."""
+    made_for = target.current()
+    vector, registers, fma = made_for.vector, made_for.registers, made_for.fma
+    streams = platform.machine().lower() in ("x86_64", "amd64")
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), streams, made_for.bfloat16)
 
 
 def _cache_sizes() -> tuple[int, int, int]:

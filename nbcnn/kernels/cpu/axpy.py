@@ -8,9 +8,8 @@ multiply-adds instead of 8 and 4.
 
 import math
 
-from numba import uintp
-
 from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu.types import uintp
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 

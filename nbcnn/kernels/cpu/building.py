@@ -13,9 +13,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
-
 WORTHWHILE = 3  # kernels: below, a copy would not be done before this process alone
 MOST_PROCESSES = 8
 PATIENCE = 5.0  # seconds that a copy may need longer than this process did
@@ -40,6 +37,9 @@ def build(tasks: Sequence[Callable[[], None]]) -> None:
     processes = process_count(len(tasks))
     if processes == 1:
         return
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
     with global_compiler_lock:  # nobody else may be inside the compiler when it is copied
         cpu_target.typing_context.refresh()
         cpu_target.target_context.refresh()

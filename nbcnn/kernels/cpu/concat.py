@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu import pool_micro as micro
 from nbcnn.kernels.cpu.blocking import Tile, register_tile
 from nbcnn.kernels.cpu.call import Call

@@ -25,13 +25,13 @@ Chosen whenever the shape is depthwise without a depth multiplier.
 from functools import cache
 
 import numpy as np
-from numba import intp
 
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.conv_plain import image_work, rows_per_task, sum_pixels, tap_range
 from nbcnn.kernels.cpu.depthwise_micro import tap_sum, window_sum
+from nbcnn.kernels.cpu.types import intp
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import RELU, Conv2DSpec

@@ -2,9 +2,7 @@
 
 from functools import cache
 
-from numba import types
-
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 
 

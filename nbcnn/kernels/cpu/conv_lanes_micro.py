@@ -22,9 +22,8 @@ filters up to `most_filters`: to fill up six filters to eight would waste a quar
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 

@@ -15,11 +15,10 @@ slab's, which keeps float32 sums short.
 Chosen last, where no faster implementation takes the shape.
 """
 
-from numba import uintp
-
 from nbcnn.kernels.cpu import jit, slabs
 from nbcnn.kernels.cpu.axpy import activate, add_rows, dot
 from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu.types import uintp
 from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 

@@ -16,9 +16,8 @@ from functools import cache
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 
 _I64 = ir.IntType(64)

@@ -25,9 +25,8 @@ from functools import cache
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.depthwise_micro import Lanes
 

@@ -25,9 +25,8 @@ of the multiply-adds' peak to 95 %.
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 

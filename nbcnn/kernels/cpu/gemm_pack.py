@@ -12,9 +12,8 @@ of a matrix is as wide as the vectors it needs; columns that do not exist are ze
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 

@@ -13,22 +13,21 @@ entries have this one type, so a plan is a table of (entry, block, number of tas
 compiled loop walks (`program.py`): no kernel needs `prange`, which costs a second or two of compile
 time each, and a training step is one parallel region however many kernels it has.
 
-`linking` makes the machine code, `kernel_cache` keeps it on disk.
+`linking` makes the machine code, `kernel_cache` keeps it on disk, `images` loads it. Numba is
+imported when something has to be compiled: until then decorators and types are `deferred`.
 """
 
 import ctypes
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
 
-from nbcnn.kernels.cpu import building, kernel_cache, linking
+from nbcnn.kernels.cpu import building, images, kernel_cache, types
+from nbcnn.kernels.cpu.deferred import Deferred, made
 
 # Reassociation and contraction only: infinities and NaN keep their meaning (max pooling, losses).
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -40,15 +39,33 @@ FLAGS = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "_nrt": False,
-    "pipeline_class": linking.FrontEnd,
 }
 ENTRY_ARGS = (types.uintp, types.intp, types.intp)
 
-helper = numba.njit(**FLAGS)
-"""Decorator of functions that kernels call; compiled into each kernel that uses them."""
 
-always_inline = numba.njit(**FLAGS, forceinline=True)
-"""As `helper`, always inlined: for functions with many vector arguments."""
+def helper(function: Callable) -> Any:
+    """Decorator of functions that kernels call; compiled into each kernel that uses them."""
+    return Deferred(partial(_dispatcher, function))
+
+
+def always_inline(function: Callable) -> Any:
+    """As `helper`, always inlined: for functions with many vector arguments."""
+    return Deferred(partial(_dispatcher, function, forceinline=True))
+
+
+def _dispatcher(function: Callable, **flags: Any) -> Any:
+    import numba
+
+    return numba.njit(**{**FLAGS, "pipeline_class": compiler().FrontEnd, **flags})(function)
+
+
+@cache
+def compiler() -> Any:
+    """The module that compiles. With it comes Numba."""
+    from nbcnn.kernels.cpu import linking
+
+    kernel_cache.confirm()
+    return linking
 
 
 class Kernel(NamedTuple):
@@ -78,7 +95,7 @@ class Entry(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """Arguments of a kernel: their Numba types, their copy in words of 8 bytes, and which of these
+    """Arguments of a kernel: their types, their copy in words of 8 bytes, and which of these
     words are addresses of arrays, in order.
     """
 
@@ -102,13 +119,13 @@ def pack(args: tuple) -> Packed:
             if not arg.flags.c_contiguous:
                 found = f"strides {arg.strides} for shape {arg.shape}"
                 raise ValueError(f"kernel arguments must be C-contiguous, got {found}")
-            kinds.append(types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C"))
+            kinds.append(types.array(arg.dtype, arg.ndim))
             head = (0, 0, arg.size, arg.itemsize, arg.ctypes.data, *arg.shape, *arg.strides)
             words.append(np.array(head, dtype=np.int64))
             pointers.append(size + 4)
             size += len(head)
         else:
-            kinds.append(numba.typeof(arg))
+            kinds.append(types.of(arg))
             for field in arg if isinstance(arg, tuple) else (arg,):
                 dtype = np.float64 if isinstance(field, float) else np.int64
                 words.append(np.array([field], dtype=dtype).view(np.int64))
@@ -116,35 +133,27 @@ def pack(args: tuple) -> Packed:
     return Packed(tuple(kinds), np.concatenate(words), tuple(pointers))
 
 
-def unpacked(kinds: tuple[types.Type, ...]) -> Callable[[ir.IRBuilder, Any], list]:
-    """What an entry passes to its kernel: task, thread and the arguments that `pack` has packed."""
+class Function(NamedTuple):
+    """A function that Python calls, of addresses and counts; returns a number or nothing."""
 
-    def load(builder: ir.IRBuilder, arguments: Any) -> list:
-        context = cpu_target.target_context
-        cursor, task, thread = arguments
-        values = [task, thread]
-        for kind in kinds:
-            value_type = context.get_value_type(kind)
-            values.append(builder.load(builder.inttoptr(cursor, value_type.as_pointer())))
-            cursor = builder.add(
-                cursor, ir.Constant(cursor.type, context.get_abi_sizeof(value_type))
-            )
-        return values
-
-    return load
+    function: Callable
+    arguments: tuple[types.Type, ...]
+    result: types.Type = types.void
 
 
-def compile_entries(wanted: Sequence[tuple[Kernel, tuple[types.Type, ...]]]) -> list[Entry]:
+def compile_entries(
+    wanted: Sequence[tuple[Kernel, tuple[types.Type, ...]]], functions: Sequence[Function] = ()
+) -> list[Entry]:
     """The entries of kernels for arguments of given types: from memory, from disk, or compiled and
-    then stored; several at a time where it pays.
+    then stored; several at a time where it pays. `functions` will be needed as well.
     """
     recipes = [_entry_recipe(source, kinds) for source, kinds in wanted]
-    missing = {
-        r.name: r for r in recipes if r.name not in _addresses and r.stored and not r.known()
-    }
-    if missing and kernel_cache.writable():
-        building.build([recipe.store for recipe in missing.values()])
-    return [Entry(_address(recipe)) for recipe in recipes]
+    recipes += map(_function_recipe, functions)
+    if _missing(recipes):
+        compiler()
+        if kernel_cache.writable():
+            building.build([recipe.store for recipe in _missing(recipes)])
+    return [Entry(_address(recipe)) for recipe in recipes][: len(wanted)]
 
 
 def compile_entry(source: Kernel, kinds: tuple[types.Type, ...]) -> Entry:
@@ -152,21 +161,12 @@ def compile_entry(source: Kernel, kinds: tuple[types.Type, ...]) -> Entry:
     return Entry(_address(_entry_recipe(source, kinds)))
 
 
-def compile_function(
-    function: Callable, args: tuple[types.Type, ...], result: types.Type = types.void
-) -> Callable:
-    """`function` of addresses and counts, returning a number or nothing, compiled for arguments of
-    these types; Python calls it without holding its global lock. Cached like the kernels.
-    """
-    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, args))})"
-
-    def build(symbol: str) -> bytes:
-        return linking.machine_code(symbol, _front(helper(function), args), args)
-
-    address = _address(Recipe(name, kernel_cache.covers(function.__module__), build))
+def compile_function(wanted: Function) -> Callable:
+    """`wanted` as Python calls it: without holding its global lock."""
     # As pointers, because ctypes passes them twice as fast as numbers.
-    words = [ctypes.c_void_p] * len(args)
-    return ctypes.CFUNCTYPE(None if result == types.void else ctypes.c_int64, *words)(address)
+    words = [ctypes.c_void_p] * len(wanted.arguments)
+    result = None if wanted.result == types.void else ctypes.c_int64
+    return ctypes.CFUNCTYPE(result, *words)(_address(_function_recipe(wanted)))
 
 
 class Recipe(NamedTuple):
@@ -183,31 +183,61 @@ class Recipe(NamedTuple):
     def known(self) -> bool:
         return kernel_cache.contains(self.name)
 
-    def store(self) -> None:
-        kernel_cache.store(self.name, self.build(self.symbol))
-
-    def code(self) -> bytes:
-        if not self.stored:
+    def built(self) -> bytes:
+        with compiler().global_compiler_lock:
             return self.build(self.symbol)
-        code = kernel_cache.load(self.name)
-        if code is None:
-            code = self.build(self.symbol)
-            kernel_cache.store(self.name, code)
-        return code
+
+    def store(self) -> None:
+        kernel_cache.store(self.name, self.built())
+
+    def load(self) -> int:
+        """The function's address, its code now being part of this process."""
+        code = kernel_cache.load(self.name) if self.stored else None
+        address = None if code is None else _load(code, self.symbol)
+        if address is None:
+            code = self.built()
+            if self.stored:
+                kernel_cache.store(self.name, code)
+            address = _load(code, self.symbol)
+        assert address is not None  # what is built here can be loaded here
+        return address
+
+
+def _load(code: bytes, symbol: str) -> int | None:
+    return images.load(code) if code.startswith(images.MAGIC) else compiler().load(code, symbol)
 
 
 def _entry_recipe(source: Kernel, kinds: tuple[types.Type, ...]) -> Recipe:
-    arguments = (types.intp, types.intp, *kinds)
-
     def build(symbol: str) -> bytes:
-        body = _front(always_inline(source.function), arguments)
-        return linking.machine_code(symbol, body, ENTRY_ARGS, unpacked(kinds))
+        linking, given = compiler(), tuple(map(made, kinds))
+        arguments = (*map(made, (types.intp, types.intp)), *given)
+        body = linking.front(always_inline(source.function).made, arguments)
+        outer = tuple(map(made, ENTRY_ARGS))
+        return linking.machine_code(symbol, body, outer, linking.unpacked(given))
 
     name = f"{source.identity}({', '.join(map(str, kinds))})"
     return Recipe(name, kernel_cache.covers(source.function.__module__), build)
 
 
+def _function_recipe(wanted: Function) -> Recipe:
+    function, arguments, _ = wanted
+
+    def build(symbol: str) -> bytes:
+        linking, given = compiler(), tuple(map(made, arguments))
+        return linking.machine_code(symbol, linking.front(helper(function).made, given), given)
+
+    name = f"{function.__module__}.{function.__qualname__}({', '.join(map(str, arguments))})"
+    return Recipe(name, kernel_cache.covers(function.__module__), build)
+
+
 _addresses: dict[str, int] = {}
+_loading = threading.RLock()
+
+
+def _missing(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """What would have to be compiled to be kept on disk, each once."""
+    new = {r.name: r for r in recipes if r.name not in _addresses and r.stored and not r.known()}
+    return list(new.values())
 
 
 def _address(recipe: Recipe) -> int:
@@ -215,13 +245,7 @@ def _address(recipe: Recipe) -> int:
     found = _addresses.get(recipe.name)
     if found is not None:
         return found
-    with global_compiler_lock:
+    with _loading:
         if recipe.name not in _addresses:
-            _addresses[recipe.name] = linking.load(recipe.code(), recipe.symbol)
+            _addresses[recipe.name] = recipe.load()
         return _addresses[recipe.name]
-
-
-def _front(dispatcher: Any, arguments: tuple[types.Type, ...]) -> Any:
-    """A function for arguments of these types, as far as Numba's front end takes it."""
-    dispatcher.compile(arguments)
-    return dispatcher.overloads[arguments]

@@ -1,25 +1,21 @@
 """Compiled kernels on disk: one file each, in a folder named by everything that they depend on.
 
 The folder's name is a digest of all sources that kernels are made of, the versions of Python, Numba
-and LLVM, the processor and Numba's settings, so that nothing in it is ever stale and none of it
-needs a time stamp. Files are written in one move and carry a checksum: half a file, or one that
-something else has written to, counts as absent. Where the folder cannot be read or written, kernels
-are compiled in each process anew.
+and LLVM, the processor and Numba's settings (`target`), so that nothing in it is ever stale and
+none of it needs a time stamp. Files are written in one move and carry a checksum: half a file, or
+one that something else has written to, counts as absent. Where the folder cannot be read or
+written, kernels are compiled in each process anew.
 """
 
 import hashlib
 import os
-import sys
-import tempfile
 import time
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import llvmlite
-import numba
-from numba.core import config
-from numba.core.registry import cpu_target
+from nbcnn.kernels.cpu import disk, target
 
 SUFFIX = ".kernel"
 PACKAGE = Path(__file__).parents[2]
@@ -28,12 +24,6 @@ SOURCES = (
     "kernels/cpu",
     "ops",
 )  # folders of the package that kernels take anything from
-# Numba's settings that change the machine code.
-SETTINGS = (
-    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DISABLE_INTEL_SVML", "BOUNDSCHECK",
-    "DEBUGINFO_DEFAULT", "LLVM_PASS_TIMINGS",
-)  # fmt: skip
-
 KEPT_FOLDERS = 8  # of other versions; the ones unused for longest go first
 KEPT_SECONDS = 30 * 24 * 3600
 CHECKSUM = 16  # bytes
@@ -58,7 +48,7 @@ def store(name: str, code: bytes) -> None:
     """Keep machine code under this name, if the folder can be written."""
     if writable():
         try:
-            _write(_path(name), _checksum(name, code) + code)
+            disk.write(_path(name), _checksum(name, code) + code)
         except OSError as error:
             _warn(error)
 
@@ -84,7 +74,7 @@ def covers(module: str) -> bool:
 @cache
 def folder() -> Path:
     """Where this version's kernels are: in NBCNN_CACHE_DIR or, by default, ~/.cache/nbcnn."""
-    found = base() / fingerprint()
+    found = disk.base() / fingerprint()
     try:
         os.utime(found)  # in use
     except OSError:
@@ -92,21 +82,21 @@ def folder() -> Path:
     return found
 
 
-def base() -> Path:
-    chosen = os.environ.get("NBCNN_CACHE_DIR")
-    return Path(chosen) if chosen else Path(os.path.expanduser("~")) / ".cache" / "nbcnn"
-
-
 def fingerprint() -> str:
     """Digest of everything that machine code depends on beside the kernel's own name."""
     digest = hashlib.sha256()
     for source in sorted(path for part in SOURCES for path in (PACKAGE / part).glob("*.py")):
         digest.update(source.name.encode() + source.read_bytes())
-    codegen = cpu_target.target_context.codegen()
-    settings = [(name, str(getattr(config, name, None))) for name in SETTINGS]
-    versions = (sys.version_info[:2], numba.__version__, llvmlite.__version__)
-    digest.update(repr((versions, codegen.magic_tuple(), settings)).encode())
+    digest.update(target.current().identity.encode())
     return digest.hexdigest()[:16]
+
+
+def confirm() -> None:
+    """Called before anything is compiled, when Numba can tell what it compiles for: had this been
+    known wrongly, kernels are in another folder.
+    """
+    if not target.confirm():
+        folder.cache_clear()
 
 
 def clean(current: Path) -> None:
@@ -118,6 +108,10 @@ def clean(current: Path) -> None:
     for index, other in enumerate(others):
         if index >= KEPT_FOLDERS or used[other] < oldest:
             _remove(other)
+    for file in current.parent.glob("*" + target.SUFFIX):
+        with suppress(OSError):  # another process may be at it too
+            if file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def _is_ours(path: Path) -> bool:
@@ -133,18 +127,6 @@ def _remove(path: Path) -> None:
         path.rmdir()
     except OSError:
         pass
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write so that another process sees the whole file or none."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=SUFFIX)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _path(name: str) -> Path:

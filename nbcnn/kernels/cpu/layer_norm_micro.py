@@ -7,9 +7,8 @@ rest of a row goes by single vectors under a mask.
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 
 ABREAST = 4  # vectors side by side

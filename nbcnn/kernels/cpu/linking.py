@@ -7,19 +7,24 @@ most helpers end inlined anyway, and it halves the time of a compilation.
 
 Functions inside a kernel are private to it: two kernels, perhaps compiled by different processes,
 never share a symbol.
+
+This module imports Numba, and is imported when something has to be compiled (`jit.compiler`).
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import _dynfunc, types
-from numba.core import codegen, typed_passes
+from numba.core import codegen, config, typed_passes
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.registry import cpu_target
+
+from nbcnn.kernels.cpu import images
 
 
 class UnfinishedLibrary(codegen.JITCodeLibrary):
@@ -74,13 +79,38 @@ class FrontEnd(CompilerBase):
         return [manager]
 
 
+def unpacked(kinds: Sequence[types.Type]) -> Callable[[ir.IRBuilder, Any], list]:
+    """What an entry passes to its kernel: task, thread and the arguments that `jit.pack` packed."""
+
+    def load(builder: ir.IRBuilder, arguments: Any) -> list:
+        context = cpu_target.target_context
+        cursor, task, thread = arguments
+        values = [task, thread]
+        for kind in kinds:
+            value_type = context.get_value_type(kind)
+            values.append(builder.load(builder.inttoptr(cursor, value_type.as_pointer())))
+            cursor = builder.add(
+                cursor, ir.Constant(cursor.type, context.get_abi_sizeof(value_type))
+            )
+        return values
+
+    return load
+
+
+def front(dispatcher: Any, arguments: tuple[types.Type, ...]) -> CompileResult:
+    """A function for arguments of these types, as far as Numba's front end takes it."""
+    dispatcher.compile(arguments)
+    return dispatcher.overloads[arguments]
+
+
 def machine_code(
     symbol: str,
     body: CompileResult,
     outer: Sequence[types.Type],
     inner: Callable[[ir.IRBuilder, Any], list] | None = None,
 ) -> bytes:
-    """An object file with the C function `symbol(*outer)`, which calls what `FrontEnd` compiled.
+    """An image (`images`) or else an object file with the C function `symbol(*outer)`, which calls
+    what `FrontEnd` compiled.
 
     `inner(builder, arguments)` gives the call's arguments; by default they are the same.
     """
@@ -109,8 +139,21 @@ def _finished(library: Any, body: Any, symbol: str) -> bytes:
         if not part.is_declaration and part.name != symbol:
             part.linkage = "internal"
     library._optimize_final_module()
-    library._final_module.verify()
-    return library._codegen._tm.emit_object(library._final_module)
+    linked = library._final_module
+    linked.verify()
+    machine = independent() if images.SUPPORTED else None
+    found = machine and images.image(machine.emit_object(linked), symbol)
+    return found or library._codegen._tm.emit_object(linked)
+
+
+@cache
+def independent() -> llvm.TargetMachine:
+    """Numba's target, with code that may be placed anywhere in memory and is one block there."""
+    codegen = cpu_target.target_context.codegen()
+    _, name, features = codegen.magic_tuple()
+    return llvm.Target.from_triple(codegen._tm.triple).create_target_machine(
+        cpu=name, features=features, opt=config.OPT, reloc="pic", codemodel="small"
+    )
 
 
 def load(code: bytes, symbol: str) -> int:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
-from numba import uintp
 
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import fetch, of_order_key, order_key, put
+from nbcnn.kernels.cpu.types import uintp
 from nbcnn.kernels.cpu.vector_math import elementary
 from nbcnn.kernels.impl import Impl, always
 from nbcnn.ops.loss import EPSILON, RowsSpec

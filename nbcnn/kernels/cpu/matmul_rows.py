@@ -22,9 +22,8 @@ from functools import cache
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.simd import integer

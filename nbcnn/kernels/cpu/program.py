@@ -16,9 +16,7 @@ the gate closed.
 
 from functools import cache
 
-from numba import types
-
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 
 ROW = 3  # words a row: entry, block, tasks
 # The board, in bytes: words that are written at different moments lie on cache lines of their own.
@@ -115,15 +113,17 @@ def follow(board, thread, seen, nap):
     return seen
 
 
+LEAD = jit.Function(
+    lead, (types.uintp, types.uintp, types.intp, types.uintp, types.intp, types.uintp)
+)
+FOLLOW = jit.Function(follow, (types.uintp, types.intp, types.int64, types.uintp), types.int64)
+
+
 @cache
 def compiled_lead():
-    return jit.compile_function(
-        lead, (types.uintp, types.uintp, types.intp, types.uintp, types.intp, types.uintp)
-    )
+    return jit.compile_function(LEAD)
 
 
 @cache
 def compiled_follow():
-    return jit.compile_function(
-        follow, (types.uintp, types.intp, types.int64, types.uintp), types.int64
-    )
+    return jit.compile_function(FOLLOW)

@@ -12,9 +12,7 @@ always some vectors wide.
 
 from collections.abc import Callable, Sequence
 
-from numba import types
-
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 
 GROUP = 4  # rows

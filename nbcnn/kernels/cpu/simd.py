@@ -2,13 +2,25 @@
 
 import inspect
 from contextlib import contextmanager
+from functools import partial
 
 from llvmlite import ir
-from llvmlite.binding import get_process_triple
-from numba import types
-from numba.extending import intrinsic
+
+from nbcnn.kernels.cpu import types
+from nbcnn.kernels.cpu.deferred import Deferred
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+def intrinsic(definition):
+    """Decorator: Numba's `intrinsic`, once Numba is needed."""
+    return Deferred(partial(_intrinsic, definition))
+
+
+def _intrinsic(definition):
+    from numba import extending
+
+    return extending.intrinsic(definition)
 
 
 @intrinsic
@@ -73,7 +85,7 @@ def pause(typingctx):
     """Tell the processor that this is a waiting loop, where it has an instruction for that."""
 
     def codegen(context, builder, signature, args):
-        if get_process_triple().startswith(("x86_64", "i386", "i686")):
+        if builder.module.triple.startswith(("x86_64", "i386", "i686")):
             builder.call(declare(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
         return context.get_dummy_value()
 
@@ -97,9 +109,12 @@ def emit(result, arguments, build):
     """A function for kernels whose body is written in LLVM IR: `build(builder, args)` returns its
     value.
 
-    `result` and `arguments` are Numba types; addresses travel as `intp`.
+    `result` and `arguments` are types (`types`); addresses travel as `intp`.
     """
+    return Deferred(partial(_emitted, result, arguments, build))
 
+
+def _emitted(result, arguments, build):
     def emitted(typingctx, *given):
         def codegen(context, builder, signature, args):
             value = build(builder, args)
@@ -112,7 +127,7 @@ def emit(result, arguments, build):
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names
     ]
     emitted.__signature__ = inspect.Signature(parameters)  # Numba wants each argument named
-    return intrinsic(emitted)
+    return _intrinsic(emitted)
 
 
 @intrinsic

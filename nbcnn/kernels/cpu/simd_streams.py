@@ -16,8 +16,9 @@ Indices are not negative.
 """
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+
+from nbcnn.kernels.cpu import types
+from nbcnn.kernels.cpu.simd import intrinsic
 
 STREAMS = 4
 
@@ -48,13 +49,13 @@ def fetch(typingctx, array, index):
         raw.set_metadata("noalias", _scopes(builder.module, range(STREAMS)))
         return context.data_model_manager[array.dtype].from_data(builder, raw)
 
-    return array.dtype(array, types.intp), codegen
+    return array.dtype(array, types.intp.made), codegen
 
 
 @intrinsic
 def put(typingctx, array, index, value, stream):
     """array[index] = value, converted to the array's type. `stream`: a literal 0 to 3."""
-    if not isinstance(stream, types.IntegerLiteral):
+    if not hasattr(stream, "literal_value"):  # Numba then asks again with the literal's type
         return None
     number = stream.literal_value
 

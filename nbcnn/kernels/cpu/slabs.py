@@ -6,10 +6,9 @@ The number of slabs follows from the shape alone, so neither the number of threa
 changes how the sum is formed.
 """
 
-from numba import uintp
-
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu.types import uintp
 
 MOST = 16  # slabs: enough to balance a few cores
 MOST_ELEMENTS = 1 << 22  # of all partials together

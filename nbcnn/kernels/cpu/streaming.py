@@ -21,10 +21,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_process_triple
-from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.call import Caps
 from nbcnn.kernels.impl import Scratch
 
@@ -70,7 +68,7 @@ def _write_lines(b, args):
 
 
 def _fence(builder, args):
-    if get_process_triple().startswith("x86_64"):
+    if builder.module.triple.startswith("x86_64"):
         builder.call(simd.declare(builder, "llvm.x86.sse.sfence", ir.VoidType(), []), [])
 
 

@@ -26,10 +26,9 @@ from functools import cache
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 
 from nbcnn.kernels import scalar
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 

@@ -15,9 +15,8 @@ the channels of a chunk, steps the tiles). Rows and columns are never masked: op
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 

@@ -8,9 +8,8 @@ from functools import cache, reduce
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.pool_micro import Lanes
 from nbcnn.kernels.cpu.simd import integer

@@ -8,9 +8,8 @@ image point elsewhere, so the transforms know nothing of borders and nothing is 
 from functools import cache
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 

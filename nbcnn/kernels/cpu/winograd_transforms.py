@@ -7,9 +7,7 @@ one vector each, then those with the next chunk.
 
 from functools import cache
 
-from numba import types
-
-from nbcnn.kernels.cpu import simd
+from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 from nbcnn.kernels.cpu.winograd_maps import TAPS, Form, Vectors
