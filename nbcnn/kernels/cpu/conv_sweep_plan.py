@@ -14,10 +14,14 @@ from nbcnn.kernels.cpu.blocking import (
     register_tile,
 )
 from nbcnn.kernels.cpu.call import Caps
-from nbcnn.ops.conv_spec import NO_POOL, RELU
+from nbcnn.ops.conv_spec import NO_POOL, RELU, Conv2DSpec
 
 TASKS = 16  # at least so many, if the work is worth it: balances a few cores
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 20 us)
+
+ALIAS = 2048  # pixels at a multiple of so many bytes compete for the same lines of L1
+LINE = 64  # bytes of a cache line
+SPREAD_PANELS = 4  # from which it pays to copy them a line further apart
 
 
 class Image(NamedTuple):
@@ -86,6 +90,17 @@ class Tables(NamedTuple):
     targets: np.ndarray
 
 
+def pixelwise(s: Conv2DSpec) -> Conv2DSpec:
+    """A 1x1 convolution of every pixel as that of one image of one column: where images and rows
+    end does not matter then, blocks are of any number of pixels.
+    """
+    taps = s.kh, s.kw, s.sh, s.sw
+    if taps != (1, 1, 1, 1) or (s.pt, s.pl, s.oh, s.ow) != (0, 0, s.h, s.w) or s.pool:
+        return s
+    pixels = s.n * s.h * s.w
+    return s._replace(n=1, h=pixels, w=1, oh=pixels, ow=1)
+
+
 def make(
     source: Image,
     target: Image,
@@ -116,12 +131,18 @@ def make(
         and max(reach_w) + right < source.w
     )
 
+    pixel = source.c * item
+    if pixel % ALIAS == 0 and panels(group_f, tile) >= SPREAD_PANELS:
+        pixel, inside = pixel + LINE, False
+
     image_steps = (
         target.h * target.w * groups * max(depth // len(phases), 1) * columns // tile.lanes
     )
     buffer_w = max(reach_w) + right - left + 1
-    down = max(step[0], pool.h)  # rows of a block are a multiple of it
-    bytes_down = stride[0] * down // step[0] * buffer_w * source.c * item
+    # Rows of a block are a multiple of it.
+    column = source.n * target.w * step[0] == 1 and not pool.kind
+    down = tile.rows if column else max(step[0], pool.h)
+    bytes_down = stride[0] * down // step[0] * buffer_w * pixel
     if pool.kind:
         bytes_down += down * target.w * target.c * item
     images, rows = _block(source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps)
@@ -145,7 +166,7 @@ def make(
         left,
         0 if inside else buffer_h,
         buffer_w,
-        source.c * item,
+        pixel,
         target.h,
         target.w,
         target.c,
@@ -189,7 +210,7 @@ def _block(n, height, step, image_steps, tile, width, step_bytes, caps):
 
 
 def _tables(sweep, phases, stride, step, width, plane, origin, tile, caps) -> Tables:
-    pixel, limit = sweep.c * tile.item, depth_in_l1(tile, caps)
+    pixel, limit = sweep.pixel, depth_in_l1(tile, caps)
     segments: list[int] = []
     chunks: list[tuple[int, int, int, int]] = []
     phase_rows: list[tuple[int, int, int, int, int]] = []
@@ -258,9 +279,10 @@ def tasks(sweep: Sweep) -> int:
     return -(-sweep.n // sweep.images) * sweep.blocks * sweep.panel_blocks
 
 
-def buffer_shape(sweep: Sweep, caps: Caps) -> tuple[int, int]:
+def buffer_shape(sweep: Sweep, item: int, caps: Caps) -> tuple[int, int]:
     """Of the scratch array with a padded block per thread, in numbers."""
-    return caps.threads, max(sweep.images * sweep.buffer_h * sweep.buffer_w * sweep.c, 1)
+    pixels = sweep.images * sweep.buffer_h * sweep.buffer_w
+    return caps.threads, max(pixels * sweep.pixel // item, 1)
 
 
 def block_shape(sweep: Sweep, caps: Caps) -> tuple[int, int]:
