@@ -218,7 +218,7 @@ def _tables(sweep, phases, stride, step, width, plane, origin, tile, caps) -> Ta
     targets: list[np.ndarray] = []
     for phase in phases:
         first_chunk, first_pixel = len(chunks), sum(len(offsets) for offsets in sources)
-        runs = _runs(phase.taps, sweep.groups == 1)
+        runs = _runs(phase.taps, sweep.groups == 1 and pixel == sweep.c * tile.item)
         length = len(runs[0]) * sweep.group_c if runs else 1
         starts = [((u - origin[0]) * width + v - origin[1]) * pixel for (u, v), *_ in runs]
         _add_chunks(segments, chunks, starts, length, limit, tile.item)
