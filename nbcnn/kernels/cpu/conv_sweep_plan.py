@@ -14,13 +14,13 @@ from nbcnn.kernels.cpu.blocking import (
     register_tile,
 )
 from nbcnn.kernels.cpu.call import Caps
+from nbcnn.kernels.cpu.conv_fill import LINE
 from nbcnn.ops.conv_spec import NO_POOL, RELU, Conv2DSpec
 
 TASKS = 16  # at least so many, if the work is worth it: balances a few cores
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 20 us)
 
 ALIAS = 2048  # pixels at a multiple of so many bytes compete for the same lines of L1
-LINE = 64  # bytes of a cache line
 SPREAD_PANELS = 4  # from which it pays to copy them a line further apart
 
 
@@ -90,15 +90,18 @@ class Tables(NamedTuple):
     targets: np.ndarray
 
 
+def every_pixel(s: Conv2DSpec) -> bool:
+    """Whether each pixel of the output is made from the same one of the input."""
+    taps, corner = (s.kh, s.kw, s.sh, s.sw), (s.pt, s.pl, s.oh, s.ow)
+    return taps == (1, 1, 1, 1) and corner == (0, 0, s.h, s.w) and not s.pool
+
+
 def pixelwise(s: Conv2DSpec) -> Conv2DSpec:
     """A 1x1 convolution of every pixel as that of one image of one column: where images and rows
     end does not matter then, blocks are of any number of pixels.
     """
-    taps = s.kh, s.kw, s.sh, s.sw
-    if taps != (1, 1, 1, 1) or (s.pt, s.pl, s.oh, s.ow) != (0, 0, s.h, s.w) or s.pool:
-        return s
     pixels = s.n * s.h * s.w
-    return s._replace(n=1, h=pixels, w=1, oh=pixels, ow=1)
+    return s._replace(n=1, h=pixels, w=1, oh=pixels, ow=1) if every_pixel(s) else s
 
 
 def make(
