@@ -21,6 +21,7 @@ TASKS = 16  # at least so many, if the work is worth it: balances a few cores
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 20 us)
 
 ALIAS = 2048  # pixels at a multiple of so many bytes compete for the same lines of L1
+MOST_SIDE = 4  # tasks that share a block's pixels and split its columns, for few images
 SPREAD_PANELS = 4  # from which it pays to copy them a line further apart
 
 
@@ -148,7 +149,11 @@ def make(
     bytes_down = stride[0] * down // step[0] * buffer_w * pixel
     if pool.kind:
         bytes_down += down * target.w * target.c * item
-    images, rows = _block(source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps)
+    # Tasks side by side in the columns, at most: several copy the same block, and clamp it alone.
+    side = 1 if act > RELU or pool.kind else min(panels(group_f, tile) // 2, MOST_SIDE)
+    images, rows = _block(
+        source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps, max(side, 1)
+    )
     blocks = -(-target.h // rows)
     buffer_h = (rows // step[0] - 1) * stride[0] + bottom - top + 1
     tasks = -(-source.n // images) * blocks
@@ -191,7 +196,7 @@ def make(
     return sweep, tables
 
 
-def _block(n, height, step, image_steps, tile, width, step_bytes, caps):
+def _block(n, height, step, image_steps, tile, width, step_bytes, caps, side):
     """(images per task, rows per task): buffers within a third of L2, enough tasks, tasks worth
     their cost. Of each `step` rows the source, and the block to be pooled, have `step_bytes`.
     """
@@ -202,7 +207,7 @@ def _block(n, height, step, image_steps, tile, width, step_bytes, caps):
         by_pixels = max(
             1, 32 * tile.rows // (height * width)
         )  # so that a panel in L1 is used often enough
-        images = max(1, min(max(by_cost, by_pixels), room // height, n // TASKS))
+        images = max(1, min(max(by_cost, by_pixels), room // height, n * side // TASKS))
         return images, whole * step
     least = max(
         1, -(-whole * TASK_STEPS // max(image_steps, 1)), -(-8 * tile.rows // (width * step))
