@@ -12,7 +12,9 @@ Blocking. A task has a slab of blocks (some rows of an image, or some images) an
 of filters. Of each block it copies x between zeros where the taps reach over the edge (as in
 `conv_sweep.py`); this fits in L2. Then, for each run of as many pixels as fill half of L1 with one
 panel of dy, and for each panel, it packs dy and runs over the tiles of rows of dw; a tile of dw is
-read and written once per run. In the copy a pixel takes an odd number of cache lines: the
+read and written once per run. Between tiles it asks for x of the next block, so that copying that
+does not wait for memory (2 to 5 %). 1x1 convolutions are cut by pixels, whatever image they belong
+to. In the copy a pixel takes an odd number of cache lines: the
 micro-kernel reads one line of each of some 200 pixels, and at 256 or 512 bytes from one to the next
 most would compete for a few places in L1.
 

@@ -197,10 +197,10 @@ def make(
 
 
 def _block(n, height, step, image_steps, tile, width, step_bytes, caps, side):
-    """(images per task, rows per task): buffers within a third of L2, enough tasks, tasks worth
+    """(images per task, rows per task): buffers within half of L2, enough tasks, tasks worth
     their cost. Of each `step` rows the source, and the block to be pooled, have `step_bytes`.
     """
-    room = max(1, caps.l2 // 3 // max(step_bytes, 1) * step)  # rows that fit
+    room = max(1, caps.l2 // 2 // max(step_bytes, 1) * step)  # rows that fit
     whole = height // step + (height % step > 0)
     if n >= TASKS and room >= height:
         by_cost = max(1, TASK_STEPS // max(image_steps, 1))
