@@ -68,6 +68,12 @@ LARGE = [
     row("mobilenet_pointwise", (2, 14, 14, 17), (1, 1, 17, 65)),
     row("inception_row", (1, 9, 17, 16), (1, 7, 16, 20), padding="same", act=TANH),
     row("inception_column", (1, 17, 9, 16), (7, 1, 16, 5), padding="same"),
+    # pixels in blocks, whatever image they belong to; a power of two of channels
+    row("pointwise_blocks", (3, 9, 11, 48), (1, 1, 48, 70)),
+    row("pointwise_few_filters", (5, 23, 29, 37), (1, 1, 37, 2)),
+    row("pointwise_many_channels", (2, 13, 17, 144), (1, 1, 144, 24)),
+    row("pointwise_powers", (2, 5, 7, 512), (1, 1, 512, 256)),
+    row("powers", (1, 7, 6, 512), (3, 3, 512, 160), padding="same"),
     # channels and filters beside multiples of a vector
     row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=TANH),
     row("stride_tail", (1, 8, 8, 17), (3, 3, 17, 33), 2),

@@ -44,6 +44,7 @@ def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
 
 def plan(s: Conv2DSpec, dtype: str, caps: Caps):
     """(sweep, tables, order of the taps) of the forward pass."""
+    s = conv_sweep_plan.pixelwise(s)
     taps = [(u * s.dilh - s.pt, v * s.dilw - s.pl) for u in range(s.kh) for v in range(s.kw)]
     source = Image(s.n, s.h, s.w, s.c)
     target = Image(s.n, s.oh // s.ph * s.ph, s.ow // s.pw * s.pw, s.f)
@@ -56,6 +57,7 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps):
 
 def plan_dx(s: Conv2DSpec, dtype: str, caps: Caps):
     """(sweep, tables, order of the taps) of the input gradient."""
+    s = conv_sweep_plan.pixelwise(s)
     phases, order = [], []
     for p in range(min(s.sh, s.h)):
         for q in range(min(s.sw, s.w)):
@@ -81,7 +83,7 @@ def _scratch(planner):
         packed = conv_sweep_plan.packed_shape(sweep, register_tile(caps, dtype))
         needed = {
             "packed": Scratch(packed, dtype, constant=True),
-            "buffer": Scratch(conv_sweep_plan.buffer_shape(sweep, caps), dtype),
+            "buffer": Scratch(conv_sweep_plan.buffer_shape(sweep, ITEM[dtype], caps), dtype),
         }
         if spec.pool:
             needed["block"] = Scratch(conv_sweep_plan.block_shape(sweep, caps), dtype)

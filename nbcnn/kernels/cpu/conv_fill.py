@@ -5,6 +5,19 @@ from functools import cache
 from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 
+LINE = 64  # bytes of a cache line
+
+
+def _fetch(builder, args):
+    address, lines = args
+    with simd.loop(builder, lines) as i:
+        at = builder.add(address, builder.mul(i, simd.integer(LINE)))
+        simd.prefetch(builder, at, near=False)
+
+
+fetch_lines = simd.emit(types.void, (types.intp,) * 2, _fetch)
+"""fetch_lines(address, lines): ask for consecutive lines, into L2."""
+
 
 @cache
 def fill_block(tile: Tile):

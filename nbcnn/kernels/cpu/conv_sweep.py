@@ -15,9 +15,14 @@ run of `taps * c` consecutive numbers. Weights are packed in panels of a tile's 
 
 Blocking. A task is a block of pixels: some images, or some rows of one. If the taps reach over the
 edge, the task first copies its part of the source into a buffer of the thread, with zeros around
-(this also brings it to L2, which is where the sweep then reads). Then: for each panel of columns,
-for each chunk of steps such that the panel's part fills half of L1, for each tile of pixels. The
-target is read and written once per chunk; a chunk is about 200 steps, so this costs 1 %.
+(this also brings it to L2, which is where the sweep then reads), and pixels of 2 kB a line further
+apart, as the lines of a tile's rows would all compete for a few places in L1. A 1x1 convolution is
+cut by pixels, whatever image they belong to: 49 of a 7x7 map would leave an eighth of the tiles
+idle. Where images are few and small, a task has several of them and a part of the panels.
+
+Then: for each panel of columns, for each chunk of steps such that the panel's part fills half of
+L1, for each tile of pixels. The target is read and written once per chunk; a chunk is about 200
+steps, so this costs 1 %.
 
 With a pool in the tail the target is a block of the thread's own, of whole windows, that stays in
 L2; from there the pooled pixels are made. The map as a whole never exists, nor is anything computed

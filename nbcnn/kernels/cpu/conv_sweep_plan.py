@@ -14,10 +14,15 @@ from nbcnn.kernels.cpu.blocking import (
     register_tile,
 )
 from nbcnn.kernels.cpu.call import Caps
-from nbcnn.ops.conv_spec import NO_POOL, RELU
+from nbcnn.kernels.cpu.conv_fill import LINE
+from nbcnn.ops.conv_spec import NO_POOL, RELU, Conv2DSpec
 
 TASKS = 16  # at least so many, if the work is worth it: balances a few cores
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 20 us)
+
+ALIAS = 2048  # pixels at a multiple of so many bytes compete for the same lines of L1
+MOST_SIDE = 4  # tasks that share a block's pixels and split its columns, for few images
+SPREAD_PANELS = 4  # from which it pays to copy them a line further apart
 
 
 class Image(NamedTuple):
@@ -86,6 +91,20 @@ class Tables(NamedTuple):
     targets: np.ndarray
 
 
+def every_pixel(s: Conv2DSpec) -> bool:
+    """Whether each pixel of the output is made from the same one of the input."""
+    taps, corner = (s.kh, s.kw, s.sh, s.sw), (s.pt, s.pl, s.oh, s.ow)
+    return taps == (1, 1, 1, 1) and corner == (0, 0, s.h, s.w) and not s.pool
+
+
+def pixelwise(s: Conv2DSpec) -> Conv2DSpec:
+    """A 1x1 convolution of every pixel as that of one image of one column: where images and rows
+    end does not matter then, blocks are of any number of pixels.
+    """
+    pixels = s.n * s.h * s.w
+    return s._replace(n=1, h=pixels, w=1, oh=pixels, ow=1) if every_pixel(s) else s
+
+
 def make(
     source: Image,
     target: Image,
@@ -116,15 +135,25 @@ def make(
         and max(reach_w) + right < source.w
     )
 
+    pixel = source.c * item
+    if pixel % ALIAS == 0 and panels(group_f, tile) >= SPREAD_PANELS:
+        pixel, inside = pixel + LINE, False
+
     image_steps = (
         target.h * target.w * groups * max(depth // len(phases), 1) * columns // tile.lanes
     )
     buffer_w = max(reach_w) + right - left + 1
-    down = max(step[0], pool.h)  # rows of a block are a multiple of it
-    bytes_down = stride[0] * down // step[0] * buffer_w * source.c * item
+    # Rows of a block are a multiple of it.
+    column = source.n * target.w * step[0] == 1 and not pool.kind
+    down = tile.rows if column else max(step[0], pool.h)
+    bytes_down = stride[0] * down // step[0] * buffer_w * pixel
     if pool.kind:
         bytes_down += down * target.w * target.c * item
-    images, rows = _block(source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps)
+    # Tasks side by side in the columns, at most: several copy the same block, and clamp it alone.
+    side = 1 if act > RELU or pool.kind else min(panels(group_f, tile) // 2, MOST_SIDE)
+    images, rows = _block(
+        source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps, max(side, 1)
+    )
     blocks = -(-target.h // rows)
     buffer_h = (rows // step[0] - 1) * stride[0] + bottom - top + 1
     tasks = -(-source.n // images) * blocks
@@ -145,7 +174,7 @@ def make(
         left,
         0 if inside else buffer_h,
         buffer_w,
-        source.c * item,
+        pixel,
         target.h,
         target.w,
         target.c,
@@ -167,18 +196,18 @@ def make(
     return sweep, tables
 
 
-def _block(n, height, step, image_steps, tile, width, step_bytes, caps):
-    """(images per task, rows per task): buffers within a third of L2, enough tasks, tasks worth
+def _block(n, height, step, image_steps, tile, width, step_bytes, caps, side):
+    """(images per task, rows per task): buffers within half of L2, enough tasks, tasks worth
     their cost. Of each `step` rows the source, and the block to be pooled, have `step_bytes`.
     """
-    room = max(1, caps.l2 // 3 // max(step_bytes, 1) * step)  # rows that fit
+    room = max(1, caps.l2 // 2 // max(step_bytes, 1) * step)  # rows that fit
     whole = height // step + (height % step > 0)
     if n >= TASKS and room >= height:
         by_cost = max(1, TASK_STEPS // max(image_steps, 1))
         by_pixels = max(
             1, 32 * tile.rows // (height * width)
         )  # so that a panel in L1 is used often enough
-        images = max(1, min(max(by_cost, by_pixels), room // height, n // TASKS))
+        images = max(1, min(max(by_cost, by_pixels), room // height, n * side // TASKS))
         return images, whole * step
     least = max(
         1, -(-whole * TASK_STEPS // max(image_steps, 1)), -(-8 * tile.rows // (width * step))
@@ -189,7 +218,7 @@ def _block(n, height, step, image_steps, tile, width, step_bytes, caps):
 
 
 def _tables(sweep, phases, stride, step, width, plane, origin, tile, caps) -> Tables:
-    pixel, limit = sweep.c * tile.item, depth_in_l1(tile, caps)
+    pixel, limit = sweep.pixel, depth_in_l1(tile, caps)
     segments: list[int] = []
     chunks: list[tuple[int, int, int, int]] = []
     phase_rows: list[tuple[int, int, int, int, int]] = []
@@ -197,7 +226,7 @@ def _tables(sweep, phases, stride, step, width, plane, origin, tile, caps) -> Ta
     targets: list[np.ndarray] = []
     for phase in phases:
         first_chunk, first_pixel = len(chunks), sum(len(offsets) for offsets in sources)
-        runs = _runs(phase.taps, sweep.groups == 1)
+        runs = _runs(phase.taps, sweep.groups == 1 and pixel == sweep.c * tile.item)
         length = len(runs[0]) * sweep.group_c if runs else 1
         starts = [((u - origin[0]) * width + v - origin[1]) * pixel for (u, v), *_ in runs]
         _add_chunks(segments, chunks, starts, length, limit, tile.item)
@@ -258,9 +287,10 @@ def tasks(sweep: Sweep) -> int:
     return -(-sweep.n // sweep.images) * sweep.blocks * sweep.panel_blocks
 
 
-def buffer_shape(sweep: Sweep, caps: Caps) -> tuple[int, int]:
+def buffer_shape(sweep: Sweep, item: int, caps: Caps) -> tuple[int, int]:
     """Of the scratch array with a padded block per thread, in numbers."""
-    return caps.threads, max(sweep.images * sweep.buffer_h * sweep.buffer_w * sweep.c, 1)
+    pixels = sweep.images * sweep.buffer_h * sweep.buffer_w
+    return caps.threads, max(pixels * sweep.pixel // item, 1)
 
 
 def block_shape(sweep: Sweep, caps: Caps) -> tuple[int, int]:
