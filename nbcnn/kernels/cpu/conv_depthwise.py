@@ -37,6 +37,7 @@ MOST_STRIDE = 2
 TASK_WORK = 1 << 13  # vector multiply-adds of a task at least: a few microseconds
 TASKS = 64  # of large layers: long runs, so that a task finds what it has asked for ahead
 SLAB_PIXELS = 128  # of dy, at least, between merges of a kernel's sums
+WIDE = 32  # columns of a map
 BLOCK = 4  # vectors of channels in a task of the weight gradient, at least: neighbours in memory
 
 
@@ -238,26 +239,31 @@ def accepts(spec: Conv2DSpec, dtype: str, caps) -> str | None:
     return "stride" if spec.sh != spec.sw or spec.sh > MOST_STRIDE else None
 
 
-def output_strip(spec: Conv2DSpec, tile: Tile, spread: int, free: int) -> Sweep:
-    """As many rows of output, up to a few, as `free` registers hold sums for. `spread`: for the
-    input gradient with strides.
+def output_strip(spec: Conv2DSpec, tile: Tile, spread: int, caps) -> Sweep:
+    """As many rows of output, up to a few, as registers hold sums for. `spread`: for the input
+    gradient with strides.
     """
     one = Sweep(spec.kh, spec.kw, spec.sh, spread, 1, int(spec.c < tile.lanes))
-    # Rows of 3x3 in L3: 1.1 times the speed of two at stride 1, 0.9 at stride 2, where more columns
-    # are under way; 5x5 and 7x7 are as fast with two as with four.
-    most = 4 if spec.sh == 1 and spec.kw <= 3 else 2
+    # With stride 1, 3x3: in L2 and L3 four rows take 0.7 to 0.9 of the time of two on maps of 7 to
+    # 14 columns, 1 to 1.3 from 37 columns on; from memory 0.8 to 0.9. With stride 2 as well as for
+    # 5x5 and 7x7, two are as fast as four, or faster.
+    pixels = spec.n * (spec.h * spec.w + spec.oh * spec.ow)
+    in_cache = pixels * spec.c * tile.item < caps.l3
+    most = 2 if spec.sh > 1 or spec.kw > 3 or (spec.ow >= WIDE and in_cache) else 4
+    # Spread, the weights need registers too: 5x5 with one row takes 0.7 of the time of two.
+    free = caps.registers // 2 - 1 if spread else caps.registers - 2
     return one._replace(rows=max(1, min(most, free // (one.slots * one.made))))
 
 
 def bind(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     tile = register_tile(caps, outputs[0].dtype.name)
-    sweep = output_strip(spec, tile, 0, caps.registers - 2)
+    sweep = output_strip(spec, tile, 0, caps)
     return [output_call(tile, sweep, plane(spec, sweep), spec, inputs, outputs[0])]
 
 
 def bind_dx(spec: Conv2DSpec, caps, inputs, outputs, scratch) -> list[Call]:
     tile = register_tile(caps, outputs[0].dtype.name)
-    sweep = output_strip(spec, tile, int(spec.sh > 1), caps.registers - 2)
+    sweep = output_strip(spec, tile, int(spec.sh > 1), caps)
     return [output_call(tile, sweep, input_plane(spec, sweep), spec, inputs, outputs[0])]
 
 
@@ -281,14 +287,16 @@ def _unit_work(plane: Plane, sweep: Sweep) -> int:
 
 def weight_strip(spec: Conv2DSpec, tile: Tile, caps) -> Sweep:
     """As many rows of the kernel at once, then of dy, as the registers hold."""
-    one = output_strip(spec, tile, 0, 1)
+    one = Sweep(spec.kh, spec.kw, spec.sh, 0, 1, int(spec.c < tile.lanes))
     free = caps.registers - 1
     most = max(1, min(spec.kh, (free - one.slots) // spec.kw))
     passes = -(-spec.kh // most)
     at_once = -(-spec.kh // passes)
     if passes * at_once != spec.kh:  # the last pass leaves lines out, which works for one row of dy
         return one._replace(kh=at_once)
-    return output_strip(spec, tile, 0, free - at_once * spec.kw)._replace(kh=at_once)
+    most = 4 if spec.sh == 1 and spec.kw <= 3 else 2
+    rows = min(most, (free - at_once * spec.kw) // one.slots)
+    return one._replace(rows=max(1, rows), kh=at_once)
 
 
 def _cut(spec: Conv2DSpec, sweep: Sweep, tile: Tile) -> tuple[int, int]:
