@@ -2,6 +2,8 @@
 
     y[n,i,j,c] = act(b[c] + sum over u,v of x[n, i*s+u-pt, j*s+v-pl, c] * w[u,v,c])
 
+The kernels and geometry here also serve `conv_grouped`, where a group has several channels.
+
 Channels are the vector lanes. The work is cut into *units*: a strip of a few output rows of one
 image, for one vector of channels (`depthwise_sweep` has the loops). Units count channels first, so
 the lines under a strip come from memory once and then lie in L2; a task is a run of units. The last

@@ -45,6 +45,8 @@ def _refused(spec: Conv2DSpec, dtype: str, caps, read: int, made: int) -> str | 
     """Why not, for groups of which `read` channels are permuted and `made` are in the lanes."""
     if spec.groups == 1:
         return "no groups"
+    if read == made == 1:
+        return "depthwise"
     if spec.n == 0:
         return "no images"
     if dtype not in ITEM:

@@ -35,7 +35,7 @@ def _gathered(builder, parts, places, tile: Tile):
     if len(parts) == 1:
         return _lanes(builder, parts[0], parts[0], places, tile)
     if len(parts) == 2:
-        return _lanes(builder, *parts, places, tile)
+        return _lanes(builder, parts[0], parts[1], places, tile)
     half = 1 << (len(parts) - 1).bit_length() - 1
     border = half * tile.lanes
     low = [place if place is not None and place < border else None for place in places]
