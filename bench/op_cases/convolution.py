@@ -64,7 +64,12 @@ OTHERS = [
     ("convnext", "fxw", (8, 14, 14, 384), 1536, 1, BIAS),
     # groups, dilation, odd sizes
     ("resnext", "fxw", (8, 56, 56, 128), 128, 3, {"groups": 32}),
+    ("resnext", "fxw", (8, 28, 28, 256), 256, 3, {"groups": 32}),
+    ("resnext", "fxw", (8, 56, 56, 256), 256, 3, {"groups": 32, "stride": 2}),
+    ("resnext", "fxw", (8, 14, 14, 512), 512, 3, {"groups": 32}),
     ("grouped", "fxw", (32, 28, 28, 64), 64, 3, {"groups": 4}),
+    ("grouped", "fxw", (16, 28, 28, 100), 100, 3, {"groups": 50}),
+    ("multiplier", "fxw", (8, 56, 56, 32), 64, 3, {"groups": 32}),
     ("dilated", "fxw", (16, 28, 28, 64), 64, 3, {"dilation": 2}),
     ("odd", "fxw", (64, 17, 13, 5), 7, 3, {}),
     ("odd", "fxw", (16, 31, 31, 33), 35, 3, {}),

@@ -113,6 +113,27 @@ LARGE = [
     row("narrow_groups", (2, 9, 9, 6), (3, 3, 2, 12), padding="same", groups=3, act=TANH),
     row("wide_groups", (2, 6, 6, 40), (3, 3, 8, 80), (2, 1), "same", groups=5),
     row("groups_tail", (1, 6, 6, 34), (3, 3, 17, 34), groups=2),
+    # groups that share a vector: as many channels as filters, fewer, more; a channel, some filters
+    row("group_lanes", (2, 9, 10, 32), (3, 3, 4, 32), padding="same", groups=8, act=TANH),
+    row("group_lanes_tail", (1, 9, 11, 36), (3, 3, 2, 36), padding="same", groups=18),
+    row("group_lanes_stride", (2, 11, 12, 40), (3, 3, 8, 40), 2, "same", groups=5),
+    row("group_lanes_widening", (1, 8, 9, 20), (3, 3, 2, 80), 1, "same", groups=10, act=TANH),
+    row("group_lanes_narrowing", (1, 9, 8, 96), (3, 3, 8, 24), 2, "same", groups=12),
+    row("group_lanes_many", (1, 7, 9, 48), (3, 3, 16, 12), padding="same", groups=3),
+    row("group_lanes_odd", (1, 7, 9, 30), (3, 3, 5, 24), padding="same", groups=6),
+    row("group_lanes_few", (2, 6, 7, 8), (3, 3, 4, 8), padding="same", groups=2),
+    row("group_lanes_one_filter", (1, 8, 8, 54), (3, 3, 3, 18), groups=18),
+    row("group_lanes_parts", (1, 7, 8, 6), (3, 3, 3, 64), padding="same", groups=2),
+    row("group_lanes_pointwise", (2, 5, 6, 32), (1, 1, 4, 32), groups=8),
+    row("group_lanes_5x5", (1, 11, 9, 32), (5, 5, 4, 32), padding="same", groups=8),
+    row("group_lanes_over_map", (2, 3, 2, 16), (7, 7, 2, 16), padding="same", groups=8),
+    row("group_lanes_even", (1, 8, 9, 16), (4, 2, 2, 32), 2, ((2, 0), (1, 3)), groups=8),
+    row("group_lanes_only_padding", (1, 3, 3, 16), (3, 3, 2, 16), 2, ((6, 6), (6, 6)), groups=8),
+    row("group_lanes_crop", (2, 9, 9, 32), (3, 3, 4, 16), 1, ((-2, 1), (1, -1)), groups=8),
+    row("group_lanes_no_image", (0, 7, 7, 32), (3, 3, 4, 32), padding="same", groups=8),
+    row("multiplier", (2, 9, 8, 20), (3, 3, 1, 40), padding="same", groups=20, act=SIGMOID),
+    row("multiplier_stride", (2, 12, 11, 9), (5, 5, 1, 36), 2, "same", groups=9),
+    row("multiplier_8", (1, 7, 8, 16), (3, 3, 1, 128), padding="same", groups=16),
     # many images, few filters: images in the lanes of vectors
     *(row(f"lanes_{f}", (16, 6, 7, 9 - f), (3, 3, 9 - f, f), padding="same") for f in range(1, 9)),
     row("lanes_first", (31, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID),
@@ -231,6 +252,11 @@ def convolutions():
     for g, window in POOLED:
         yield from pooled(g._replace(name=f"pooled_{g.name}"), window)
     yield from pooled_nan()
+    x = normal(1, 6, 7, 32)
+    x[0, 2, 2, 3], x[0, 0, 4, 31] = float("nan"), float("inf")
+    op = Conv2D(padding="same", groups=8, bias=True, act=RELU)
+    inputs = x, Draw((3, 3, 4, 32), 1), Draw((32,), 2)
+    yield Case("conv2d-nan-groups", op, inputs, tiny=False)
     x = normal(1, 5, 5, 17)
     x[0, 2, 2, 3], x[0, 0, 4, 16] = float("nan"), float("inf")
     op = Conv2D(padding="same", bias=True, act=RELU)

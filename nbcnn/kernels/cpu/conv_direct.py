@@ -15,9 +15,9 @@ element of dx is written exactly once.
 
 A pool in the tail is made from blocks in L2, if some rows of windows fit there.
 
-Chosen for float32 and float64 unless a special algorithm (depthwise) takes the shape. Grouped
-convolutions with less than a vector of filters per group waste the rest of the vector, and are
-still five to ten times as fast as by im2col or plain loops.
+Chosen for float32 and float64 unless a special algorithm takes the shape. Groups with less than a
+vector of filters waste the rest of the vector; `conv_grouped` takes most of these, and what it
+leaves is still five to ten times as fast here as by im2col or plain loops.
 """
 
 import numpy as np

@@ -16,10 +16,16 @@ of `outward` lines, and reads all lines that these meet.
 `weight_sweep` holds the sums of a kernel's weights and keeps the gradient of the columns under way
 in the slots.
 
+In a grouped convolution a vector that is loaded becomes several, one for each channel of a group
+(`group_lanes`), and each meets its own weights. There are too many of these for the registers; a
+multiply-add reads them from L1, which costs nothing where a vector is loaded and one multiplied in
+a cycle. (All lines of a strip under one load of a weight took 1.3 to 1.5 times as long.)
+
 Lines that do not exist are left out by branches that are the same in all steps, so the processor
 foresees them. Columns that do not exist are asked for in *careful* steps only, at the ends.
 """
 
+import itertools
 from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
@@ -29,6 +35,7 @@ from llvmlite import ir
 from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.depthwise_micro import Lanes
+from nbcnn.kernels.cpu.group_lanes import group_channels
 
 
 class Sweep(NamedTuple):
@@ -40,6 +47,12 @@ class Sweep(NamedTuple):
     spread: int  # 1: input gradient
     rows: int  # groups of lines in a strip
     masked: int  # 1: fewer channels than lanes
+    inputs: int = 1  # channels of a group that are read
+    outputs: int = 1  # channels of a group that are made; in lanes
+
+    @property
+    def depthwise(self) -> bool:
+        return self.inputs == self.outputs == 1
 
     @property
     def inward(self) -> int:
@@ -139,9 +152,9 @@ def _along(builder, bounds, values: list, step):
 class _Strip:
     """One operand of a sweep: a few lines of pixels, some of which do not exist."""
 
-    def __init__(self, builder, lanes, address, line, pixel, mask, columns, lines):
-        self.builder, self.lanes, self.pixel, self.mask = builder, lanes, pixel, mask
-        self.first, self.limit = columns
+    def __init__(self, builder, args, lines):
+        address, line, self.mask, self.first, self.limit, self.pixel = args
+        self.builder = builder
         self.bases = [
             builder.add(address, builder.mul(line, simd.integer(i))) for i in range(lines)
         ]
@@ -173,8 +186,10 @@ def _prefetch(builder, address, t, size):
         builder.call(function, (there, *hints))
 
 
-def _see(builder, sweep: Sweep, x: _Strip, t, values: dict, careful: bool, use):
-    """Load what step t reads and `use(line, seen, vector)` it."""
+def _see(builder, sweep: Sweep, x: _Strip, read, t, values: dict, careful: bool, use):
+    """Load what step t reads and `use(line, seen, vectors)` it: `read` makes a vector of each
+    channel of a group.
+    """
     columns = [
         builder.add(builder.mul(t, simd.integer(sweep.inward)), simd.integer(p))
         for p in range(sweep.inward)
@@ -183,20 +198,47 @@ def _see(builder, sweep: Sweep, x: _Strip, t, values: dict, careful: bool, use):
         for line in range(sweep.lines):
             with _guarded(builder, x.has_line(line), values):
                 for p, column in enumerate(columns):
-                    use(line, p, x.lanes.load(x.at(line, column)))
+                    use(line, p, read(x.at(line, column)))
         return
     for p, column in enumerate(columns):
         with _guarded(builder, x.has_column(column), values):
             for line in range(sweep.lines):
                 with _guarded(builder, x.has_line(line), values):
-                    use(line, p, x.lanes.load(x.at(line, column)))
+                    use(line, p, read(x.at(line, column)))
+
+
+def _reader(builder, tile: Tile, sweep: Sweep, lanes: Lanes):
+    """read(address): what lanes multiply, a vector for each channel of a group."""
+    if sweep.depthwise:
+        return lambda address: [lanes.load(address)]
+    return lambda address: group_channels(builder, tile, sweep.inputs, sweep.outputs, address)
+
+
+def _weights(builder, tile: Tile, sweep: Sweep, lanes: Lanes, w, w_tap):
+    """weight(u, v, channel of the group), a vector."""
+    if sweep.depthwise:
+        # Those without a register wait on the stack: 7x7 takes 0.8 of the time that it takes with
+        # loads where they are used.
+        taps = itertools.product(range(sweep.kh), range(sweep.kw))
+        held = [
+            lanes.load(builder.add(w, builder.mul(w_tap, simd.integer(i))))
+            for i, _ in enumerate(taps)
+        ]
+        return lambda u, v, channel: held[u * sweep.kw + v]
+
+    def weight(u, v, channel):
+        number = (u * sweep.kw + v) * sweep.inputs + channel
+        return lanes.load(builder.add(w, simd.integer(number * tile.lanes * tile.item)))
+
+    return weight
 
 
 @cache
 def output_sweep(tile: Tile, sweep: Sweep):
     """A function for kernels:
 
-        run(x, x_line, x_mask, x_first, x_limit, y, y_line, y_mask, y_first, y_limit, pixel,
+        run(x, x_line, x_mask, x_first, x_limit, x_pixel,
+            y, y_line, y_mask, y_first, y_limit, y_pixel,
             w, w_tap, start, started, begin, first, last, end, channels,
             ahead, low)
 
@@ -210,24 +252,17 @@ def output_sweep(tile: Tile, sweep: Sweep):
     """
 
     def build(builder, args):
-        x, x_line, x_mask, x_first, x_limit, y, y_line, y_mask, y_first, y_limit = args[:10]
-        pixel, w, w_tap, start, started, *bounds, channels, ahead, low = args[10:]
+        source = _Strip(builder, args[:6], sweep.lines)
+        target = _Strip(builder, args[6:12], sweep.made)
+        w, w_tap, start, started, *bounds, channels, ahead, low = args[12:]
         lanes = Lanes.of(builder, tile, channels if sweep.masked else None)
-        source = _Strip(builder, lanes, x, x_line, pixel, x_mask, (x_first, x_limit), sweep.lines)
-        target = _Strip(builder, lanes, y, y_line, pixel, y_mask, (y_first, y_limit), sweep.made)
+        read = _reader(builder, tile, sweep, lanes)
         zero = ir.Constant(simd.vector_type(tile.lanes, tile.item), [0.0] * tile.lanes)
         flag = builder.icmp_signed("!=", started, simd.integer(0))
         initial = builder.select(flag, lanes.load(start), zero)
         lowest = simd.broadcast(builder, low, tile.lanes)
 
-        def weight(tap):
-            number = simd.integer(tap[0] * sweep.kw + tap[1])
-            return lanes.load(builder.add(w, builder.mul(w_tap, number)))
-
-        taps = [(u, v) for u in range(sweep.kh) for v in range(sweep.kw)]
-        # Those without a register wait on the stack: 7x7 takes 0.8 of the time that it takes with
-        # loads where they are used.
-        held = {tap: weight(tap) for tap in taps}
+        weight = _weights(builder, tile, sweep, lanes, w, w_tap)
         carried = [(made, slot, p) for made, slot, p in sweep.sums() if slot < sweep.slots - 1]
 
         def step(t, values, careful):
@@ -235,14 +270,16 @@ def output_sweep(tile: Tile, sweep: Sweep):
             sums.update(zip(carried, values, strict=True))
             vector = tile.lanes * tile.item
             if not careful:
-                size = sweep.rows * sweep.inward**2 * vector
+                size = sweep.rows * sweep.inward**2 * vector * sweep.inputs // sweep.outputs
                 _prefetch(builder, ahead, t, size)
 
-            def use(line, seen, vector):
-                for place, tap in sweep.taps(line, seen):
-                    sums[place] = simd.multiply_add(builder, vector, held[tap], sums[place])
+            def use(line, seen, vectors):
+                for j, vector in enumerate(vectors):
+                    for place, tap in sweep.taps(line, seen):
+                        factor = weight(*tap, j)
+                        sums[place] = simd.multiply_add(builder, vector, factor, sums[place])
 
-            _see(builder, sweep, source, t, sums, careful, use)
+            _see(builder, sweep, source, read, t, sums, careful, use)
             for p in range(sweep.outward):
                 column = builder.add(builder.mul(t, simd.integer(sweep.outward)), simd.integer(p))
                 with _guarded(builder, target.has_column(column) if careful else _true, {}):
@@ -258,7 +295,7 @@ def output_sweep(tile: Tile, sweep: Sweep):
         _along(builder, bounds, [initial] * len(carried), step)
 
     number = types.float32 if tile.item == 4 else types.float64
-    return simd.emit(types.void, (types.intp,) * 21 + (number,), build)
+    return simd.emit(types.void, (types.intp,) * 22 + (number,), build)
 
 
 _true = ir.Constant(ir.IntType(1), 1)
@@ -268,23 +305,22 @@ _true = ir.Constant(ir.IntType(1), 1)
 def weight_sweep(tile: Tile, sweep: Sweep):
     """A function for kernels:
 
-        run(x, x_line, x_mask, x_first, x_limit, dy, dy_line, dy_mask, dy_first, dy_limit, pixel,
+        run(x, x_line, x_mask, x_first, x_limit, x_pixel,
+            dy, dy_line, dy_mask, dy_first, dy_limit, dy_pixel,
             sums, begin, first, last, end, channels, x_ahead, dy_ahead)
 
-    adds to sums[u, v], one vector each, what one strip of the gradient contributes: the sum of
-    x * dy. Arguments as those of `output_sweep`.
+    adds to sums[u, v, channel of a group], one vector each, what one strip of the gradient
+    contributes: the sum of x * dy. Arguments as those of `output_sweep`.
     """
 
     def build(builder, args):
-        x, x_line, x_mask, x_first, x_limit, dy, dy_line, dy_mask, dy_first, dy_limit = args[:10]
-        pixel, buffer, *bounds, channels, x_ahead, dy_ahead = args[10:]
+        source = _Strip(builder, args[:6], sweep.lines)
+        gradient = _Strip(builder, args[6:12], sweep.rows)
+        buffer, *bounds, channels, x_ahead, dy_ahead = args[12:]
         lanes = Lanes.of(builder, tile, channels if sweep.masked else None)
-        source = _Strip(builder, lanes, x, x_line, pixel, x_mask, (x_first, x_limit), sweep.lines)
-        gradient = _Strip(
-            builder, lanes, dy, dy_line, pixel, dy_mask, (dy_first, dy_limit), sweep.rows
-        )
+        read = _reader(builder, tile, sweep, lanes)
         zero = ir.Constant(simd.vector_type(tile.lanes, tile.item), [0.0] * tile.lanes)
-        taps = [(u, v) for u in range(sweep.kh) for v in range(sweep.kw)]
+        taps = list(itertools.product(range(sweep.kh), range(sweep.kw), range(sweep.inputs)))
         newest = sweep.slots - 1
         carried = [(made, slot) for made in range(sweep.rows) for slot in range(newest)]
 
@@ -292,7 +328,8 @@ def weight_sweep(tile: Tile, sweep: Sweep):
             sums = dict(zip(taps, values[: len(taps)], strict=True))
             vector = tile.lanes * tile.item
             if not careful:
-                _prefetch(builder, x_ahead, t, sweep.rows * sweep.inward**2 * vector)
+                size = sweep.rows * sweep.inward**2 * vector * sweep.inputs // sweep.outputs
+                _prefetch(builder, x_ahead, t, size)
                 _prefetch(builder, dy_ahead, t, sweep.rows * vector)
             slopes = dict(zip(carried, values[len(taps) :], strict=True))
             fresh = dict.fromkeys(range(sweep.rows), zero)
@@ -303,11 +340,13 @@ def weight_sweep(tile: Tile, sweep: Sweep):
                         fresh[made] = lanes.load(gradient.at(made, column))
             slopes.update({(made, newest): value for made, value in fresh.items()})
 
-            def use(line, seen, vector):
-                for (made, slot, _), tap in sweep.taps(line, seen):
-                    sums[tap] = simd.multiply_add(builder, vector, slopes[made, slot], sums[tap])
+            def use(line, seen, vectors):
+                for j, vector in enumerate(vectors):
+                    for (made, slot, _), tap in sweep.taps(line, seen):
+                        at = (*tap, j)
+                        sums[at] = simd.multiply_add(builder, vector, slopes[made, slot], sums[at])
 
-            _see(builder, sweep, source, t, sums, careful, use)
+            _see(builder, sweep, source, read, t, sums, careful, use)
             return [*sums.values(), *(slopes[made, slot + 1] for made, slot in carried)]
 
         totals = _along(builder, bounds, [zero] * (len(taps) + len(carried)), step)
@@ -316,4 +355,4 @@ def weight_sweep(tile: Tile, sweep: Sweep):
             before = simd.load_vector(builder, at, total.type)
             simd.store_vector(builder, builder.fadd(before, total), at)
 
-    return simd.emit(types.void, (types.intp,) * 19, build)
+    return simd.emit(types.void, (types.intp,) * 20, build)

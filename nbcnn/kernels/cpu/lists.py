@@ -16,6 +16,7 @@ from nbcnn.kernels.cpu import (
     conv_depthwise_taps,
     conv_direct,
     conv_direct_dw,
+    conv_grouped,
     conv_im2col,
     conv_lanes,
     conv_lanes_dw,
@@ -48,6 +49,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
         conv_depthwise.conv2d,
         conv_depthwise_taps.conv2d,
+        conv_grouped.conv2d,
         conv_lanes.conv2d,
         conv_winograd.conv2d,
         conv_winograd.conv2d_f2,
@@ -58,6 +60,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d_dx": (
         conv_depthwise.conv2d_dx,
         conv_depthwise_taps.conv2d_dx,
+        conv_grouped.conv2d_dx,
         conv_lanes.dx,
         conv_winograd.dx,
         conv_winograd.dx_f2,
@@ -69,6 +72,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_pooled_dw.dw,
         conv_depthwise.conv2d_dw,
         conv_depthwise_taps.conv2d_dw,
+        conv_grouped.conv2d_dw,
         conv_lanes_dw.dw,
         conv_winograd_dw.dw,
         conv_winograd_dw.dw_f2,
