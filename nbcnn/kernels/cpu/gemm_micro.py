@@ -40,8 +40,14 @@ class _Emitter:
     def __init__(self, builder, tile: Tile, vectors: int):
         self.b = builder
         self.rows, self.lanes, self.item, self.vectors = tile.rows, tile.lanes, tile.item, vectors
+        self.pairs = tile.pairs
         self.scalar = simd.scalar_type(tile.item)
         self.vector = simd.vector_type(tile.lanes, tile.item)
+
+    def step(self, x, y, total):
+        """total + x * y, or + the dot products of pairs."""
+        function = simd.dot_pairs if self.pairs else simd.multiply_add
+        return function(self.b, x, y, total)
 
     def offset(self, address):
         return self.b.load(self.b.inttoptr(address, _I64.as_pointer()), align=8)
@@ -155,20 +161,15 @@ class _Emitter:
         running = [builder.phi(self.vector) for _ in sums]
         if self.vectors > 1:  # a tile of one vector has its registers full of row addresses
             simd.prefetch(builder, ahead_at)
-        b_row = [
-            self.load(builder.add(places[-1] if len(places) > 3 else b_at, self.column(v)))
-            for v in range(self.vectors)
-        ]
-        if len(places) > 3:
-            for v, value in enumerate(b_row):
-                simd.store_vector(builder, value, builder.add(b_at, self.column(v)))
+        packs, source = len(places) > 3, places[-1] if len(places) > 3 else b_at
+        b_row = [self.load(builder.add(source, self.column(v))) for v in range(self.vectors)]
+        for v, value in enumerate(b_row if packs else ()):
+            simd.store_vector(builder, value, builder.add(b_at, self.column(v)))
         totals = []
         for i in range(self.rows):
             x = self.broadcast_at(builder.add(rows[i], a_at))
             for v in range(self.vectors):
-                totals.append(
-                    simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v])
-                )
+                totals.append(self.step(x, b_row[v], running[i * self.vectors + v]))
         fewer = builder.sub(left, integer(1))
         following = [builder.add(place, step) for place, step in zip(places, steps)]
         following[0] = self.opaque(following[0])
