@@ -3,20 +3,27 @@
     y[b,i,j] = act(bias[j] + sum over l of x[b,i,l] * w[b,l,j])
 
 A task computes a block of rows x columns of one matrix. For each chunk of some 200 steps of the
-sum it packs its part of w in panels (`gemm_pack.py`), then runs the micro-kernel down the rows for
-each panel; meanwhile it asks for what will be packed next. x is packed too if enough panels then
-read it: in panels of one vector of rows. Otherwise it is read where it is, in either orientation:
-the tile's rows are addresses with a free stride.
+sum, and each panel of w, the micro-kernel runs down the rows; its first tile packs the panel as it
+multiplies (`gemm_micro.py`), so that packing costs no pass of its own. Only transposed w and a last
+panel that is not full are packed before. x is packed too if its rows would compete for the same
+lines of L1 and enough panels read it: rows are copied to a better distance, columns become panels
+of one vector of rows. Otherwise it is read where it is, in either orientation: the tile's rows are
+addresses with a free stride.
 
-Exceptions. The sum is short: results are most of the memory traffic, so a tile of rows goes through
-all panels before the next. Few rows: reading w is most of the traffic, so it is packed by whole
-rows, for all panels at once.
+Meanwhile a tile asks, a line with each step, for what comes next: its neighbour's rows of x; the
+next panel of w; where w is transposed, a square of as many rows as steps for as many panels as are
+in it; where w is large and read for few rows, its rows one by one, as memory likes it (a block then
+has as many steps as tiles that can ask); what of x is packed next.
 
-Blocks are chosen such that there are enough tasks, that little of w is packed twice (many rows per
-task) and little of x is read twice from L3 (many columns per task). Products with few rows, where a
-slab of the sum is one run through memory, and with a long sum and few results (the weight gradient
-of a dense layer on images) are split along the sum instead, with partial results added in a fixed
-order.
+The sum is short: results are most of the memory traffic, so a few tiles of rows go through all
+panels before the next, and all panels are kept.
+
+Blocks are those with which the last thread is done first, by the work in them and what it costs
+that w is packed once per block of rows and x read once per block of columns. A part of w that two
+cores pack is the dearer: each line then travels between their caches (512x784x512: 87 % of the peak
+with four blocks of rows, 95 % with four of columns). Products with few rows and a large w, and
+those with a long sum and few results (the weight gradient of a dense layer on images) are also
+split along the sum, with partial results added in a fixed order.
 
 The gradients of a product are products. Chosen for float32 and float64 with three rows and more.
 """
@@ -43,9 +50,8 @@ from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, MatmulSpec
 
 TASKS = 4  # per thread, if the work is worth it
-RESULTS = (
-    16  # blocks of results, below which a long sum is split; by shape alone, as it decides the bits
-)
+# Blocks of results, below which a long sum is split; by shape alone, as it decides the bits.
+RESULTS = 16
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 7 us)
 # Per step of the sum, in vector multiply-adds: to pack w for a block of rows, as it is stored and
 # transposed, per panel; to read x for a block of columns, as it is and packed before, per row.
