@@ -55,8 +55,8 @@ RESULTS = 16
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 7 us)
 # Per step of the sum, in vector multiply-adds: to pack w for a block of rows, as it is stored and
 # transposed, per panel; to read x for a block of columns, as it is and packed before, per row.
-PACK, TRANSPOSE, READ, COPY = 16, 24, 0.4, 0.5
-UNEVEN = 0.02  # of its time that a thread waits for others, if it had only one task
+PACK, TRANSPOSE, READ, COPY = 20, 26, 0.4, 0.5
+UNEVEN = 0.04  # of its time that a thread waits for others, if it had only one task
 PACK_PANELS = 4  # from which packing x pays, where it pays at all
 SHORT = 64  # steps of a short sum
 LEAST_ROWS = 3  # with fewer the plain loops were 1.2 to 3 times as fast
