@@ -13,6 +13,9 @@ implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ra
 best of PyTorch's variants over that of the chosen implementation.
 
 An existing FILE is updated: what this run measured replaces what was there.
+
+NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= in the environment measures the kernels for AVX2 against
+the peak of AVX2; PyTorch, if it is there, still uses all that the processor has.
 """
 
 import argparse
@@ -145,6 +148,7 @@ def main() -> None:
     result = {
         "machine": machine.describe(),
         "threads": device.caps.threads,
+        "vector_bits": 8 * device.caps.vector,
         "fma_peak_gflops": max((r["peak_gflops"] for r in results), default=0.0),
         "copy_gbytes_per_s": round(copy_bandwidth(device) * 1e-9, 1),
         "results": results,

@@ -115,7 +115,8 @@ def ops_summary(result):
     """How the operations stand against PyTorch, by family and the worst of them."""
     rated = [r for r in result["results"] if "ratio" in r]
     peak, copy = result["fma_peak_gflops"], result["copy_gbytes_per_s"]
-    text = [f"{len(result['results'])} cases; FMA peak {peak} GFLOP/s, copy {copy} GB/s"]
+    bits = f", vectors of {result['vector_bits']} bits" if "vector_bits" in result else ""
+    text = [f"{len(result['results'])} cases{bits}; FMA peak {peak} GFLOP/s, copy {copy} GB/s"]
     regrets = [r for r in result["results"] if r["regret"] > 1.1]
     text += [
         f"regret over 1.1: {r['what']} {r['case']}: {r['chosen']} {r['regret']}"

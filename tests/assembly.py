@@ -24,10 +24,11 @@ from nbcnn.ops.optimizer import SGD
 from nbcnn.ops.reduce import Reduce
 from nbcnn.runtime.cpu import CpuDevice
 
-# A vector register of x86 or ARM; arithmetic on vectors; a multiply-add on vectors of floats.
+# A vector register of x86 or ARM; arithmetic on vectors; a multiply-add, a division of vectors.
 VECTOR = r"%[xyz]mm\d|\bv\d+\.|\bq\d+\b"
 ARITHMETIC = r"^v?(fn?m(add|sub)\w*|add|sub|mul)p[sd]\b|^fm(la|ls|ul)\s+v|^fadd\s+v"
 MULTIPLY_ADD = r"^vfn?madd\w*p[sd]\b|^fmla\s+v"
+DIVISION = r"^v?divp[sd]\b|^fdiv\s"
 STACK = r"\(%rsp\b|\[sp\b"
 
 

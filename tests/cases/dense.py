@@ -66,6 +66,13 @@ def sizes():
     yield large("matmul-slabs-bias", Matmul(bias=True), *inputs, Draw((12,), 2))
     # Rows at a multiple of 2 kB, so that x is packed.
     yield large("matmul-packed", Matmul(), *operands(50, 200, 512, False, False))
+    # Several chunks of the sum, groups of panels, rows of a large w: what comes next is asked for.
+    for m, n, k, tx, tw in [
+        (150, 203, 600, True, False), (70, 203, 1024, False, False), (20, 700, 603, False, True),
+        (75, 1100, 290, True, True), (40, 1100, 1003, False, False), (11, 1100, 1003, True, False),
+    ]:  # fmt: skip
+        name = f"matmul-chunks-{m}x{n}x{k}-{tx:d}{tw:d}"
+        yield large(name, Matmul(tx, tw), *operands(m, n, k, tx, tw))
     yield large("matmul-stack", Matmul(), Draw((5, 33, 40)), Draw((5, 40, 17), 1))
     yield large(
         "matmul-rows", Matmul(bias=True), Draw((3, 7, 9, 40)), Draw((40, 17), 1), Draw((17,))

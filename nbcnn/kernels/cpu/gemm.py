@@ -3,20 +3,27 @@
     y[b,i,j] = act(bias[j] + sum over l of x[b,i,l] * w[b,l,j])
 
 A task computes a block of rows x columns of one matrix. For each chunk of some 200 steps of the
-sum it packs its part of w in panels (`gemm_pack.py`), then runs the micro-kernel down the rows for
-each panel; meanwhile it asks for what will be packed next. x is packed too if enough panels then
-read it: in panels of one vector of rows. Otherwise it is read where it is, in either orientation:
-the tile's rows are addresses with a free stride.
+sum, and each panel of w, the micro-kernel runs down the rows; its first tile packs the panel as it
+multiplies (`gemm_micro.py`), so that packing costs no pass of its own. Only transposed w and a last
+panel that is not full are packed before. x is packed too if its rows would compete for the same
+lines of L1 and enough panels read it: rows are copied to a better distance, columns become panels
+of one vector of rows. Otherwise it is read where it is, in either orientation: the tile's rows are
+addresses with a free stride.
 
-Exceptions. The sum is short: results are most of the memory traffic, so a tile of rows goes through
-all panels before the next. Few rows: reading w is most of the traffic, so it is packed by whole
-rows, for all panels at once.
+Meanwhile a tile asks, a line with each step, for what comes next: its neighbour's rows of x; the
+next panel of w; where w is transposed, a square of as many rows as steps for as many panels as are
+in it; where w is large and read for few rows, its rows one by one, as memory likes it (a block then
+has as many steps as tiles that can ask); what of x is packed next.
 
-Blocks are chosen such that there are enough tasks, that little of w is packed twice (many rows per
-task) and little of x is read twice from L3 (many columns per task). Products with few rows, where a
-slab of the sum is one run through memory, and with a long sum and few results (the weight gradient
-of a dense layer on images) are split along the sum instead, with partial results added in a fixed
-order.
+The sum is short: results are most of the memory traffic, so a few tiles of rows go through all
+panels before the next, and all panels are kept.
+
+Blocks are those with which the last thread is done first, by the work in them and what it costs
+that w is packed once per block of rows and x read once per block of columns. A part of w that two
+cores pack is the dearer: each line then travels between their caches (512x784x512: 87 % of the peak
+with four blocks of rows, 95 % with four of columns). Products with few rows and a large w, and
+those with a long sum and few results (the weight gradient of a dense layer on images) are also
+split along the sum, with partial results added in a fixed order.
 
 The gradients of a product are products. Chosen for float32 and float64 with three rows and more.
 """
@@ -37,30 +44,27 @@ from nbcnn.kernels.cpu.blocking import (
 )
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.gemm_micro import panel_product
-from nbcnn.kernels.cpu.gemm_pack import pack_all_rows, pack_columns, pack_rows
+from nbcnn.kernels.cpu.gemm_pack import pack_columns, pack_rows
 from nbcnn.kernels.cpu.vector_math import activate
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, MatmulSpec
 
 TASKS = 4  # per thread, if the work is worth it
-RESULTS = (
-    16  # blocks of results, below which a long sum is split; by shape alone, as it decides the bits
-)
+# Blocks of results, below which a long sum is split; by shape alone, as it decides the bits.
+RESULTS = 16
 TASK_STEPS = 40_000  # vector multiply-adds that make a task worth its cost (about 7 us)
-PACK_COST, READ_COST = (
-    13,
-    16,
-)  # cycles per step: to pack w for a row of tiles, to read x for all columns
+# Per step of the sum, in vector multiply-adds: to pack w for a block of rows, as it is stored and
+# transposed, per panel; to read x for a block of columns, as it is and packed before, per row.
+PACK, TRANSPOSE, READ, COPY = 20, 26, 0.4, 0.5
+UNEVEN = 0.04  # of its time that a thread waits for others, if it had only one task
 PACK_PANELS = 4  # from which packing x pays, where it pays at all
 SHORT = 64  # steps of a short sum
 LEAST_ROWS = 3  # with fewer the plain loops were 1.2 to 3 times as fast
-FEW = 64  # rows, up to which w is packed by whole rows
-SLAB_ROWS = 32  # rows, up to which w is read in slabs,
-SLAB_NUMBERS = 1 << 20  # if it has so many numbers (16x512x512 took 1.2 times as long)
-SLAB_PANELS = 32  # of a slab: rows of w are read in pieces of 4 kB
-DEEP = 1024  # steps of a panel of transposed w that is read from end to end
-PANELWISE, WHOLE = 0, 1
+FEW = 64  # rows, up to which reading w is most of the work,
+LARGE = 1 << 20  # if it has so many numbers (16x512x512 took 1.2 times as long)
+SLAB_ROWS = 32  # rows, up to which the sum is cut in slabs then
 ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1
+LINE = 64
 
 
 class Blocks(NamedTuple):
@@ -68,9 +72,9 @@ class Blocks(NamedTuple):
     columns: int  # of a task, a multiple of a panel's
     depth: int  # steps per packed panel
     slabs: int  # tasks along the sum, each with a partial result
-    pack: int  # 1: x is packed, 0: read where it is
-    run: int  # rows that go through a panel before the next panel
-    fetch: int  # how w is packed: PANELWISE or WHOLE
+    pack: int  # numbers from row to row of x as it is packed; 0: read where it is
+    run: int  # rows that go through a panel before the next panel; all panels are kept if not all
+    rowwise: int  # 1: what of w comes next is asked for row by row, 0: panel by panel
 
 
 def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:
@@ -84,49 +88,59 @@ def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:
 
 
 def blocks(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
-    depth = depth_in_l1(tile, caps)
-    depth = padded_columns(-(-s.k // -(-s.k // depth)), tile)
-    if s.tw and s.m <= FEW and s.k <= DEEP:
-        depth = s.k
     wide, high = panels(s.n, tile), -(-s.m // tile.rows)
     steps = high * tile.rows * s.k * wide * tile.vectors
-    few = s.m <= SLAB_ROWS and s.k * s.n >= SLAB_NUMBERS
-    if few and s.batch == 1 and not s.tw:
-        return slab_blocks(s, tile, caps, steps)
-    wanted = max(1, min(-(-TASKS * caps.threads // s.batch), steps // TASK_STEPS))
-    # Numbers in a quarter of L2: the part of x that all panels read. Twice that: the block of y.
-    room = caps.l2 // 4 // tile.item
-    options = []
-    for across in range(1, min(wide, wanted) + 1):
-        columns = -(-wide // across)
-        most = max(1, min(2 * room // (columns * tile.width), room // depth) // tile.rows)
-        rows = min(-(-high // -(-wanted // across)), most)
-        cost = PACK_COST / (rows * tile.rows) + READ_COST / (columns * tile.width)
-        options.append((cost, columns, rows))
-    _, columns, rows = min(options)
-    results, count = wide * -(-high // 8), 1
-    if s.batch == 1 and results < RESULTS:
+    room, widest = caps.l2 // 4 // tile.item, wide
+    depth, count = depth_in_l1(tile, caps), 1
+    rowwise = s.m <= FEW and s.k * s.n >= LARGE and not s.tw
+    if rowwise:
+        # What is asked for during a block's products is its depth in rows, one by each tile.
+        depth = min(depth, max(32, int((room * high / tile.width) ** 0.5)))
+        widest = max(1, room // (depth * tile.width))
+    depth = padded_columns(-(-s.k // -(-s.k // depth)), tile)
+    if rowwise and s.m <= SLAB_ROWS and s.batch == 1:
+        across = -(-wide // widest)
+        count = max(1, min(slabs.MOST, s.k // (8 * s.m), steps // (across * TASK_STEPS)))
+    elif s.batch == 1 and (results := wide * -(-high // 8)) < RESULTS:
         worth = steps // (8 * TASK_STEPS)
         count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), worth, RESULTS // results))
     awkward = s.tx or s.k * tile.item % ALIAS == 0
-    pack = int(awkward and columns >= PACK_PANELS)
-    fetch, run = PANELWISE, rows * tile.rows
-    if (s.k <= SHORT or s.m <= FEW) and columns * tile.width * depth <= 2 * room:
-        fetch, run = WHOLE, 3 * tile.rows if s.k <= SHORT else run
-    return Blocks(rows * tile.rows, columns * tile.width, depth, count, pack, run, fetch)
+    rows, columns = task_block(s, tile, caps, depth, count, widest, awkward)
+    pack = 0
+    if awkward and columns >= PACK_PANELS:  # rows an odd number of lines apart, or as in a panel
+        pack = depth if s.tx else (-(-depth * tile.item // LINE) | 1) * LINE // tile.item
+    run = rows * tile.rows
+    if s.k <= SHORT and columns * tile.width * depth <= 2 * room:
+        run = 3 * tile.rows
+    return Blocks(rows * tile.rows, columns * tile.width, depth, count, pack, run, int(rowwise))
 
 
-def slab_blocks(s: MatmulSpec, tile: Tile, caps: Caps, steps: int) -> Blocks:
-    """Blocks of a product with few rows: all of them, so that w is read once; slabs of the sum of
-    which partial results are a small part of the traffic. Half of L2 holds what is packed and what
-    comes next.
+def task_block(s: MatmulSpec, tile: Tile, caps: Caps, depth, count, widest, awkward):
+    """(tiles, panels) of a task: those with which the last thread is done first.
+
+    The part of x that all panels read is at most half of L2.
     """
-    wide, rows = panels(s.n, tile), -(-s.m // tile.rows) * tile.rows
-    across = -(-wide // SLAB_PANELS)
-    columns = -(-wide // across) * tile.width
-    depth = max(32, min(depth_in_l1(tile, caps), caps.l2 // 4 // (columns * tile.item)))
-    count = max(1, min(slabs.MOST, s.k // (8 * s.m), steps // (across * TASK_STEPS)))
-    return Blocks(rows, columns, min(depth, padded_columns(s.k, tile)), count, 0, rows, WHOLE)
+    wide, high = panels(s.n, tile), -(-s.m // tile.rows)
+    parts, vectors = s.batch * count, -(-s.n // tile.lanes)
+    steps = high * tile.rows * s.k * wide * tile.vectors
+    wanted = max(1, min(-(-TASKS * caps.threads // parts), steps // TASK_STEPS))
+    least = -(-high // max(1, caps.l2 // 2 // (depth * tile.item * tile.rows)))
+    pack, read = TRANSPOSE if s.tw else PACK, COPY if awkward else READ
+    found = []
+    for split in range(-(-wide // widest), max(-(-wide // widest), min(wide, wanted)) + 1):
+        columns = -(-wide // split)
+        across = -(-wide // columns)
+        for cut in range(least, max(least, min(high, wanted // across)) + 1):
+            rows = -(-high // cut)
+            down = -(-high // rows)
+            tall = rows * tile.rows
+            part = tall * min(columns * tile.vectors, vectors) + pack * columns + read * tall
+            whole = high * tile.rows * (vectors + read * across) + pack * wide * down
+            rounds = -(-across * down * parts // caps.threads)
+            fair = whole * parts / caps.threads
+            last = min(rounds * part, fair + part) * (1 + UNEVEN / rounds)
+            found.append((last, rows, columns))
+    return min(found)[1:]
 
 
 def scratch(spec: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
@@ -134,13 +148,13 @@ def scratch(spec: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     made = blocks(spec, tile, caps)
     needed = {
         "panels": Scratch(
-            (caps.threads, made.depth * (made.columns if made.fetch == WHOLE else tile.width)),
+            (caps.threads, made.depth * (made.columns if made.run < made.rows else tile.width)),
             dtype,
         )
     }
     if made.pack:
         needed["block"] = Scratch(
-            (caps.threads, padded_columns(made.rows, tile) * made.depth), dtype
+            (caps.threads, padded_columns(made.rows, tile) * made.pack), dtype
         )
     if made.slabs > 1:
         needed["partials"] = Scratch((made.slabs, spec.m * spec.n), dtype)
@@ -162,7 +176,8 @@ def bind(spec: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
     row = np.arange(made.rows, dtype=np.int64)
     x_rows = row * (1 if spec.tx else spec.k)
     if made.pack:
-        x_rows = row // tile.lanes * made.depth * tile.lanes + row % tile.lanes
+        in_panels = row // tile.lanes * made.pack * tile.lanes + row % tile.lanes
+        x_rows = in_panels if spec.tx else row * made.pack
     tables = x_rows * tile.item, row * spec.n * tile.item, np.zeros(1, np.int64)
     tasks = -(-spec.m // made.rows) * -(-spec.n // made.columns) * spec.batch * made.slabs
     arrays = x.reshape(-1), w.reshape(-1), start, target, scratch["panels"], block
@@ -172,21 +187,45 @@ def bind(spec: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
 @cache
 def gemm_kernel(tile: Tile):
     product = panel_product(tile, streams=True)
-    as_rows, as_columns, act_numbers = pack_all_rows(tile), pack_columns(tile), activate(tile)
+    as_columns, act_numbers = pack_columns(tile), activate(tile)
     one_panel, pack_x = pack_rows(tile), pack_block(tile)
     lanes, width, item = tile.lanes, tile.width, tile.item
-    number = np.float32 if item == 4 else np.float64
+    lines, number = max(1, width * item // LINE), np.float32 if item == 4 else np.float64
     lowest, zero = number(-np.inf), number(0)
 
     @jit.always_inline
-    def next_panel(s, at, b, j0, j, j1, begin, depth, end):
-        """Address of what will be packed after the panel of column j, or 0."""
-        if s.tw:  # whole rows of what is stored: they follow each other
-            return b + (j + width) * s.k * item if depth == s.k and j + width < j1 else 0
-        if at.fetch == PANELWISE and j + width < j1:
-            return b + (begin * s.n + j + width) * item
-        there = j if at.fetch == WHOLE else j0
-        return b + ((begin + depth) * s.n + there) * item if begin + depth < end else 0
+    def next_of_w(s, at, b, j0, j, j1, begin, depth, end):
+        """(address, step, apart, tiles) of what of w comes next, for the product of panel j."""
+        panel, down, right = (j - j0) // width, s.n * item, width * item
+        if s.tw and depth == s.k:  # rows of what is stored follow each other
+            return b + (j + width) * s.k * item, right, LINE, lines if j + width < j1 else 0
+        if s.tw:  # as many rows as steps, a line of each: all lines during as many panels
+            many = max(1, depth // width)
+            first, shift = j0 + (panel // many + 1) * many * width, panel % many * right
+            if first < j1:
+                return b + (first * s.k + begin) * item + shift, s.k * item, LINE, lines
+            at_end = lines if begin + depth < end else 0
+            return b + (j0 * s.k + begin + depth) * item + shift, s.k * item, LINE, at_end
+        if at.rowwise:
+            tiles = (min(at.rows, s.m) + tile.rows - 1) // tile.rows
+            left = min(depth, end - begin - depth) - panel * tiles
+            line = ((begin + depth + panel * tiles) * s.n + j0) * item
+            return b + line, max(1, (j1 - j0) * item // depth), down, left
+        if j + width < j1:
+            return b + (begin * s.n + j + width) * item, down, LINE, lines
+        return (
+            b + ((begin + depth) * s.n + j0) * item,
+            down,
+            LINE,
+            (lines if begin + depth < end else 0),
+        )
+
+    @jit.always_inline
+    def next_of_x(s, at, a, row, step, depth, rows):
+        """The same of the part of x that is packed next, for the product of the last panel."""
+        if s.tx:
+            return a + depth * step, step, LINE, rows * item // LINE
+        return a + depth * step, row, LINE, depth * item // LINE
 
     def multiply(task, thread, s, at, x, w, bias, y, packed, block, x_rows, y_rows, segments):
         across, down = (s.n + at.columns - 1) // at.columns, (s.m + at.rows - 1) // at.rows
@@ -202,32 +241,34 @@ def gemm_kernel(tile: Tile):
         a_row, a_step = (item, s.m * item) if s.tx else (s.k * item, item)
         a_own, x_step = simd.address(block) + thread * block.shape[1] * item, a_step
         if at.pack:
-            x_step = lanes * item
+            x_step = lanes * item if s.tx else item
+        kept = at.run < at.rows
         for begin in range(first, end, at.depth):
             depth = min(at.depth, end - begin)
-            a_from = a + i0 * a_row + begin * a_step
+            a_from = a_at = a + i0 * a_row + begin * a_step
             if at.pack:
-                pack_x(
-                    a_own, a_from, s.tx, a_row if s.tx == 0 else a_step, depth, i1 - i0, at.depth
-                )
+                pack_x(a_own, a_from, s.tx, a_step if s.tx else a_row, depth, i1 - i0, at.pack)
                 a_from = a_own
             low = zero if s.act == RELU and begin + depth == end else lowest
-            if at.fetch == WHOLE and not s.tw:
-                as_rows(own, b + (begin * s.n + j0) * item, s.n * item, depth, j1 - j0, at.depth)
             for group in range(i0, i1, at.run):
                 for j in range(j0, j1, width):
                     left = j1 - j
-                    panel = own + (j - j0) * at.depth * item if at.fetch == WHOLE else own
-                    if group == i0 and s.tw:
-                        as_columns(panel, b + (j * s.k + begin) * item, s.k * item, depth, left)
-                    elif at.fetch == PANELWISE:
-                        one_panel(panel, b + (begin * s.n + j) * item, s.n * item, depth, left)
-                    step = min(width, (left + lanes - 1) // lanes * lanes) * item
-                    start = simd.address(bias) + s.bias * j * item
-                    rows = min(at.run, i1 - group)
-                    following, apart = 0, width * item if s.tw else s.n * item
+                    panel = own + (j - j0) * at.depth * item if kept else own
+                    source, following, step, apart, tiles = 0, 0, 0, 0, 0
                     if group == i0:
-                        following = next_panel(s, at, b, j0, j, j1, begin, depth, end)
+                        following, step, apart, tiles = next_of_w(
+                            s, at, b, j0, j, j1, begin, depth, end
+                        )
+                        if at.pack and left <= width and begin + depth < end:
+                            following, step, apart, tiles = next_of_x(
+                                s, at, a_at, a_row, a_step, depth, i1 - i0
+                            )
+                        if s.tw:
+                            as_columns(panel, b + (j * s.k + begin) * item, s.k * item, depth, left)
+                        elif left < width:
+                            one_panel(panel, b + (begin * s.n + j) * item, s.n * item, depth, left)
+                        else:
+                            source = b + (begin * s.n + j) * item
                     product(
                         a_from,
                         simd.address(x_rows) + (group - i0) * 8,
@@ -236,16 +277,20 @@ def gemm_kernel(tile: Tile):
                         1,
                         depth,
                         panel,
-                        step,
+                        min(width, (left + lanes - 1) // lanes * lanes) * item,
                         c + (i0 * s.n + j) * item,
                         simd.address(y_rows) + (group - i0) * 8,
-                        rows,
+                        min(at.run, i1 - group),
                         left,
-                        start,
+                        simd.address(bias) + s.bias * j * item,
                         int(begin > first),
                         low,
                         following,
+                        step,
                         apart,
+                        tiles,
+                        source,
+                        s.n * item,
                     )
         if s.act > RELU:
             for i in range(i0, i1):
@@ -256,23 +301,21 @@ def gemm_kernel(tile: Tile):
 
 @cache
 def pack_block(tile: Tile):
-    """pack(target, x, transposed, step, depth, rows, room): a block of x in panels of one vector of
-    rows.
+    """pack(target, x, transposed, step, depth, rows, pitch): a block of x, to be read fast.
 
-    `step`: bytes from one stored row to the next; `room`: steps that a panel of the target has
-    space for.
+    Rows are copied to places `pitch` numbers apart. Columns (`transposed`) become panels of one
+    vector of rows, with space for `pitch` steps. `step`: bytes from one stored row to the next.
     """
-    column = Tile(tile.rows, 1, tile.lanes, tile.item)
-    as_rows, as_columns = pack_rows(column), pack_columns(column)
+    as_rows = pack_rows(Tile(tile.rows, 1, tile.lanes, tile.item))
     lanes, item = tile.lanes, tile.item
 
-    def pack(target, x, transposed, step, depth, rows, room):
-        for i in range(0, rows, lanes):
-            at = target + i * room * item
-            if transposed:
-                as_rows(at, x + i * item, step, depth, rows - i)
-            else:
-                as_columns(at, x + i * step, step, depth, rows - i)
+    def pack(target, x, transposed, step, depth, rows, pitch):
+        if transposed:
+            for i in range(0, rows, lanes):
+                as_rows(target + i * pitch * item, x + i * item, step, depth, rows - i)
+        else:
+            for i in range(rows):
+                simd.copy_bytes(target + i * pitch * item, x + i * step, depth * item)
 
     return jit.helper(pack)
 

@@ -86,19 +86,32 @@ class _Emitter:
     def column(self, v):
         return integer(v * self.lanes * self.item)
 
-    def products(self, a_rows, a_step, segments, count, depth, b, b_step, ahead):
+    def products(self, a_rows, a_step, segments, count, depth, b, b_step, ahead, packing=None):
         """The loops over segments and steps; returns the accumulators.
 
         `ahead`: (address, bytes) of the line to ask for in the first step, and from step to step.
+        `packing`: (address, bytes) of B where it comes from, and from step to step, if it is to be
+        packed on the way; address 0 if not.
         """
         builder, entry = self.b, self.b.block
-        outer, segment, inner, segment_end, done = (
-            builder.append_basic_block(n)
-            for n in ("outer", "segment", "inner", "segment_end", "done")
+        outer, segment, segment_end, done = (
+            builder.append_basic_block(n) for n in ("outer", "segment", "segment_end", "done")
         )
         zero = ir.Constant(self.vector, [0.0] * self.lanes)
         cells = range(self.rows * self.vectors)
-        builder.branch(outer)
+        packed = None
+        if packing is None:
+            builder.branch(outer)
+        else:
+            first = builder.append_basic_block("first")
+            wanted = builder.icmp_signed("!=", packing[0], integer(0))
+            builder.cbranch(wanted, first, outer)
+            builder.position_at_end(first)
+            starts = integer(0), b, ahead[0], packing[0]
+            steps = a_step, b_step, ahead[1], packing[1]
+            packed, _ = self.steps(a_rows, depth, starts, steps, [zero for _ in cells])
+            packed_end = builder.block
+            builder.branch(done)
 
         builder.position_at_end(outer)
         t, b_start = builder.phi(_I64), builder.phi(_I64)
@@ -108,33 +121,9 @@ class _Emitter:
         builder.position_at_end(segment)
         a_offset = self.offset(builder.add(segments, builder.shl(t, integer(3))))
         rows = [builder.add(row, a_offset) for row in a_rows]
-        ahead_start = builder.add(ahead[0], a_offset)
-        builder.branch(inner)
-
-        builder.position_at_end(inner)
-        left, a_at, b_at, ahead_at = (builder.phi(_I64) for _ in range(4))
-        running = [builder.phi(self.vector) for _ in cells]
-        if self.vectors > 1:  # a tile of one vector has its registers full of row addresses
-            simd.prefetch(builder, ahead_at)
-        b_row = [self.load(builder.add(b_at, self.column(v))) for v in range(self.vectors)]
-        totals = []
-        for i in range(self.rows):
-            x = self.broadcast_at(builder.add(rows[i], a_at))
-            for v in range(self.vectors):
-                totals.append(self.step(x, b_row[v], running[i * self.vectors + v]))
-        fewer, b_next = builder.sub(left, integer(1)), builder.add(b_at, b_step)
-        a_next = self.opaque(builder.add(a_at, a_step))
-        ahead_next = builder.add(ahead_at, ahead[1])
-        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), inner, segment_end)
-        for phi, start, following in (
-            (left, depth, fewer),
-            (a_at, integer(0), a_next),
-            (b_at, b_start, b_next),
-            (ahead_at, ahead_start, ahead_next),
-            *zip(running, sums, totals),
-        ):
-            phi.add_incoming(start, segment)
-            phi.add_incoming(following, inner)
+        starts = integer(0), b_start, builder.add(ahead[0], a_offset)
+        totals, b_next = self.steps(rows, depth, starts, (a_step, b_step, ahead[1]), sums)
+        builder.branch(segment_end)
 
         builder.position_at_end(segment_end)
         following = builder.add(t, integer(1))
@@ -147,7 +136,52 @@ class _Emitter:
             phi.add_incoming(start, entry)
             phi.add_incoming(after, segment_end)
         builder.position_at_end(done)
-        return sums
+        return sums if packed is None else self.either(sums, outer, packed, packed_end)
+
+    def either(self, sums, block, others, other_block):
+        """The sums of the block that came here."""
+        found = [self.b.phi(self.vector) for _ in sums]
+        for phi, one, other in zip(found, sums, others):
+            phi.add_incoming(one, block)
+            phi.add_incoming(other, other_block)
+        return found
+
+    def steps(self, rows, depth, starts, steps, sums):
+        """The loop over `depth` steps from where the block ends; (accumulators, end of B).
+
+        `starts`, `steps`: of A, B, the line to ask for, and of what is packed into B where that is.
+        """
+        builder, entry = self.b, self.b.block
+        inner, end = builder.append_basic_block("inner"), builder.append_basic_block("inner_end")
+        builder.branch(inner)
+        builder.position_at_end(inner)
+        left, *places = (builder.phi(_I64) for _ in range(1 + len(starts)))
+        a_at, b_at, ahead_at = places[:3]
+        running = [builder.phi(self.vector) for _ in sums]
+        if self.vectors > 1:  # a tile of one vector has its registers full of row addresses
+            simd.prefetch(builder, ahead_at)
+        packs, source = len(places) > 3, places[-1] if len(places) > 3 else b_at
+        b_row = [self.load(builder.add(source, self.column(v))) for v in range(self.vectors)]
+        for v, value in enumerate(b_row if packs else ()):
+            simd.store_vector(builder, value, builder.add(b_at, self.column(v)))
+        totals = []
+        for i in range(self.rows):
+            x = self.broadcast_at(builder.add(rows[i], a_at))
+            for v in range(self.vectors):
+                totals.append(self.step(x, b_row[v], running[i * self.vectors + v]))
+        fewer = builder.sub(left, integer(1))
+        following = [builder.add(place, step) for place, step in zip(places, steps)]
+        following[0] = self.opaque(following[0])
+        builder.cbranch(builder.icmp_signed(">", fewer, integer(0)), inner, end)
+        for phi, start, after in (
+            (left, depth, fewer),
+            *zip(places, starts, following),
+            *zip(running, sums, totals),
+        ):
+            phi.add_incoming(start, entry)
+            phi.add_incoming(after, inner)
+        builder.position_at_end(end)
+        return totals, following[1]
 
     def finish(self, sums, c_rows, starts, count, columns, low):
         """Add the starting values, clamp from below, store; under masks if the tile is not full."""
@@ -189,7 +223,7 @@ class _Emitter:
         return self.b.select(self.b.fcmp_ordered(">", low, value), low, value)
 
 
-def _tile(builder, tile: Tile, vectors: int, args, ahead):
+def _tile(builder, tile: Tile, vectors: int, args, ahead, packing=None):
     (
         a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns,
         start, resume, low,
@@ -198,7 +232,7 @@ def _tile(builder, tile: Tile, vectors: int, args, ahead):
     a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
     c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
     emitter.prefetch(c_rows)
-    sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step, ahead)
+    sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step, ahead, packing)
     again = builder.icmp_signed("!=", resume, integer(0))
     starts = [builder.select(again, row, start) for row in c_rows]
     emitter.finish(sums, c_rows, starts, rows, columns, low)
@@ -236,13 +270,15 @@ def panel_product(tile: Tile, streams: bool = False):
     The panel has two vectors or, if `columns` fit, one; then tiles have half as many rows again, as
     each step loads one vector and one number per row for only one multiply-add per row.
 
-    With `streams` there are two arguments more, (address, step): the first tile asks for the lines
-    at address, address + step, ..., the second for those next to them. 0: as without.
+    With `streams` there are six arguments more: (address, step, apart, tiles): tile i < tiles asks
+    for the lines at address + i * apart, then `step` bytes further with each step of its sum; the
+    others, or all if `tiles` is 0, as without. (source, source step): where B comes from; the first
+    tile packs it on the way, `count` is 1 then. Source 0: B is there.
     """
     shapes = (2, tile), (1, tile._replace(rows=tile.rows + tile.rows // 2))
 
     def build(builder, args):
-        args, named = (args[:-2], args[-2:]) if streams else (args, None)
+        args, extra = (args[:-6], args[-6:]) if streams else (args, None)
         a, a_table, *between, c_table, rows, columns, start, resume, low = args
         with builder.if_else(builder.icmp_signed(">", columns, integer(tile.lanes))) as branches:
             for (vectors, shape), branch in zip(shapes, branches):
@@ -251,12 +287,15 @@ def panel_product(tile: Tile, streams: bool = False):
                     tables = builder.add(a_table, skip), builder.add(c_table, skip)
                     left = simd.smaller(builder, builder.sub(rows, i), integer(shape.rows))
                     below = (a, tables[0], *between, tables[1], left, columns, start, resume, low)
-                    ahead = _following(builder, shape, below, i, rows)
-                    if named is not None:
-                        ahead = _named(builder, shape, i, named, ahead)
-                    _tile(builder, shape, vectors, below, ahead)
+                    ahead, packing = _following(builder, shape, below, i, rows), None
+                    if extra is not None:
+                        ahead = _named(builder, shape, i, extra[:4], ahead)
+                    if extra is not None and vectors > 1:
+                        first = builder.icmp_signed("==", i, integer(0))
+                        packing = builder.select(first, extra[4], integer(0)), extra[5]
+                    _tile(builder, shape, vectors, below, ahead, packing)
 
-    return simd.emit(types.void, _arguments(tile) + (types.intp,) * 2 * streams, build)
+    return simd.emit(types.void, _arguments(tile) + (types.intp,) * 6 * streams, build)
 
 
 def _following(builder, tile: Tile, args, i, rows):
@@ -275,12 +314,12 @@ def _following(builder, tile: Tile, args, i, rows):
 
 
 def _named(builder, tile: Tile, i, named, otherwise):
-    """The stream that the caller names, for the first two tiles, or `otherwise`."""
-    address, step = named
-    early = builder.icmp_signed("<", i, integer(2 * tile.rows))
-    wanted = builder.and_(early, builder.icmp_signed("!=", address, integer(0)))
-    second = builder.select(builder.icmp_signed(">", i, integer(0)), integer(64), integer(0))
+    """The stream that the caller names, for its tiles, or `otherwise`."""
+    address, step, apart, tiles = named
+    number = builder.sdiv(i, integer(tile.rows))
+    wanted = builder.icmp_signed("<", number, tiles)
+    start = builder.add(address, builder.mul(number, apart))
     return (
-        builder.select(wanted, builder.add(address, second), otherwise[0]),
+        builder.select(wanted, start, otherwise[0]),
         builder.select(wanted, step, otherwise[1]),
     )

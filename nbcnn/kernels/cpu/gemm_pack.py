@@ -97,34 +97,6 @@ def pack_rows(tile: Tile):
 
 
 @cache
-def pack_all_rows(tile: Tile):
-    """pack(target, source, step, depth, columns, room): all panels of `columns`, each with space
-    for `room` steps.
-
-    Reads whole rows of the source one after the other, as memory and its translation like it.
-    """
-    width = tile.width * tile.item
-
-    def build(builder, args):
-        b, (target, source, step, depth, columns, room) = builder, args
-        packer = _Packer(b, tile)
-        full = b.sdiv(columns, integer(tile.width))
-        size = packer.times(room, width)
-        with simd.loop(b, depth) as line:
-            to, at = b.add(target, packer.times(line, width)), b.add(source, b.mul(line, step))
-            with simd.loop(b, full) as panel:
-                for v in range(tile.vectors):
-                    start = b.add(at, b.add(packer.times(panel, width), integer(v * packer.size)))
-                    place = b.add(to, b.add(b.mul(panel, size), integer(v * packer.size)))
-                    simd.store_vector(b, simd.load_vector(b, start, packer.vector), place)
-        left = b.sub(columns, packer.times(full, tile.width))
-        last = b.add(target, b.mul(full, size))
-        packer.rows(last, b.add(source, packer.times(full, width)), step, depth, left)
-
-    return simd.emit(types.void, (types.intp,) * 6, build)
-
-
-@cache
 def pack_columns(tile: Tile):
     """pack(target, source, step, depth, columns): `columns` rows of `depth` numbers, `step` bytes
     apart, to a panel.
