@@ -10,7 +10,7 @@ from nbcnn import config, layers
 from nbcnn.kernels.cpu import norm
 from nbcnn.ops.conv_spec import RELU
 from nbcnn.ops.elementwise import Binary
-from nbcnn.ops.norm import BatchNorm, BatchNormGradient
+from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.runtime.cpu import CpuDevice
 
 
@@ -127,3 +127,21 @@ def test_relu_is_open_backward_exactly_where_it_was_forward(shape):
     g = run(norm.batchnorm_dx_impl, op, [x, dy, gamma, mean, var, line], device)[3]
     assert 0 < (y > 0).sum() < y.size
     np.testing.assert_array_equal(g, np.where(y > 0, dy, 0))
+
+
+@pytest.mark.parametrize("shape", [(9000, 24), (5001, 7), (70, 608), (301, 16)])
+def test_what_goes_past_the_caches_is_the_same(shape):
+    """Where caches hold nothing, results are written past them: whole vectors of them, if rows are
+    that; in place they stay.
+    """
+    near, past = CpuDevice(2), CpuDevice(2)
+    past.caps = past.caps._replace(l3=0)
+    x, gamma, beta = (normal(*shape), positive(shape[1]), normal(shape[1], seed=1))
+    inputs, results = [a.astype("float32") for a in (x, gamma, beta)], []
+    for device in (near, past):
+        y, mean, var, line = run(norm.batchnorm_impl, BatchNorm(1e-3, RELU), inputs, device)
+        op, gradient = BatchNormGradient(1e-3, RELU), [inputs[0], y, inputs[1], mean, var, line]
+        dx = run(norm.batchnorm_dx_impl, op, gradient, device)[0]
+        results.append((y, dx, run(norm.scale_shift_impl, ScaleShift(), inputs, device)[0]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -71,12 +71,14 @@ def moments(tile: Tile):
         _add_to(b, lanes, first, _sum(b, values))
         lanes.store(squares, second)
 
-    return sweep(tile, 1, 3, body)
+    return sweep(tile, (True,), 3, body)
 
 
 @cache
-def line(tile: Tile, act: int, residual: bool):
-    """line(x, added, y, origin, scale, shift, rows, width, last)."""
+def line(tile: Tile, act: int, residual: bool, past: bool):
+    """line(x, added, y, origin, scale, shift, rows, width, last). `past`: y is written past the
+    caches.
+    """
 
     def body(b, lanes, streams, columns):
         x, added, y = streams
@@ -86,9 +88,9 @@ def line(tile: Tile, act: int, residual: bool):
         if residual:
             values = [b.fadd(v, lanes.load(at)) for v, at in zip(values, added)]
         for value, at in zip(values, y):
-            lanes.store(_activated(b, lanes, act, value), at)
+            lanes.write(_activated(b, lanes, act, value), at)
 
-    return sweep(tile, 3, 3, body)
+    return sweep(tile, (True, residual, not past), 3, body, past)
 
 
 @cache
@@ -118,13 +120,14 @@ def gradient_sums(tile: Tile, act: int, through_output: bool, joined: bool, shar
         _add_to(b, lanes, columns[3], _sum(b, slopes))
         lanes.store(products, columns[4])
 
-    return sweep(tile, 5, 5, body)
+    streams = (True, True, through_output, joined, shared)
+    return sweep(tile, streams, 5, body)
 
 
 @cache
-def gradient(tile: Tile, act: int, through_output: bool):
+def gradient(tile: Tile, act: int, through_output: bool, past: bool):
     """gradient(x, dy, y, dx, origin, scale, shift, a, b, c, rows, width, last): dx = a g +
-    b (x - origin) + c.
+    b (x - origin) + c, which `past` has written past the caches.
     """
 
     def body(b, lanes, streams, columns):
@@ -141,6 +144,6 @@ def gradient(tile: Tile, act: int, through_output: bool):
             value = simd.multiply_add(b, centered, of_x, rest)
             results.append(simd.multiply_add(b, slope, of_g, value))
         for value, at in zip(results, dx):
-            lanes.store(value, at)
+            lanes.write(value, at)
 
-    return sweep(tile, 4, 6, body)
+    return sweep(tile, (True, True, through_output, not past), 6, body, past)
