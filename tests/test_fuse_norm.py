@@ -55,7 +55,22 @@ def read_twice(x):
     return layers.Concatenate()([act("relu", z), act("tanh", z)])
 
 
-NETS = [plain, residual, other_activations, linear_sum, read_twice]
+def pooled(x):
+    """Two pools that are joined, of 8 x 12 and 4 x 6; the others overlap, do not tile the map, or
+    leave it to be read by others.
+    """
+    x = layers.ZeroPadding2D(((1, 0), (3, 0)))(x)
+    x = layers.MaxPooling2D(2)(act("relu", conv_norm(x, 16)))
+    y = layers.MaxPooling2D((1, 3))(conv_norm(x, 9))
+    z = layers.MaxPooling2D((2, 4))(act("relu", conv_norm(x, 8)))
+    x = act("relu", conv_norm(x, 8))
+    overlapping = layers.MaxPooling2D((1, 3), 1)(act("relu", conv_norm(x, 8)))
+    x = layers.Add()([layers.UpSampling2D(2)(layers.MaxPooling2D(2)(x)), x])
+    maps = [x, y, z, overlapping]
+    return layers.Concatenate()([layers.GlobalAveragePooling2D(keepdims=True)(m) for m in maps])
+
+
+NETS = [plain, residual, other_activations, linear_sum, read_twice, pooled]
 
 
 def made(net):
@@ -114,6 +129,13 @@ def test_a_residual_block_is_normalizations_and_convolutions():
     assert [sum(getattr(op, f) for op in gradients) for f in ("shared", "joined")] == [4, 3]
     assert count(ops, "unary") == count(ops, "unary_dx") == 0
     assert Binary("add") not in ops
+
+
+def test_a_pool_that_tiles_the_map_joins_its_normalization():
+    ops = operations(pooled)
+    assert count(ops, "batchnorm_maxpool") == count(ops, "batchnorm_maxpool_dx") == 2
+    assert count(ops, "maxpool2d") == count(ops, "maxpool2d_dx") == 3
+    assert count(operations(pooled, training=False), "batchnorm_maxpool") == 0
 
 
 @pytest.mark.parametrize("shape", [(9000, 24), (5001, 7), (70, 600)])

@@ -273,18 +273,29 @@ def scratch_scale_shift(spec: NormSpec, dtype: str, caps) -> dict[str, Scratch]:
     return {"factors": Scratch((3 * spec.c * cut(spec.rows, spec.c).repeat,), dtype, constant=True)}
 
 
-def bind(spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
-    (x, gamma, beta, *added), (y, mean, var, line) = map(flat, inputs), map(flat, outputs)
+def statistics_calls(
+    spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
+) -> list[Call]:
+    """From x, gamma, beta to mean, var, line and what `line_kernel` reads."""
+    (x, gamma, beta), (mean, var, line) = inputs, outputs
     g, parts, factors = cut(spec.rows, spec.c), scratch["parts"], scratch["factors"]
     tile, few = register_tile(caps, x.dtype.name), blocks(spec.c, CHANNELS)
     between = (spec, g, x, gamma, beta, parts, scratch["totals"], mean, var, line, factors)
-    past = beyond_caches(spec, caps, tile, y, (x, *added))
-    apply = line_kernel(tile, spec.act, bool(spec.residual), past)
     return [
         Call(spread, few if spec.rows else 0, (spec.c, g.repeat, 1, x, factors)),
         Call(moments_kernel(tile), g.slabs, (spec, g, x, factors, scratch["running"], parts)),
         Call(statistics, few, between),
-        Call(apply, g.slabs, (spec, g, x, added[0] if added else x, factors, y)),
+    ]
+
+
+def bind(spec: NormSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
+    (x, gamma, beta, *added), (y, *others) = map(flat, inputs), map(flat, outputs)
+    g, tile = cut(spec.rows, spec.c), register_tile(caps, x.dtype.name)
+    past = beyond_caches(spec, caps, tile, y, (x, *added))
+    apply = line_kernel(tile, spec.act, bool(spec.residual), past)
+    return [
+        *statistics_calls(spec, caps, (x, gamma, beta), others, scratch),
+        Call(apply, g.slabs, (spec, g, x, added[0] if added else x, scratch["factors"], y)),
     ]
 
 

@@ -16,11 +16,11 @@ from nbcnn.kernels.cpu.vector_math import Numbers
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
 
 
-def _zero(lanes):
+def zero(lanes):
     return ir.Constant(lanes.vector, [0.0] * lanes.vector.count)
 
 
-def _difference(b, x, y):
+def difference(b, x, y):
     return b.fsub(x, y, flags=("nsz",))  # a flag of its own: not to be merged with what follows
 
 
@@ -39,7 +39,7 @@ def _add_to(b, lanes, address, value):
     lanes.store(b.fadd(lanes.load(address), value), address)
 
 
-def _activated(b, lanes, act: int, value):
+def activated(b, lanes, act: int, value):
     numbers = Numbers(b, lanes.vector)
     functions = {RELU: numbers.relu, SIGMOID: numbers.sigmoid, TANH: numbers.tanh}
     return functions[act](value) if act else value
@@ -51,11 +51,18 @@ def _slope(b, lanes, act: int, y, dy):
         return dy
     one = ir.Constant(lanes.vector, [1.0] * lanes.vector.count)
     if act == RELU:
-        return b.select(b.fcmp_ordered(">", y, _zero(lanes)), dy, _zero(lanes))
+        return b.select(b.fcmp_ordered(">", y, zero(lanes)), dy, zero(lanes))
     if act == SIGMOID:
-        return _product(b, dy, _product(b, y, _difference(b, one, y)))
+        return _product(b, dy, _product(b, y, difference(b, one, y)))
     assert act == TANH
-    return _product(b, dy, _difference(b, one, _product(b, y, y)))
+    return _product(b, dy, difference(b, one, _product(b, y, y)))
+
+
+def slope_of(b, lanes, act: int, centered, scale, shift, dy):
+    """dy act'(y), where y is what `line` has made of a number before the activation."""
+    if act == LINEAR:
+        return dy
+    return _slope(b, lanes, act, simd.multiply_add(b, centered, scale, shift), dy)
 
 
 @cache
@@ -65,7 +72,7 @@ def moments(tile: Tile):
     def body(b, lanes, streams, columns):
         (x,), (origin, first, second) = streams, columns
         start, squares = lanes.load(origin), lanes.load(second)
-        values = [_difference(b, lanes.load(at), start) for at in x]
+        values = [difference(b, lanes.load(at), start) for at in x]
         for value in values:
             squares = simd.multiply_add(b, value, value, squares)
         _add_to(b, lanes, first, _sum(b, values))
@@ -83,12 +90,12 @@ def line(tile: Tile, act: int, residual: bool, past: bool):
     def body(b, lanes, streams, columns):
         x, added, y = streams
         origin, scale, shift = map(lanes.load, columns)
-        values = [_difference(b, lanes.load(at), origin) for at in x]
+        values = [difference(b, lanes.load(at), origin) for at in x]
         values = [simd.multiply_add(b, value, scale, shift) for value in values]
         if residual:
             values = [b.fadd(v, lanes.load(at)) for v, at in zip(values, added)]
         for value, at in zip(values, y):
-            lanes.write(_activated(b, lanes, act, value), at)
+            lanes.write(activated(b, lanes, act, value), at)
 
     return sweep(tile, (True, residual, not past), 3, body, past)
 
@@ -104,14 +111,13 @@ def gradient_sums(tile: Tile, act: int, through_output: bool, joined: bool, shar
         origin, scale, shift = map(lanes.load, columns[:3])
         products, slopes = lanes.load(columns[4]), []
         for r, at in enumerate(x):
-            centered, slope = _difference(b, lanes.load(at), origin), lanes.load(dy[r])
+            centered, slope = difference(b, lanes.load(at), origin), lanes.load(dy[r])
             if joined:
                 slope = b.fadd(slope, lanes.load(more[r]))
             if through_output:
                 slope = _slope(b, lanes, act, lanes.load(y[r]), slope)
-            elif act != LINEAR:
-                before = simd.multiply_add(b, centered, scale, shift)
-                slope = _slope(b, lanes, act, before, slope)
+            else:
+                slope = slope_of(b, lanes, act, centered, scale, shift, slope)
             products = simd.multiply_add(b, slope, centered, products)
             slopes.append(slope)
         if shared:
@@ -135,12 +141,11 @@ def gradient(tile: Tile, act: int, through_output: bool, past: bool):
         origin, scale, shift, of_g, of_x, rest = map(lanes.load, columns)
         results = []
         for r, at in enumerate(x):
-            centered, slope = _difference(b, lanes.load(at), origin), lanes.load(dy[r])
+            centered, slope = difference(b, lanes.load(at), origin), lanes.load(dy[r])
             if through_output:
                 slope = _slope(b, lanes, act, lanes.load(y[r]), slope)
-            elif act != LINEAR:
-                before = simd.multiply_add(b, centered, scale, shift)
-                slope = _slope(b, lanes, act, before, slope)
+            else:
+                slope = slope_of(b, lanes, act, centered, scale, shift, slope)
             value = simd.multiply_add(b, centered, of_x, rest)
             results.append(simd.multiply_add(b, slope, of_g, value))
         for value, at in zip(results, dx):
