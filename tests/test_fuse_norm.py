@@ -10,7 +10,7 @@ from nbcnn import config, layers
 from nbcnn.kernels.cpu import norm
 from nbcnn.ops.conv_spec import RELU
 from nbcnn.ops.elementwise import Binary
-from nbcnn.ops.norm import BatchNorm, BatchNormGradient
+from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.runtime.cpu import CpuDevice
 
 
@@ -55,7 +55,22 @@ def read_twice(x):
     return layers.Concatenate()([act("relu", z), act("tanh", z)])
 
 
-NETS = [plain, residual, other_activations, linear_sum, read_twice]
+def pooled(x):
+    """Two pools that are joined, of 8 x 12 and 4 x 6; the others overlap, do not tile the map, or
+    leave it to be read by others.
+    """
+    x = layers.ZeroPadding2D(((1, 0), (3, 0)))(x)
+    x = layers.MaxPooling2D(2)(act("relu", conv_norm(x, 16)))
+    y = layers.MaxPooling2D((1, 3))(conv_norm(x, 9))
+    z = layers.MaxPooling2D((2, 4))(act("relu", conv_norm(x, 8)))
+    x = act("relu", conv_norm(x, 8))
+    overlapping = layers.MaxPooling2D((1, 3), 1)(act("relu", conv_norm(x, 8)))
+    x = layers.Add()([layers.UpSampling2D(2)(layers.MaxPooling2D(2)(x)), x])
+    maps = [x, y, z, overlapping]
+    return layers.Concatenate()([layers.GlobalAveragePooling2D(keepdims=True)(m) for m in maps])
+
+
+NETS = [plain, residual, other_activations, linear_sum, read_twice, pooled]
 
 
 def made(net):
@@ -116,6 +131,13 @@ def test_a_residual_block_is_normalizations_and_convolutions():
     assert Binary("add") not in ops
 
 
+def test_a_pool_that_tiles_the_map_joins_its_normalization():
+    ops = operations(pooled)
+    assert count(ops, "batchnorm_maxpool") == count(ops, "batchnorm_maxpool_dx") == 2
+    assert count(ops, "maxpool2d") == count(ops, "maxpool2d_dx") == 3
+    assert count(operations(pooled, training=False), "batchnorm_maxpool") == 0
+
+
 @pytest.mark.parametrize("shape", [(9000, 24), (5001, 7), (70, 600)])
 def test_relu_is_open_backward_exactly_where_it_was_forward(shape):
     """Although the gradient does not read y. Values lie densely about the kink."""
@@ -127,3 +149,21 @@ def test_relu_is_open_backward_exactly_where_it_was_forward(shape):
     g = run(norm.batchnorm_dx_impl, op, [x, dy, gamma, mean, var, line], device)[3]
     assert 0 < (y > 0).sum() < y.size
     np.testing.assert_array_equal(g, np.where(y > 0, dy, 0))
+
+
+@pytest.mark.parametrize("shape", [(9000, 24), (5001, 7), (70, 608), (301, 16)])
+def test_what_goes_past_the_caches_is_the_same(shape):
+    """Where caches hold nothing, results are written past them: whole vectors of them, if rows are
+    that; in place they stay.
+    """
+    near, past = CpuDevice(2), CpuDevice(2)
+    past.caps = past.caps._replace(l3=0)
+    x, gamma, beta = (normal(*shape), positive(shape[1]), normal(shape[1], seed=1))
+    inputs, results = [a.astype("float32") for a in (x, gamma, beta)], []
+    for device in (near, past):
+        y, mean, var, line = run(norm.batchnorm_impl, BatchNorm(1e-3, RELU), inputs, device)
+        op, gradient = BatchNormGradient(1e-3, RELU), [inputs[0], y, inputs[1], mean, var, line]
+        dx = run(norm.batchnorm_dx_impl, op, gradient, device)[0]
+        results.append((y, dx, run(norm.scale_shift_impl, ScaleShift(), inputs, device)[0]))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -34,7 +34,8 @@ def fuse(graph: Graph, accepts: Accepts) -> Graph:
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
     rules[:0] = fuse_norm.rules(graph, accepts)
-    return rewrite(graph, rules, updates_last(graph))
+    graph = rewrite(graph, rules, updates_last(graph))
+    return rewrite(graph, fuse_norm.pool_rules(accepts), updates_last(graph))
 
 
 def bias_into_product(accepts: Accepts) -> Rule:

@@ -4,16 +4,22 @@ A residual block ends in relu(BN(x) + shortcut). Forward, normalizing, adding an
 become one pass. Backward, the gradient g of the sum is needed by the normalization and by the
 shortcut: the pass that takes the normalization's sums writes g on its way, and where g begins as
 the sum of two gradients, it adds them as well.
+
+A max pool is joined last, when the gradients of activations no longer read the map behind the
+normalization.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
+from nbcnn.graph.fuse_pool import side_by_side
 from nbcnn.graph.fusion import Accepts, if_accepted, redirect
 from nbcnn.graph.graph import Graph, Rewriting, Rule
-from nbcnn.ops.conv_spec import RELU, TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import LINEAR, RELU, TAIL_ACTIVATIONS
 from nbcnn.ops.elementwise import Binary, UnaryGradient
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient
+from nbcnn.ops.norm_pool import BatchNormMaxPool, BatchNormMaxPoolGradient
+from nbcnn.ops.pool import MaxPool2D, MaxPool2DGradient, Pool2DSpec
 from nbcnn.ops.tensor import Node, Tensor
 
 
@@ -98,3 +104,53 @@ def gradient_into_norm(graph: Graph, accepts: Accepts) -> Rule:
         return None
 
     return rule
+
+
+def pool_rules(accepts: Accepts) -> list[Rule]:
+    return [max_pool_into_norm(accepts), max_pool_gradient_into_norm(accepts)]
+
+
+def max_pool_into_norm(accepts: Accepts) -> Rule:
+    """maxpool2d(batchnorm(x))  ->  batchnorm_maxpool(x), where only the pool reads between."""
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        if not isinstance(node.op, MaxPool2D) or not node.op.indices:
+            return None
+        norm, op = inputs[0].node, node.op
+        if norm is None or not isinstance(norm.op, BatchNorm) or inputs[0].index:
+            return None
+        if norm.op.residual or norm.op.act not in (LINEAR, RELU):
+            return None
+        if not context.only_reader(node.inputs[0]) or not _tiled(op.spec(inputs[0].spec)):
+            return None
+        joint = BatchNormMaxPool(norm.op.epsilon, norm.op.act, op.window)
+        outputs = if_accepted(accepts, joint, norm.inputs)
+        if outputs is None:
+            return None
+        for statistic, again in zip(norm.outputs[1:], outputs[2:]):
+            redirect(context, statistic, again)
+        return outputs[:2]
+
+    return rule
+
+
+def max_pool_gradient_into_norm(accepts: Accepts) -> Rule:
+    """batchnorm_dx(x, maxpool2d_dx(dy, winners))  ->  batchnorm_maxpool_dx(x, dy, winners)."""
+
+    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+        op = node.op
+        if not isinstance(op, BatchNormGradient) or op.through_output or op.shared:
+            return None
+        pool = inputs[1].node
+        if pool is None or not isinstance(pool.op, MaxPool2DGradient):
+            return None
+        if not context.only_reader(node.inputs[1]) or not _tiled(pool.op.spec(inputs[1].spec)):
+            return None
+        joint = BatchNormMaxPoolGradient(op.epsilon, op.act, pool.op.window)
+        return if_accepted(accepts, joint, (inputs[0], *pool.inputs, *inputs[2:]))
+
+    return rule
+
+
+def _tiled(s: Pool2DSpec) -> bool:
+    return side_by_side(s) and (s.oh * s.kh, s.ow * s.kw) == (s.h, s.w)

@@ -26,7 +26,7 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
             return None
         if not context.only_reader(node.inputs[0]):
             return None
-        if not _side_by_side(node.op.spec(inputs[0].spec)):
+        if not side_by_side(node.op.spec(inputs[0].spec)):
             return None
         convolution = inputs[0].node
         if convolution is None or not isinstance(convolution.op, Conv2D) or convolution.op.pool:
@@ -63,7 +63,7 @@ def max_pool_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Ru
             continue
         slope = node.outputs[0]
         others = [n for n in read_by.get(id(slope), []) if not _sums_pixels(n)]
-        if id(slope) in kept or len(others) != 1 or not _side_by_side(node.op.spec(slope.spec)):
+        if id(slope) in kept or len(others) != 1 or not side_by_side(node.op.spec(slope.spec)):
             continue
         op, inputs = others[0].op, others[0].inputs
         if not isinstance(op, Conv2DKernelGradient) or inputs[1] is not slope or op.bias:
@@ -98,7 +98,7 @@ def _not_behind(joint: Choice | None, alone: Choice | None) -> bool:
     return len(joint.refused) <= len(alone.refused)
 
 
-def _side_by_side(s: Pool2DSpec) -> bool:
+def side_by_side(s: Pool2DSpec) -> bool:
     """Whether windows touch, do not overlap and lie inside, and there is something to pool."""
     touching = (s.sh, s.sw) == (s.kh, s.kw) and s.kh * s.kw > 1
     return touching and s.pt == s.pl == 0 and (s.oh, s.ow) == (s.h // s.kh, s.w // s.kw)

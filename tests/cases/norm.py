@@ -7,6 +7,7 @@ from cases.case import Case, large, normal, positive
 
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TAIL_ACTIVATIONS, TANH
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
+from nbcnn.ops.norm_pool import BatchNormMaxPool, BatchNormMaxPoolGradient
 
 TINY = [("small", (2, 3, 2, 4))]
 LARGE = [
@@ -65,6 +66,35 @@ def shifted():
     yield Case("scale_shift-no_rows", ScaleShift(), (normal(0, 3, 4), positive(4), normal(4)))
 
 
+POOLED = [
+    ("images", (3, 14, 12, 16), (2, 2)),
+    ("tail", (5, 6, 10, 21), (2, 2)),
+    ("few", (7, 4, 2, 9), (2, 2)),
+    ("lines", (2, 6, 5, 40), (2, 1)),
+    ("columns", (2, 5, 6, 8), (1, 3)),
+    ("one_window", (1, 2, 2, 33), (2, 2)),
+    ("many_rows", (4, 64, 66, 12), (2, 2)),
+    ("many_channels", (2, 4, 4, 300), (2, 2)),
+    ("none", (0, 4, 4, 16), (2, 2)),
+]
+
+
+def pooled(name, shape, window):
+    """With the max pool that follows; some gammas are negative."""
+    n, h, w, c = shape
+    small = (n, h // window[0], w // window[1], c)
+    x, dy, beta = normal(*shape) + 3.0, normal(*small, seed=2), normal(c, seed=1)
+    gamma = positive(c) * np.where(np.arange(c) % 3, 1.0, -1.0)
+    winners = np.random.default_rng(4).integers(0, window[0] * window[1], small).astype("uint8")
+    few = statistics(x, dy, gamma, beta)[2:] if n else (*np.ones((3, c)), np.ones((3, c)))
+    for act in (LINEAR, RELU):
+        op = BatchNormMaxPool(1e-3, act, window)
+        yield large(f"batchnorm_maxpool-{name}-{act}", op, x, gamma, beta)
+        op = BatchNormMaxPoolGradient(1e-3, act, window)
+        yield large(f"batchnorm_maxpool_dx-{name}-{act}", op, x, dy, winners, *few)
+
+
 CASES = [case for row in TINY for case in norms(*row, tiny=True)]
 CASES += [*(case for row in LARGE for case in norms(*row, tiny=False)), *shifted()]
 CASES += [case for row in LARGE for case in residuals(*row)]
+CASES += [case for row in POOLED for case in pooled(*row)]

@@ -1,8 +1,11 @@
 """Batch normalization over rows in float64."""
 
 import numpy as np
+from references import pool
 
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+from nbcnn.ops.norm import NormGradientSpec, NormSpec
+from nbcnn.ops.pool import Pool2DSpec
 
 ACT = {
     0: lambda v: v,
@@ -47,3 +50,21 @@ def scale_shift(spec, x, scale, shift):
     return ACT[spec.act](
         _rows(spec, x) * np.asarray(scale, np.float64) + np.asarray(shift, np.float64)
     )
+
+
+def _pool_and_rows(s):
+    window = Pool2DSpec(s.n, s.h, s.w, s.c, s.h // s.ph, s.w // s.pw, *2 * (s.ph, s.pw), 0, 0)
+    return window, (s.n * s.h * s.w, s.c, s.epsilon)
+
+
+def batchnorm_maxpool(spec, x, gamma, beta):
+    window, rows = _pool_and_rows(spec)
+    y, *statistics = batchnorm(NormSpec(*rows), x, gamma, beta)
+    y, winners = pool.maxpool2d(window, y)
+    return ACT[spec.act](y), winners, *statistics
+
+
+def batchnorm_maxpool_dx(spec, x, dy, winners, *others):
+    window, rows = _pool_and_rows(spec)
+    g = pool.maxpool2d_dx(window, dy, winners)
+    return batchnorm_dx(NormGradientSpec(*rows, spec.act), x, g, *others)

@@ -16,11 +16,11 @@ from nbcnn.kernels.cpu.vector_math import Numbers
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
 
 
-def _zero(lanes):
+def zero(lanes):
     return ir.Constant(lanes.vector, [0.0] * lanes.vector.count)
 
 
-def _difference(b, x, y):
+def difference(b, x, y):
     return b.fsub(x, y, flags=("nsz",))  # a flag of its own: not to be merged with what follows
 
 
@@ -39,7 +39,7 @@ def _add_to(b, lanes, address, value):
     lanes.store(b.fadd(lanes.load(address), value), address)
 
 
-def _activated(b, lanes, act: int, value):
+def activated(b, lanes, act: int, value):
     numbers = Numbers(b, lanes.vector)
     functions = {RELU: numbers.relu, SIGMOID: numbers.sigmoid, TANH: numbers.tanh}
     return functions[act](value) if act else value
@@ -51,11 +51,18 @@ def _slope(b, lanes, act: int, y, dy):
         return dy
     one = ir.Constant(lanes.vector, [1.0] * lanes.vector.count)
     if act == RELU:
-        return b.select(b.fcmp_ordered(">", y, _zero(lanes)), dy, _zero(lanes))
+        return b.select(b.fcmp_ordered(">", y, zero(lanes)), dy, zero(lanes))
     if act == SIGMOID:
-        return _product(b, dy, _product(b, y, _difference(b, one, y)))
+        return _product(b, dy, _product(b, y, difference(b, one, y)))
     assert act == TANH
-    return _product(b, dy, _difference(b, one, _product(b, y, y)))
+    return _product(b, dy, difference(b, one, _product(b, y, y)))
+
+
+def slope_of(b, lanes, act: int, centered, scale, shift, dy):
+    """dy act'(y), where y is what `line` has made of a number before the activation."""
+    if act == LINEAR:
+        return dy
+    return _slope(b, lanes, act, simd.multiply_add(b, centered, scale, shift), dy)
 
 
 @cache
@@ -65,30 +72,32 @@ def moments(tile: Tile):
     def body(b, lanes, streams, columns):
         (x,), (origin, first, second) = streams, columns
         start, squares = lanes.load(origin), lanes.load(second)
-        values = [_difference(b, lanes.load(at), start) for at in x]
+        values = [difference(b, lanes.load(at), start) for at in x]
         for value in values:
             squares = simd.multiply_add(b, value, value, squares)
         _add_to(b, lanes, first, _sum(b, values))
         lanes.store(squares, second)
 
-    return sweep(tile, 1, 3, body)
+    return sweep(tile, (True,), 3, body)
 
 
 @cache
-def line(tile: Tile, act: int, residual: bool):
-    """line(x, added, y, origin, scale, shift, rows, width, last)."""
+def line(tile: Tile, act: int, residual: bool, past: bool):
+    """line(x, added, y, origin, scale, shift, rows, width, last). `past`: y is written past the
+    caches.
+    """
 
     def body(b, lanes, streams, columns):
         x, added, y = streams
         origin, scale, shift = map(lanes.load, columns)
-        values = [_difference(b, lanes.load(at), origin) for at in x]
+        values = [difference(b, lanes.load(at), origin) for at in x]
         values = [simd.multiply_add(b, value, scale, shift) for value in values]
         if residual:
             values = [b.fadd(v, lanes.load(at)) for v, at in zip(values, added)]
         for value, at in zip(values, y):
-            lanes.store(_activated(b, lanes, act, value), at)
+            lanes.write(activated(b, lanes, act, value), at)
 
-    return sweep(tile, 3, 3, body)
+    return sweep(tile, (True, residual, not past), 3, body, past)
 
 
 @cache
@@ -102,14 +111,13 @@ def gradient_sums(tile: Tile, act: int, through_output: bool, joined: bool, shar
         origin, scale, shift = map(lanes.load, columns[:3])
         products, slopes = lanes.load(columns[4]), []
         for r, at in enumerate(x):
-            centered, slope = _difference(b, lanes.load(at), origin), lanes.load(dy[r])
+            centered, slope = difference(b, lanes.load(at), origin), lanes.load(dy[r])
             if joined:
                 slope = b.fadd(slope, lanes.load(more[r]))
             if through_output:
                 slope = _slope(b, lanes, act, lanes.load(y[r]), slope)
-            elif act != LINEAR:
-                before = simd.multiply_add(b, centered, scale, shift)
-                slope = _slope(b, lanes, act, before, slope)
+            else:
+                slope = slope_of(b, lanes, act, centered, scale, shift, slope)
             products = simd.multiply_add(b, slope, centered, products)
             slopes.append(slope)
         if shared:
@@ -118,13 +126,14 @@ def gradient_sums(tile: Tile, act: int, through_output: bool, joined: bool, shar
         _add_to(b, lanes, columns[3], _sum(b, slopes))
         lanes.store(products, columns[4])
 
-    return sweep(tile, 5, 5, body)
+    streams = (True, True, through_output, joined, shared)
+    return sweep(tile, streams, 5, body)
 
 
 @cache
-def gradient(tile: Tile, act: int, through_output: bool):
+def gradient(tile: Tile, act: int, through_output: bool, past: bool):
     """gradient(x, dy, y, dx, origin, scale, shift, a, b, c, rows, width, last): dx = a g +
-    b (x - origin) + c.
+    b (x - origin) + c, which `past` has written past the caches.
     """
 
     def body(b, lanes, streams, columns):
@@ -132,15 +141,14 @@ def gradient(tile: Tile, act: int, through_output: bool):
         origin, scale, shift, of_g, of_x, rest = map(lanes.load, columns)
         results = []
         for r, at in enumerate(x):
-            centered, slope = _difference(b, lanes.load(at), origin), lanes.load(dy[r])
+            centered, slope = difference(b, lanes.load(at), origin), lanes.load(dy[r])
             if through_output:
                 slope = _slope(b, lanes, act, lanes.load(y[r]), slope)
-            elif act != LINEAR:
-                before = simd.multiply_add(b, centered, scale, shift)
-                slope = _slope(b, lanes, act, before, slope)
+            else:
+                slope = slope_of(b, lanes, act, centered, scale, shift, slope)
             value = simd.multiply_add(b, centered, of_x, rest)
             results.append(simd.multiply_add(b, slope, of_g, value))
         for value, at in zip(results, dx):
-            lanes.store(value, at)
+            lanes.write(value, at)
 
-    return sweep(tile, 4, 6, body)
+    return sweep(tile, (True, True, through_output, not past), 6, body, past)

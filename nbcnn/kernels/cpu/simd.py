@@ -223,6 +223,11 @@ def smaller(builder, x, y):
     return builder.select(builder.icmp_signed("<", x, y), x, y)
 
 
+def larger(builder, x, y):
+    """The larger of two integers."""
+    return builder.select(builder.icmp_signed(">", x, y), x, y)
+
+
 def integer(value):
     return ir.Constant(_I64, value)
 
@@ -251,6 +256,15 @@ def store_vector(builder, value, address):
     builder.store(
         value, builder.inttoptr(address, value.type.as_pointer()), align=item_of(value.type)
     )
+
+
+def store_past(builder, value, address):
+    """Write a vector past the caches, to an address that is a multiple of its size. To be followed
+    by `fence` before others may read it.
+    """
+    size = item_of(value.type) * value.type.count
+    store = builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=size)
+    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))
 
 
 def masked_load(builder, address, vector, mask):
