@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from nbcnn import config, ops
 from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.memory import Arena, Lifetime, pack
-from nbcnn.graph.plan import Plan, select
+from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL
 from nbcnn.ops.op import tracing

@@ -6,7 +6,7 @@ from cases.execution import run
 from references import conv as reference
 
 from nbcnn import config
-from nbcnn.graph.plan import select
+from nbcnn.graph.choosing import select
 from nbcnn.kernels.cpu import conv_winograd, conv_winograd_dw
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
 from nbcnn.ops.tensor import Tensor, TensorSpec
