@@ -127,16 +127,14 @@ class _Search:
         return all(id(t.node) not in nodes for t in others)
 
     def _passes_of(self, index: int) -> int:
-        """Samples that the step may work on at a time. Of up to twice as many passes as it takes,
-        so many that fewest samples are computed again.
+        """Samples that the step may work on at a time. Of up to half more passes than it takes, so
+        many that fewest samples are computed again.
         """
         samples = self._batch.samples
         most = max(1, self._device.close_bytes // max(self._sample_bytes(index), 1))
         fewest = -(-samples // most)
-        passes = min(
-            range(fewest, min(2 * fewest, samples) + 1) if fewest > 1 else [1],
-            key=lambda count: count * -(-samples // count),
-        )
+        several = range(fewest, min(fewest * 3 // 2, samples) + 1)
+        passes = min(several, key=lambda count: count * -(-samples // count))
         return -(-samples // passes)
 
     def _sample_bytes(self, index: int) -> int:
