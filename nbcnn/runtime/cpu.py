@@ -95,11 +95,12 @@ def _in_order(
 
 def _moves(packed: jit.Packed, arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """(word, bytes from one place along axis 0 to the next) of addresses inside the arrays."""
+    places = [(array.ctypes.data, array.nbytes, array.strides[0]) for array in arrays]
     return [
-        (index, array.strides[0])
+        (index, stride)
         for index in packed.pointers
-        for array in arrays
-        if 0 <= packed.words[index] - array.ctypes.data < array.nbytes
+        for start, nbytes, stride in places
+        if 0 <= packed.words[index] - start < nbytes
     ]
 
 
