@@ -179,7 +179,7 @@ def test_results_written_over_their_operand_survive_passes_that_overlap(close):
 
 
 def test_passes_that_overlap_read_what_was_there_before_them(close):
-    """The last step of the stretch may not write over what it reads, though nobody reads it later."""
+    """The last step of a stretch may not write over what it reads, though nobody reads it later."""
 
     def chain(x):
         y = x + 1.0

@@ -50,6 +50,7 @@ class Conv2DOp(Op):
     pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
     ph: int = 1
     pw: int = 1
+    fixed: bool = False  # set by rewriting, in inference
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -75,6 +76,7 @@ class Conv2DOp(Op):
         return Conv2DSpec(
             n, h, wd, c, f, kh, kw, self.groups, oh, ow, *self.strides, *self.dilation, pt, pl,
             int(self.bias), self.act, self.pool, self.ph, self.pw,
+            int(self.fixed),
         )  # fmt: skip
 
     def multiply_adds(self, s: Conv2DSpec) -> int:
