@@ -136,9 +136,11 @@ def gradient(s: Conv2DSpec) -> Conv2DSpec:
 
 def tiling(s: Conv2DSpec, caps: Caps, form: Form) -> Tiling:
     tile = register_tile(caps, "float32")
-    c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
     tiles_h, tiles_w = tile_grid(s, form)
     tiles = s.n * tiles_h * tiles_w
+    c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
+    if tiles < TASKS * unit and padded_columns(s.f, tile) % tile.width == 0:
+        unit = row_tile(tile, tile.vectors)  # of all panels: more tasks where there are few
     room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
     block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
     chunk = block * tile.lanes * tile.item
