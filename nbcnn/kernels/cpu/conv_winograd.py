@@ -58,9 +58,8 @@ LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles 
 # Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
 # 512 -> 512 has 0.7 at 32, 1.2 at 128.
 KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
-# Where the transform is kept, reading it costs less than the products that are saved: at 16 tiles
-# F2 has 1.5 for 256 -> 256, 1.1 for 512 -> 512; F4 beats F2 from 17 tiles on, 1.6 times at 32 tiles
-# of 256 -> 256. (At 16 it has work for one thread only.)
+# Of no weight where the transform is kept from run to run: at 16 tiles 256 -> 256 has 3.6 and
+# 512 -> 512 has 3.1 by F4, 2.3 and 2.1 by F2.
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 UNITS = 3  # row tiles of the products in a block, at most
 DEPTH = 256  # channels of a part of the sums
@@ -244,9 +243,9 @@ class _Winograd(NamedTuple):
     def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         if s.pool and (s.ph != s.pw or s.ph not in (2, 4) or s.ph > self.form.out):
             return f"pools of {s.ph} x {s.pw} do not tile its outputs"
-        tiles = tile_count(s, self.form)
-        kept = s.fixed and (self.form == F2 or tiles > LEAST_TILES)
-        if not kept and 4 * self.form.points * s.c * s.f > KERNEL_BYTES * tiles:
+        # Where the transform is kept, reading it costs less than the products that are saved.
+        bytes_read = 0 if s.fixed else 4 * self.form.points * s.c * s.f
+        if bytes_read > KERNEL_BYTES * tile_count(s, self.form):
             return f"few tiles for kernels of {s.c} x {s.f}"
         return refuses(s, dtype, self.form)
 
