@@ -295,6 +295,16 @@ def test_a_forced_implementation_is_taken_where_it_accepts():
     assert [s.choice.impl.name for s in plan.steps] == ["plain"]
 
 
+def test_inference_knows_which_kernels_hold_still():
+    """Those of variables and constants, not those that are computed from inputs."""
+    x, kernel = Tensor((2, 6, 6, 3)), Tensor((3, 3, 3, 4))
+    weights = np.ones((3, 3, 3, 4), "float32")
+    with tracing():
+        outputs = [ops.conv(x, weights * 2.0), ops.conv(x, kernel), ops.conv(x, weights + kernel)]
+    graph = rewrite(Graph(outputs), INFERENCE)
+    assert [t.node.op.fixed for t in graph.outputs] == [True, False, False]
+
+
 def test_show_names_steps_bytes_and_flops(capsys):
     x, w = leaf(1, 8, 8, 4, dtype="float32"), leaf(3, 3, 4, 8, dtype="float32")
     with tracing():

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -50,6 +51,7 @@ class Conv2DOp(Op):
     pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
     ph: int = 1
     pw: int = 1
+    bfloat16: bool = False  # operands may be rounded; see `nbcnn.ops.bfloat16`
     fixed: bool = False  # set by rewriting, in inference
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
@@ -75,8 +77,7 @@ class Conv2DOp(Op):
             raise ValueError(f"{self.name}: kernel ({kh}, {kw}) on input {x}: {error}") from None
         return Conv2DSpec(
             n, h, wd, c, f, kh, kw, self.groups, oh, ow, *self.strides, *self.dilation, pt, pl,
-            int(self.bias), self.act, self.pool, self.ph, self.pw,
-            int(self.fixed),
+            int(self.bias), self.act, self.pool, self.ph, self.pw, int(self.fixed),
         )  # fmt: skip
 
     def multiply_adds(self, s: Conv2DSpec) -> int:
@@ -171,4 +172,5 @@ def conv2d(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Any:
-    return apply(Conv2D(strides, padding, dilation, groups, algorithm), x, w)
+    op = Conv2D(strides, padding, dilation, groups, algorithm, bfloat16=bfloat16.allowed())
+    return apply(op, x, w)
