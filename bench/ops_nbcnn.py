@@ -10,9 +10,9 @@ from op_cases import Case
 
 from nbcnn import layers, ops
 from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.choosing import main_dtype, select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
-from nbcnn.graph.plan import main_dtype, select
 from nbcnn.graph.rewrite import INDICES, TRAINING
 from nbcnn.layers.context import Context
 from nbcnn.ops.conv import conv2d

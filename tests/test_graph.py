@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from nbcnn import config, ops
 from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.memory import Arena, Lifetime, pack
-from nbcnn.graph.plan import Plan, select
+from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL
 from nbcnn.ops.op import tracing
@@ -324,6 +325,16 @@ def test_a_forced_implementation_is_taken_where_it_accepts():
     with config.force("conv2d=plain"):
         plan = Plan(Graph([y]), get_device("cpu"))
     assert [s.choice.impl.name for s in plan.steps] == ["plain"]
+
+
+def test_inference_knows_which_kernels_hold_still():
+    """Those of variables and constants, not those that are computed from inputs."""
+    x, kernel = Tensor((2, 6, 6, 3)), Tensor((3, 3, 3, 4))
+    weights = np.ones((3, 3, 3, 4), "float32")
+    with tracing():
+        outputs = [ops.conv(x, weights * 2.0), ops.conv(x, kernel), ops.conv(x, weights + kernel)]
+    graph = rewrite(Graph(outputs), INFERENCE)
+    assert [t.node.op.fixed for t in graph.outputs] == [True, False, False]
 
 
 def test_show_names_steps_bytes_and_flops(capsys):

@@ -12,7 +12,7 @@ from cases.execution import run
 from cases.expected import TOLERANCE, difference, expected
 from cases.table import CASES
 
-from nbcnn.graph.plan import main_dtype
+from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels.cpu import lists
 from nbcnn.ops.op import REGISTRY
 from nbcnn.ops.shape import ALIASES

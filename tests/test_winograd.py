@@ -1,12 +1,14 @@
 """How exact Winograd's convolutions are, and when they are chosen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from cases.execution import run
 from references import conv as reference
 
 from nbcnn import config
-from nbcnn.graph.plan import select
+from nbcnn.graph.choosing import select
 from nbcnn.kernels.cpu import conv_winograd, conv_winograd_dw
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
 from nbcnn.ops.tensor import Tensor, TensorSpec
@@ -100,6 +102,29 @@ def chosen(x, w, form):
 )
 def test_which_form_is_chosen(form, name):
     assert set(chosen((8, 32, 32, 64), (3, 3, 64, 64), form)) == {name}
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["forward", "input gradient"])
+def test_kernels_that_hold_still_need_fewer_tiles(transposed):
+    """Their transform is kept, so it need not pay in one run."""
+    shape = (1, 8, 8, 256)
+    op = Conv2DInputGradient(padding="same", shape=shape) if transposed else Conv2D(padding="same")
+    tensors = [Tensor(shape), Tensor((3, 3, 256, 256))]
+    names = [
+        select(dataclasses.replace(op, fixed=fixed), tensors, DEVICE)[1].impl.name
+        for fixed in (False, True)
+    ]
+    assert names == ["direct", "winograd_f2"]
+
+
+@pytest.mark.parametrize("filters", [64, 80])
+@pytest.mark.parametrize("images", [1, 3, 4])
+def test_few_tiles(images, filters):
+    """As many tasks as there are, cut by the rows of a product's tile."""
+    op, inputs = Conv2D(padding="same"), [normal(images, 8, 8, 16), normal(3, 3, 16, filters)]
+    wanted = reference.conv2d(spec_of(op, inputs), *inputs)
+    for impl in FORWARD:
+        assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUND[impl.name]
 
 
 def test_forcing_overrides_the_setting():

@@ -7,89 +7,19 @@ inference those of weights (packed kernels, folded batch normalization) once per
 
 import dataclasses
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from nbcnn import config
+from nbcnn.graph.choosing import CONSTANT, STEP, WEIGHTS, Step, step_for
 from nbcnn.graph.graph import Graph, root_of
 from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.report import describe
-from nbcnn.kernels.impl import Choice, Scratch, choose
-from nbcnn.ops.op import Op
+from nbcnn.graph.stretches import Batch, Stretch, find_stretches
+from nbcnn.kernels.impl import Passes
 from nbcnn.ops.shape import ALIASES
 from nbcnn.ops.tensor import Constant, Node, Tensor, TensorSpec, VariableTensor
-
-CONSTANT, WEIGHTS, STEP = 0, 1, 2  # how often a node runs: once, per weight change, every time
-
-
-@dataclasses.dataclass
-class Step:
-    """A node with its chosen implementation and, once bound, its kernel calls."""
-
-    node: Node
-    spec: Any
-    choice: Choice
-    scratch: dict[str, Scratch]
-    phase: int
-    calls: list = dataclasses.field(default_factory=list)
-
-    @property
-    def flops(self) -> int:
-        return self.node.op.flops(*(t.spec for t in self.node.inputs))
-
-    @property
-    def nbytes(self) -> int:
-        return sum(t.spec.nbytes for t in (*self.node.inputs, *self.node.outputs))
-
-
-def select(op: Op, inputs: Sequence[Tensor], device: Any) -> tuple[Any, Choice | None]:
-    """The op's spec on these inputs and the chosen implementation."""
-    specs = [t.spec for t in inputs]
-    spec = op.spec(*specs)
-    wanted = preferred(op), excluded(op)
-    return spec, choose(device.impls(op), spec, main_dtype(op, specs), device.caps, *wanted)
-
-
-# The families of convolution kernels that a user can pick between, as the implementations they
-# stand for.
-CONV_FAMILIES = {"auto": (), "direct": ("direct", "plain"), "im2col": ("im2col",)}
-
-
-# What `set_winograd` rules out.
-EXCLUDED: dict[str, tuple[str, ...]] = {
-    "auto": (),
-    "f2": ("winograd_f4",),
-    "off": ("winograd_f4", "winograd_f2"),
-}
-
-
-def preferred(op: Op) -> tuple[str, ...]:
-    """Implementations to try first: forced ones, then the layer's choice, then the program's."""
-    forced = config.forced(op.name)
-    if forced is not None:
-        return (forced,)
-    if not hasattr(op, "algorithm"):
-        return ()
-    return CONV_FAMILIES[op.algorithm or config.conv_algorithm()]
-
-
-def excluded(op: Op) -> dict[str, str]:
-    """Implementations that the program's settings rule out, and why; forcing one overrides that."""
-    allowed = config.winograd()
-    names = EXCLUDED[allowed] if config.forced(op.name) is None else ()
-    return dict.fromkeys(names, f"set_winograd is {allowed!r}")
-
-
-def main_dtype(op: Op, inputs: Sequence[TensorSpec]) -> str:
-    """The dtype that decides which kernels fit: the first float among the inputs, else the first
-    input's.
-    """
-    return next(
-        (s.dtype for s in inputs if np.dtype(s.dtype).kind == "f"),
-        inputs[0].dtype if inputs else "float32",
-    )
 
 
 class Plan:
@@ -97,7 +27,8 @@ class Plan:
 
     bindings: arrays on the device for leaves (by tensor); leaves without one get memory of their
     own, reachable through `array(tensor)`. placements: arrays that tensors of the graph must be
-    written to. arena: memory for what lives within a run, shared with other plans.
+    written to. arena: memory for what lives within a run, shared with other plans. batch: inputs
+    that have a sample in every place along axis 0, so that steps may work in passes.
     """
 
     def __init__(
@@ -108,6 +39,7 @@ class Plan:
         placements: Mapping[Tensor, Any] | None = None,
         weights_change: bool = False,
         arena: Arena | None = None,
+        batch: Sequence[Tensor] = (),
     ):
         self.graph, self.device = graph, device
         self._arena = arena or Arena(device)
@@ -119,6 +51,11 @@ class Plan:
             self._arrays[id(tensor)] = array
             self._keep.append(tensor)
         self.steps = self._select_steps()
+        self._batch = Batch(graph, batch)
+        self.stretches = find_stretches(self.steps, self._batch, device)
+        self._within: dict[int, int] = {}  # tensors of one stretch: samples of a pass
+        for stretch in self.stretches:
+            self._cut(stretch)
         self._place(placements or {})
         self._bind()
 
@@ -143,7 +80,8 @@ class Plan:
         return self._programs[STEP].regions
 
     def array(self, tensor: Tensor) -> Any:
-        """The device array of a leaf, an output, or (only valid within a run) a value in between.
+        """The device array of a leaf, an output, or (only valid within a run) a value in between,
+        of one pass where it is computed in passes.
 
         A leaf that the graph does not read gets memory when it is asked for.
         """
@@ -175,11 +113,24 @@ class Plan:
 
     def profile(self, repeats: int = 5) -> list[tuple[Step, float]]:
         """Best time in seconds of each step, run alone and in order."""
-        return profile(self, repeats)
+        steps = [step for step in self.steps if step.phase == STEP]
+        programs = []
+        for step in steps:
+            passes = [] if step.stretch is None else [self._passes(step.stretch, [step], 0)]
+            programs.append(self.device.program(step.steady, passes))
+        best = [float("inf")] * len(steps)
+        for _ in range(repeats):
+            for index, program in enumerate(programs):
+                start = time.perf_counter()
+                program.run()
+                self.device.synchronize()
+                best[index] = min(best[index], time.perf_counter() - start)
+        return list(zip(steps, best))
 
     # -- building --------------------------------------------------------------------------------
 
     def _select_steps(self) -> list[Step]:
+        """All steps in order of execution: phase by phase."""
         phases: dict[int, int] = {}
         steps = []
         for node in self.graph.nodes:
@@ -188,15 +139,14 @@ class Plan:
                 phases[id(t)] = phase
             if node.op.name in ALIASES:
                 continue
-            spec, choice = select(node.op, node.inputs, self.device)
-            if choice is None:
+            specs = [t.spec for t in node.inputs]
+            step = step_for(node, node.op, specs, phase, self.device)
+            if step is None:
                 raise NotImplementedError(_no_implementation(node, self.device))
-            dtype = main_dtype(node.op, [t.spec for t in node.inputs])
-            scratch = choice.impl.scratch(spec, dtype, self.device.caps)
-            steps.append(Step(node, spec, choice, scratch, phase))
+            steps.append(step)
             if "select" in config.verbosity():
                 sys.stderr.write(_explain(steps[-1]) + "\n")
-        return steps
+        return sorted(steps, key=lambda step: step.phase)
 
     def _phase(self, node: Node, phases: dict[int, int]) -> int:
         if node.op.stateful:
@@ -213,6 +163,27 @@ class Plan:
             return WEIGHTS
         return STEP
 
+    def _cut(self, stretch: Stretch) -> None:
+        """Let the steps of a stretch work in passes."""
+        for index in range(stretch.first, stretch.stop):
+            step = self._batch.step(self.steps[index], stretch.size, self.device)
+            assert step is not None
+            self.steps[index] = dataclasses.replace(step, stretch=stretch)
+        inside = {id(s.node) for s in self.steps[stretch.first : stretch.stop]}
+        outside = {id(root_of(t)) for t in self.graph.outputs}
+        for step in self.steps:
+            if id(step.node) not in inside:
+                outside.update(id(root_of(t)) for t in step.node.inputs)
+        for step in self.steps[stretch.first : stretch.stop]:
+            for t in step.node.outputs:
+                if id(t) not in outside:
+                    self._within[id(t)] = stretch.size
+
+    def _planned(self, tensor: Tensor) -> TensorSpec:
+        """What the tensor needs memory for: samples of a pass, or all."""
+        size = self._within.get(id(root_of(tensor)))
+        return tensor.spec if size is None else self._batch.part(tensor, size)
+
     def _place(self, placements: Mapping[Tensor, Any]) -> None:
         """Give every tensor and scratch its memory."""
         for tensor, array in placements.items():
@@ -226,14 +197,15 @@ class Plan:
             for t in step.node.outputs:
                 if id(t) in self._arrays or owner.get(id(t), t) is not t:
                     continue
-                until = last.get(id(t), index)
+                spec, until = self._planned(t), last.get(id(t), index)
                 if step.phase == STEP and until == len(self.steps):
                     self._own_memory(t)
                     self._apart.add(id(t))
                 elif step.phase == STEP:
-                    requests.append((t, t.spec, Lifetime(t.spec.nbytes, index, until)))
+                    life = Lifetime(spec.nbytes, *self._life(t, index, until))
+                    requests.append((t, spec, life))
                 else:
-                    lasting.append((t, t.spec))
+                    lasting.append((t, spec))
             for name, scratch in step.scratch.items():
                 spec = TensorSpec(scratch.shape, scratch.dtype)
                 if step.phase == STEP and not (scratch.constant and self._weights_constant(step)):
@@ -251,6 +223,19 @@ class Plan:
                     if id(first) in self._apart:
                         self._apart.add(id(t))
         self._leaves()
+
+    def _life(self, tensor: Tensor, first: int, last: int) -> tuple[int, int]:
+        """The steps during which a tensor needs its memory, from those that write and read it: all
+        of a stretch, unless every pass has its own.
+        """
+        if id(root_of(tensor)) in self._within:
+            return first, last
+        for stretch in self.stretches:
+            if stretch.first <= first < stretch.stop:
+                first = stretch.first
+            if stretch.first <= last < stretch.stop:
+                last = stretch.stop - 1
+        return first, last
 
     def _owners(self):
         """Which tensor owns the memory of each (in-place results share), and the last step that
@@ -285,9 +270,11 @@ class Plan:
         if (
             last[id(source)] != index
             or step.phase != STEP
-            or source.spec.nbytes != target.spec.nbytes
+            or self._planned(source).nbytes != self._planned(target).nbytes
         ):
             return False
+        if step.stretch is not None and id(source) not in self._within:
+            return False  # passes may overlap: the second would read what the first has written
         if sum(root_of(t) is source for t in step.node.inputs) != 1:
             return False
         producer = next((s for s in self.steps if s.node is source.node), None)
@@ -347,22 +334,51 @@ class Plan:
         return found
 
     def _reshaped(self, array: Any, tensor: Tensor) -> Any:
-        return array if array.shape == tensor.spec.shape else array.reshape(tensor.spec.shape)
+        shape = self._planned(tensor).shape
+        return array if array.shape == shape else array.reshape(shape)
+
+    def _part(self, tensor: Tensor, step: Step) -> Any:
+        """What a step is bound to: of a whole batch's array the part of the first pass."""
+        array = self.array(tensor)
+        if step.stretch is None or not self._has_all(tensor):
+            return array
+        return array[: step.stretch.size]
+
+    def _has_all(self, tensor: Tensor) -> bool:
+        """Whether the tensor has samples, and memory for all of them."""
+        return tensor in self._batch and id(root_of(tensor)) not in self._within
+
+    def _passes(self, stretch: Stretch, steps: Sequence[Step], first: int) -> Passes:
+        """The passes of steps whose calls stand in a program from `first` on."""
+        touched = (t for s in steps for t in (*s.node.inputs, *s.node.outputs))
+        roots = {id(root_of(t)): root_of(t) for t in touched if self._has_all(t)}
+        stop = first + sum(len(step.steady) for step in steps)
+        return Passes(first, stop, stretch.starts, tuple(map(self.array, roots.values())))
 
     def _bind(self) -> None:
         by_phase: dict[int, list] = {CONSTANT: [], WEIGHTS: [], STEP: []}
         for step in self.steps:
-            inputs = [self.array(t) for t in step.node.inputs]
-            outputs = [self.array(t) for t in step.node.outputs]
+            inputs = [self._part(t, step) for t in step.node.inputs]
+            outputs = [self._part(t, step) for t in step.node.outputs]
             scratch = {name: self._arrays[_key((id(step.node), name))] for name in step.scratch}
             step.calls = step.choice.impl.bind(
                 step.spec, self.device.caps, inputs, outputs, scratch
             )
-            constant = step.phase == STEP and self._weights_constant(step)
-            for call in step.calls:
-                early = constant and getattr(call, "weights_only", False)
-                by_phase[WEIGHTS if early else step.phase].append(call)
-        self._programs = {phase: self.device.program(calls) for phase, calls in by_phase.items()}
+            if step.phase == STEP and self._weights_constant(step):
+                by_phase[WEIGHTS] += [call for call in step.calls if call.weights_only]
+                step.steady = [call for call in step.calls if not call.weights_only]
+            else:
+                step.steady = step.calls
+            by_phase[step.phase] += step.steady
+        passes = []
+        for stretch in self.stretches:
+            before = self.steps[: stretch.first]
+            first = sum(len(step.steady) for step in before if step.phase == STEP)
+            passes.append(self._passes(stretch, self.steps[stretch.first : stretch.stop], first))
+        self._programs = {
+            phase: self.device.program(calls, passes if phase == STEP else ())
+            for phase, calls in by_phase.items()
+        }
         self._programs[CONSTANT].run()
 
 
@@ -381,19 +397,3 @@ def _explain(step: Step) -> str:
 def _no_implementation(node: Node, device: Any) -> str:
     specs = ", ".join(f"{t.spec.shape} {t.dtype}" for t in node.inputs)
     return f"no implementation of {node.op.name} on {device.name} takes inputs {specs}"
-
-
-def profile(plan: Plan, repeats: int) -> list[tuple[Step, float]]:
-    import time
-
-    programs = [
-        (step, plan.device.program(step.calls)) for step in plan.steps if step.phase == STEP
-    ]
-    best = [float("inf")] * len(programs)
-    for _ in range(repeats):
-        for index, (_, program) in enumerate(programs):
-            start = time.perf_counter()
-            program.run()
-            plan.device.synchronize()
-            best[index] = min(best[index], time.perf_counter() - start)
-    return [(step, seconds) for (step, _), seconds in zip(programs, best)]

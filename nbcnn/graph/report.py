@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nbcnn.graph.plan import Plan, Step
 
-HEADINGS = ("op", "implementation", "shapes", "bytes", "MFLOP", "tasks", "runs")
+HEADINGS = ("op", "implementation", "shapes", "bytes", "MFLOP", "tasks", "passes", "runs")
 PHASES = ("once", "per weight change", "")
 
 
@@ -40,5 +40,6 @@ def _row(step: "Step") -> tuple[str, ...]:
         f"{step.nbytes:,}",
         f"{step.flops / 1e6:.2f}",
         " ".join(str(call.tasks) for call in step.calls),
+        "" if step.stretch is None else f"{len(step.stretch.starts)} of {step.stretch.size}",
         PHASES[step.phase],
     )

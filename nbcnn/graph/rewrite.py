@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from nbcnn.graph.graph import Rewriting
-from nbcnn.ops.conv import Conv2D
+from nbcnn.ops.conv import Conv2D, Conv2DInputGradient
 from nbcnn.ops.elementwise import Binary, Unary, binary
 from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.pool import MaxPool2D
-from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.ops.tensor import Constant, Node, Tensor, VariableTensor
 
 
 def crossentropy_of_softmax(node: Node, inputs: Sequence[Tensor], context: Rewriting):
@@ -74,6 +74,23 @@ def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     return (binary("add", y, shift),)
 
 
+def kernel_holds_still(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """In inference, a convolution whose kernel follows from weights alone says so: what it makes of
+    the kernel is made once, which decides between implementations.
+    """
+    op = node.op
+    if not isinstance(op, Conv2D | Conv2DInputGradient) or op.fixed or not of_weights(inputs[1]):
+        return None
+    return (apply_symbolic(dataclasses.replace(op, fixed=True), inputs),)
+
+
+def of_weights(tensor: Tensor) -> bool:
+    """Whether a value depends on nothing but variables and constants."""
+    if tensor.node is None:
+        return isinstance(tensor, VariableTensor | Constant)
+    return not tensor.node.op.stateful and all(map(of_weights, tensor.node.inputs))
+
+
 def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
     """y + b with b one value per channel (last axis)."""
     if op != Binary("add"):
@@ -84,4 +101,4 @@ def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
 
 TRAINING = (crossentropy_of_softmax, relu_behind_max_pool)
 INDICES = (keep_max_indices,)
-INFERENCE = (crossentropy_of_softmax, scale_into_conv)
+INFERENCE = (crossentropy_of_softmax, scale_into_conv, kernel_holds_still)

@@ -4,8 +4,11 @@
 The first whose `accepts` returns None is taken; the reasons of the others are kept for printing.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Scratch(NamedTuple):
@@ -18,6 +21,10 @@ class Scratch(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     constant: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def no_scratch(spec: Any, dtype: str, caps: Any) -> dict[str, Scratch]:
@@ -53,6 +60,17 @@ def no_pool(spec: Any, dtype: str, caps: Any) -> str | None:
 class Choice(NamedTuple):
     impl: Impl
     refused: tuple[tuple[str, str], ...]  # (implementation, reason), in list order
+
+
+class Passes(NamedTuple):
+    """Calls first..stop-1 of a program, run as often as there are `starts`: in each pass on the
+    part of the `arrays` that begins there along axis 0. The calls are bound to the parts at 0.
+    """
+
+    first: int
+    stop: int
+    starts: tuple[int, ...]
+    arrays: tuple[Any, ...]
 
 
 def always(spec: Any, dtype: str, caps: Any) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 
 from nbcnn import config
 from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
 from nbcnn.graph.memory import Arena
-from nbcnn.graph.plan import Plan, select
+from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
@@ -66,8 +67,7 @@ class Runner:
         self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
     ):
         self.plan, self.device, self._state, self._names = plan, plan.device, state, names
-        leaves = [*feeds.x, *feeds.y, *(t for t in feeds.w if t is not None)]
-        self._feeds = [plan.feed(t) for t in leaves]
+        self._feeds = [plan.feed(t) for t in feeds.leaves]
         self._outlets = [plan.outlet(t) for t in outputs]
         self.outputs = [t.spec for t in outputs]
         self._bound = [(v, v.array) for v in _variables(plan.graph)]
@@ -153,6 +153,11 @@ class Feeds:
             for i, ((shape, _), has) in enumerate(zip(y, weighted))
         ]
 
+    @property
+    def leaves(self) -> list[Tensor]:
+        """All that is there."""
+        return [*self.x, *self.y, *(t for t in self.w if t is not None)]
+
 
 def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: StepState) -> Runner:
     """`forward(tensors, context)` -> flat list of output tensors."""
@@ -160,7 +165,7 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
     with Context(training=False) as context:
         outputs = forward(feeds.x, context)
     graph = _optimized(Graph(outputs, context.updates), INFERENCE, device)
-    plan = Plan(graph, device, {context.seed: state.seed}, arena=state.arena)
+    plan = Plan(graph, device, {context.seed: state.seed}, arena=state.arena, batch=feeds.x)
     return Runner(plan, state, feeds, [], graph.outputs)
 
 
@@ -171,8 +176,9 @@ def test_runner(
         watched, _ = objective.trace(forward(feeds.x, context), feeds, context)
     graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
     # A metric with variables of its own writes them: then none may be read once and kept.
-    bindings = {context.seed: state.seed, **totals}
-    plan = Plan(graph, device, bindings, weights_change=bool(context.updates), arena=state.arena)
+    writes, bindings = bool(context.updates), {context.seed: state.seed, **totals}
+    batch = [] if writes else feeds.leaves
+    plan = Plan(graph, device, bindings, None, writes, state.arena, batch)
     return Runner(plan, state, feeds, [w.name for w in watched], [])
 
 

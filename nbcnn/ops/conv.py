@@ -52,6 +52,7 @@ class Conv2DOp(Op):
     ph: int = 1
     pw: int = 1
     bfloat16: bool = False  # operands may be rounded; see `nbcnn.ops.bfloat16`
+    fixed: bool = False  # set by rewriting, in inference
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -76,7 +77,7 @@ class Conv2DOp(Op):
             raise ValueError(f"{self.name}: kernel ({kh}, {kw}) on input {x}: {error}") from None
         return Conv2DSpec(
             n, h, wd, c, f, kh, kw, self.groups, oh, ow, *self.strides, *self.dilation, pt, pl,
-            int(self.bias), self.act, self.pool, self.ph, self.pw,
+            int(self.bias), self.act, self.pool, self.ph, self.pw, int(self.fixed),
         )  # fmt: skip
 
     def multiply_adds(self, s: Conv2DSpec) -> int:

@@ -46,6 +46,7 @@ class Conv2DSpec(NamedTuple):
     pool: int = 0  # forward: one of the pools. Weight gradient: MAX_POOL_INDEXED
     ph: int = 1
     pw: int = 1
+    fixed: int = 0  # whether w holds still from run to run, so that what is made of it is kept
 
 
 class MatmulSpec(NamedTuple):

@@ -1,6 +1,6 @@
 """The CPU: ordinary NumPy arrays as memory, and programs of compiled kernel calls."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from nbcnn import config
 from nbcnn.kernels.cpu import jit, program
 from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.impl import Passes
 from nbcnn.runtime.cpu_transfers import CpuFeed, CpuOutlet
 from nbcnn.runtime.crew import crew
 from nbcnn.runtime.host import host_caps
@@ -19,25 +20,30 @@ ALIGNMENT = 64
 class Program:
     """A list of kernel calls, compiled and packed; `run` executes them in order.
 
-    In front of them there may be slots: calls that come and go.
+    Calls that run in passes have a row for each. Rows share the packed arguments where no address
+    differs from pass to pass, which is so for all but the first and last calls of a stretch.
+
+    In front of the calls there may be slots: calls that come and go.
     """
 
     regions = 1
 
-    def __init__(self, calls: Sequence[Call], threads: int):
+    def __init__(self, calls: Sequence[Call], threads: int, passes: Sequence[Passes] = ()):
         self.calls = tuple(calls)
         shared = threads > 1 and any(call.tasks > 1 for call in self.calls)
         self.threads = threads if shared else 1
-        self._packed = [jit.pack(call.args) for call in self.calls]
+        packed = [jit.pack(call.args) for call in self.calls]
         entries = jit.compile_entries(
-            [(call.kernel, packed.kinds) for call, packed in zip(self.calls, self._packed)],
+            [(c.kernel, p.kinds) for c, p in zip(self.calls, packed)],
             (program.LEAD, program.FOLLOW) if threads > 1 else (program.LEAD,),
         )
+        blocks = list(_in_order(packed, passes))
+        self._packed = list({id(block): block for _, block in blocks}.values())
         self._slots = 0
         self._set_rows(
             [
-                (entry.address, packed.words.ctypes.data, call.tasks)
-                for call, entry, packed in zip(self.calls, entries, self._packed)
+                (entries[index].address, block.words.ctypes.data, self.calls[index].tasks)
+                for index, block in blocks
             ]
         )
 
@@ -49,12 +55,6 @@ class Program:
     def run(self) -> None:
         if self.calls or self._slots:
             crew().lead(*self._addresses, self.threads)
-
-    def run_one(self, index: int) -> None:
-        """Run a single call, for profiling."""
-        rows, counters, _ = self._addresses
-        row = self._slots + index
-        crew().lead(rows + self._rows[0].nbytes * row, counters, 1, self.threads)
 
     def reserve(self) -> int:
         """The number of a new slot, without a call."""
@@ -79,6 +79,41 @@ class Program:
                 if 0 <= offset < array.nbytes:
                     found.append((words, index, offset))
         return found
+
+
+def _in_order(
+    packed: Sequence[jit.Packed], passes: Sequence[Passes]
+) -> Iterator[tuple[int, jit.Packed]]:
+    """The number and the arguments of every call that a run makes."""
+    done = 0
+    for first, stop, starts, arrays in passes:
+        yield from ((index, packed[index]) for index in range(done, first))
+        moves = [_moves(packed[index], arrays) for index in range(first, stop)]
+        for start in starts:
+            for index, steps in enumerate(moves, first):
+                yield index, _moved(packed[index], steps, start)
+        done = stop
+    yield from ((index, packed[index]) for index in range(done, len(packed)))
+
+
+def _moves(packed: jit.Packed, arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """(word, bytes from one place along axis 0 to the next) of addresses inside the arrays."""
+    places = [(array.ctypes.data, array.nbytes, array.strides[0]) for array in arrays]
+    return [
+        (index, stride)
+        for index in packed.pointers
+        for start, nbytes, stride in places
+        if 0 <= packed.words[index] - start < nbytes
+    ]
+
+
+def _moved(packed: jit.Packed, moves: Sequence[tuple[int, int]], places: int) -> jit.Packed:
+    if not moves or places == 0:
+        return packed
+    words = packed.words.copy()
+    for index, step in moves:
+        words[index] += places * step
+    return packed._replace(words=words)
 
 
 class CpuDevice:
@@ -116,10 +151,20 @@ class CpuDevice:
     def synchronize(self) -> None:
         """Nothing to wait for: `Program.run` returns when it is done."""
 
-    def program(self, calls: Sequence[Call]) -> Program:
+    @property
+    def close_bytes(self) -> int:
+        """A part of L3, which is to hold what two operations in turn read and write, and weights.
+
+        On 32 MB of L3 and 1 MB of L2 for each core a MobileNet runs at 2100 images a second uncut
+        and at 2400 in passes of 8 or 4 MB, 2310 of 2 MB; ResNet-20 at 5000 uncut, 5210 in passes of
+        12 MB, 5290 of 8, 5240 of 4, 5050 of 2; a VGG at 2200, 2170, 2340, 2300 and 2290.
+        """
+        return self.caps.l3 // 4
+
+    def program(self, calls: Sequence[Call], passes: Sequence[Passes] = ()) -> Program:
         # More threads than processors would only wait for each other: a step of 120 ms took 880 ms
         # with 64 threads on 2 processors. Results are the same.
-        return Program(calls, min(self.caps.threads, config.available_threads()))
+        return Program(calls, min(self.caps.threads, config.available_threads()), passes)
 
     def feed(self, program: Program, target: np.ndarray, movable: bool) -> CpuFeed:
         return CpuFeed(self, program, target, movable)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.kernels.cuda.call import Caps, Launch
+from nbcnn.kernels.impl import Passes
 from nbcnn.runtime.device import DeviceError
 from nbcnn.runtime.transfers import Feed, Outlet
 
@@ -86,20 +87,12 @@ class CudaProgram:
             for kernel, grid, block, args, _ in self.calls:
                 kernel[grid, block](*args)
 
-    def run_one(self, index: int) -> None:
-        """Run a single launch and wait for it, for profiling."""
-        from numba import cuda
-
-        with self._gpu:
-            kernel, grid, block, args, _ = self.calls[index]
-            kernel[grid, block](*args)
-            cuda.synchronize()
-
 
 class CudaDevice:
     """See `runtime.device.Device`."""
 
     kind = "cuda"
+    close_bytes = 0
 
     def __init__(self, number: int = 0):
         reason = None if simulated() else missing()
@@ -160,7 +153,7 @@ class CudaDevice:
         with self._gpu:
             self._cuda.synchronize()
 
-    def program(self, calls: Sequence[Launch]) -> CudaProgram:
+    def program(self, calls: Sequence[Launch], passes: Sequence[Passes] = ()) -> CudaProgram:
         return CudaProgram(self._gpu, calls)
 
     def feed(self, program: CudaProgram, target: Any, movable: bool) -> Feed:

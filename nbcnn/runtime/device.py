@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nbcnn import config
+from nbcnn.kernels.impl import Passes
 from nbcnn.runtime.transfers import Feed, Outlet
 
 EXPECTED = "'auto', 'cpu', 'cuda' or 'cuda:<number>'"
@@ -38,9 +39,6 @@ class Program(Protocol):
     def run(self) -> None:
         """Run all calls in order. On a GPU it returns before they are done."""
 
-    def run_one(self, index: int) -> None:
-        """Run a single call, for profiling."""
-
 
 class Device(Protocol):
     """Where arrays live and kernels run.
@@ -49,11 +47,14 @@ class Device(Protocol):
     name: what `get_device` takes.
     caps: what kernels may look at: threads and caches, or multiprocessors; `caps.simulated` on
     every kind.
+    close_bytes: how much of what operations read and write lies close at hand for the next one; 0
+    where that makes no difference. Plans may cut batches so that it is enough (`graph.stretches`).
     """
 
     kind: str
     name: str
     caps: Any
+    close_bytes: int
 
     def impls(self, op: Any) -> tuple:
         """Implementations of an operation (`ops.op.Op`), special before general; empty where there
@@ -75,8 +76,10 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until all work is done."""
 
-    def program(self, calls: Sequence) -> Program:
-        """Make calls, as an implementation's `bind` returns them, ready to run."""
+    def program(self, calls: Sequence, passes: Sequence[Passes] = ()) -> Program:
+        """Make calls, as an implementation's `bind` returns them, ready to run. `passes`: which of
+        them run more than once, in order; none where `close_bytes` is 0.
+        """
 
     def feed(self, program: Any, target: Any, movable: bool) -> Feed:
         """What fills an input of a program with batches. `movable`: nothing but the program's calls

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from cases.case import specs_of
 
-from nbcnn.graph.plan import main_dtype
+from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels.impl import Impl
 from nbcnn.runtime.device import Device
 

@@ -14,7 +14,7 @@ from cases.execution import run
 from cases.expected import TOLERANCE, difference, expected
 from cases.table import CASES
 
-from nbcnn.graph.plan import main_dtype
+from nbcnn.graph.choosing import main_dtype
 from nbcnn.runtime.device import Device, get_device
 
 TINY = [case for case in CASES if case.tiny]

@@ -58,6 +58,8 @@ LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles 
 # Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
 # 512 -> 512 has 0.7 at 32, 1.2 at 128.
 KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
+# Of no weight where the transform is kept from run to run: at 16 tiles 256 -> 256 has 3.6 and
+# 512 -> 512 has 3.1 by F4, 2.3 and 2.1 by F2.
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 UNITS = 3  # row tiles of the products in a block, at most
 DEPTH = 256  # channels of a part of the sums
@@ -133,9 +135,11 @@ def gradient(s: Conv2DSpec) -> Conv2DSpec:
 
 def tiling(s: Conv2DSpec, caps: Caps, form: Form) -> Tiling:
     tile = register_tile(caps, "float32")
-    c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
     tiles_h, tiles_w = tile_grid(s, form)
     tiles = s.n * tiles_h * tiles_w
+    c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
+    if tiles < TASKS * unit and padded_columns(s.f, tile) % tile.width == 0:
+        unit = row_tile(tile, tile.vectors)  # of all panels: more tasks where there are few
     room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
     block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
     chunk = block * tile.lanes * tile.item
@@ -239,7 +243,9 @@ class _Winograd(NamedTuple):
     def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         if s.pool and (s.ph != s.pw or s.ph not in (2, 4) or s.ph > self.form.out):
             return f"pools of {s.ph} x {s.pw} do not tile its outputs"
-        if 4 * self.form.points * s.c * s.f > KERNEL_BYTES * tile_count(s, self.form):
+        # Where the transform is kept, reading it costs less than the products that are saved.
+        bytes_read = 0 if s.fixed else 4 * self.form.points * s.c * s.f
+        if bytes_read > KERNEL_BYTES * tile_count(s, self.form):
             return f"few tiles for kernels of {s.c} x {s.f}"
         return refuses(s, dtype, self.form)
 

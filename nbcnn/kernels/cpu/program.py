@@ -23,10 +23,13 @@ ROW = 3  # words a row: entry, block, tasks
 ANNOUNCED, GATE, ROWS, COUNTERS, LAST, THREADS, BOARD = 0, 64, 128, 136, 144, 152, 192
 CLOSED = 1 << 32  # on the gate: nobody may enter; below it is the number of followers inside
 
-# A waiting thread spins for some 20 us, then sleeps: where another program has taken the core of a
+# A waiting thread spins for some 100 us, then sleeps: where another program has taken the core of a
 # thread that is in the middle of a task, a sleeper's core is free for that thread at once, a
-# spinner's after a time slice of 4 ms.
-SPINS = 400
+# spinner's after a time slice of 4 ms. A sleeper is back after 70 us and more, so it should not
+# begin while the others are in their last tasks, which take up to 50 us: with 400 spins training
+# and inference lost 4 to 7 %, batches of 4 small images two thirds. With two threads and a third
+# program on two cores 400, 2000 and 10000 spins are equal.
+SPINS = 2000
 NAP = 20  # microseconds
 IDLE = 10_000  # spins, about half a millisecond, after which a follower without work returns
 
