@@ -1,10 +1,12 @@
-"""Winograd convolution with 3x3 kernels, forward and input gradient.
+"""Winograd's convolution, forward and input gradient.
 
 F(4x4, 3x3): a tile of 4 x 4 outputs takes 36 products per pair of channel and filter instead of
 144; with the transforms around them (`winograd_maps`) it is two to three times as fast as the
-direct convolution. F(2x2, 3x3), 16 products instead of 36, is for maps on which larger tiles would
-be mostly empty. Errors are at most 5e-6 and 1e-6 of the largest result (`tests/test_winograd.py`);
-a NaN or an infinity in the input reaches all of its tile of outputs.
+direct convolution. Each axis has as many taps as the kernel, so there are F(4x4, 5x5), 64 products
+instead of 400, and F(1x4, 1x7), 10 instead of 28. F(2x2, 3x3) and its like are for maps on which
+larger tiles would be mostly empty. Dilated kernels are ordinary ones in each phase of the image.
+Errors are at most those of `ERRORS`, of the largest result (`tests/test_winograd.py`); a NaN or an
+infinity in the input reaches all of its tile of outputs.
 
     values[e][t][c]   = input transform of tile t          (points e)
     products[e][t][f] = sum over c of values[e][t][c] * u[e][c][f]
@@ -29,10 +31,11 @@ from nbcnn.kernels.cpu import jit, simd, winograd_kernel
 from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.kernels.cpu.winograd_gemm import point_product, row_tile
-from nbcnn.kernels.cpu.winograd_maps import F2, F4, TAPS, Form
+from nbcnn.kernels.cpu.winograd_maps import Axis, Form
 from nbcnn.kernels.cpu.winograd_output import Pool, output_transform
 from nbcnn.kernels.cpu.winograd_tiles import (
     LINE,
+    along,
     expect_block,
     expect_pixels,
     pitch,
@@ -43,17 +46,30 @@ from nbcnn.kernels.cpu.winograd_transforms import input_transform
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, MEAN_POOL, RELU, Conv2DSpec
 
+LARGE, SMALL = 4, 2  # outputs of a tile, in each axis
+# Bounds of the error, of the largest result, by the taps of both axes; no other kernels are taken.
+ERRORS = {
+    LARGE: {(3, 3): 5e-6, (3, 5): 1e-5, (5, 5): 1.5e-5, (1, 3): 2e-6, (1, 5): 3e-6, (1, 7): 8e-6},
+    SMALL: {(3, 3): 1e-6, (3, 5): 2e-6, (5, 5): 3e-6, (1, 3): 1e-6, (1, 5): 2e-6, (1, 7): 3e-6},
+}
+ERRORS = {out: bounds | {k[::-1]: b for k, b in bounds.items()} for out, bounds in ERRORS.items()}
+
 # Thresholds, from one thread's time against the direct convolution's (AVX-512, 2 MB of L2), larger
 # is better. Few filters are no obstacle: 64 -> 1 at 16 x 16 has 2.5.
-LEAST_CHANNELS = 12  # 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7
+LEAST_CHANNELS = 12  # 3x3: 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7; 5x5: 12 -> 12 has 2.5
 MOST_CHANNELS = 512  # the error is measured up to these
-# Share of the tiles' outputs that exist. F4: at 0.56 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has
-# 0.9; at 0.77 (7 x 7, 14 x 14) these have 1.7 and 1.2; at 0.39 (5 x 5) 24 -> 24 has 0.9. F2: at 0.7
-# (5 x 5) 32 -> 32 and 128 -> 128 have 1.3 to 1.5, at 0.56 (3 x 3) 128 -> 128 has 1.0.
+# Products of the direct convolution for one of these, counting outputs of tiles that do not exist.
+# 3x3, F4: at 2.25 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has 0.9; at 3.1 (7 x 7, 14 x 14) these
+# have 1.7 and 1.2; at 1.6 (5 x 5) 24 -> 24 has 0.9. F2: at 1.6 (5 x 5) 32 -> 32 and 128 -> 128 have
+# 1.3 to 1.5, at 1.27 (3 x 3) 128 -> 128 has 1.0. 5x5, F4: at 2.4 (5 x 5) 32 -> 32 has 1.5 to 1.9.
 # Where both forms take as many products, F2 is faster: 1.1 at 5 x 5 and 6 x 6, and on maps of two
 # rows or columns, where it takes fewer, 2.
-LEAST_FILL = {F4: (0.75, 0.5), F2: (0.95, 0.65)}  # of narrow ones, of others
+LEAST_SAVED = {LARGE: (3.0, 2.0), SMALL: (2.1, 1.45)}  # of narrow ones, of others
 NARROW = 24 * 24  # channels times filters below which transforms weigh more
+# Kernels with taps in a row transform as many numbers for fewer products: 1x3 has 1.1 at 32 -> 32
+# and 0.6 at 16 -> 16, 1x7 1.0 at 16 -> 16; at 1.25 (5 x 5) 1x3 has 1.2 with 64 -> 64.
+LINE_SAVED = 1.2
+LINE_NARROW = 32 * 32
 LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles and 0.6 at 4
 # Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
 # 512 -> 512 has 0.7 at 32, 1.2 at 128.
@@ -72,9 +88,11 @@ class Tiling(NamedTuple):
     oh: int  # target
     ow: int
     f: int
-    top: int  # the first tile's first row and column in the source
+    top: int  # the first tile's first row and column in the source, in the first phase
     left: int
-    tiles_h: int  # per image
+    dilation_h: int
+    dilation_w: int
+    tiles_h: int  # per phase of an image
     tiles_w: int
     tiles: int  # of all images
     block: int  # tiles of a task
@@ -85,28 +103,38 @@ class Tiling(NamedTuple):
     indexed: int  # whether winners of the pool are wanted
 
 
-def refuses(s: Conv2DSpec, dtype: str, form: Form) -> str | None:
-    """Why this form does not fit, or does not pay, in any pass."""
+def form_of(s: Conv2DSpec, out: int) -> Form:
+    """With `out` outputs in each axis that has more taps than one."""
+    return Form(*(Axis(out if taps > 1 else 1, taps) for taps in (s.kh, s.kw)))
+
+
+def refuses(s: Conv2DSpec, dtype: str, out: int) -> str | None:
+    """Why the form with so many outputs does not fit, or does not pay, in any pass."""
     if dtype != "float32":
         return f"float32 only, not {dtype}"
-    if (s.kh, s.kw, s.sh, s.sw, s.dilh, s.dilw) != (TAPS, TAPS, 1, 1, 1, 1) or s.groups > 1:
-        return "3x3 kernels with stride 1 only"
+    if (s.kh, s.kw) not in ERRORS[out]:
+        return f"no kernels of {s.kh} x {s.kw}"
+    if (s.sh, s.sw) != (1, 1) or s.groups > 1:
+        return "stride 1 only, and no groups"
     if s.act > RELU:
         return "no activation but relu"
     if s.c < LEAST_CHANNELS:
         return f"fewer than {LEAST_CHANNELS} channels"
     if s.c > MOST_CHANNELS:
         return f"more than {MOST_CHANNELS} channels lose accuracy"
-    tiles = tile_count(s, form)
+    form, tiles = form_of(s, out), tile_count(s, out)
     if tiles < LEAST_TILES:
         return f"fewer than {LEAST_TILES} tiles"
-    fewest = F2.points * tile_count(s, F2)
-    if form == F4 and s.ph <= F2.out and fewest <= form.points * tiles:
-        return "F(2x2, 3x3) takes as few products"
+    fewest = form_of(s, SMALL).points * tile_count(s, SMALL)
+    if out == LARGE and s.ph <= SMALL and fewest <= form.points * tiles:
+        return "tiles of two outputs take as few products"
     rows, columns = used(s)
-    fill = s.n * rows * columns / (tiles * form.out**2)
-    if fill < LEAST_FILL[form][s.c * s.f >= NARROW]:
-        return f"outputs fill {fill:.0%} of their tiles"
+    saved = s.n * rows * columns * form.taps / (tiles * form.points)
+    line = 1 in (s.kh, s.kw)
+    if line and s.c * s.f < LINE_NARROW:
+        return "few channels for taps in a row"
+    if saved < (LINE_SAVED if line else LEAST_SAVED[out][s.c * s.f >= NARROW]):
+        return f"only {saved:.2f} times fewer products"
     return None
 
 
@@ -115,48 +143,57 @@ def used(s: Conv2DSpec) -> tuple[int, int]:
     return s.oh // s.ph * s.ph, s.ow // s.pw * s.pw
 
 
-def tile_grid(s: Conv2DSpec, form: Form) -> tuple[int, int]:
-    rows, columns = used(s)
-    return -(-rows // form.out), -(-columns // form.out)
+def tile_grid(s: Conv2DSpec, out: int) -> tuple[int, int]:
+    """Tiles of a phase: the first has the most pixels."""
+    (rows, columns), form = used(s), form_of(s, out)
+    return -(-rows // (s.dilh * form.rows.out)), -(-columns // (s.dilw * form.columns.out))
 
 
-def tile_count(s: Conv2DSpec, form: Form) -> int:
-    tiles_h, tiles_w = tile_grid(s, form)
-    return s.n * tiles_h * tiles_w
+def tiles_outputs(s: Conv2DSpec, form: Form) -> bool:
+    """Whether the windows of the pool tile the outputs of a tile."""
+    undilated = (s.dilh, s.dilw) == (1, 1)
+    return undilated and s.ph == s.pw and all(axis.out % s.ph == 0 for axis in form)
+
+
+def tile_count(s: Conv2DSpec, out: int) -> int:
+    tiles_h, tiles_w = tile_grid(s, out)
+    return s.n * s.dilh * s.dilw * tiles_h * tiles_w
 
 
 def gradient(s: Conv2DSpec) -> Conv2DSpec:
     """The convolution of dy that is the input gradient (where the stride is 1)."""
     sides = {"h": s.oh, "w": s.ow, "oh": s.h, "ow": s.w, "c": s.f, "f": s.c}
-    return s._replace(**sides, pt=s.kh - 1 - s.pt, pl=s.kw - 1 - s.pl, bias=0, act=0)
+    lead = {"pt": (s.kh - 1) * s.dilh - s.pt, "pl": (s.kw - 1) * s.dilw - s.pl}
+    return s._replace(**sides, **lead, bias=0, act=0)
 
 
-def tiling(s: Conv2DSpec, caps: Caps, form: Form) -> Tiling:
-    tile = register_tile(caps, "float32")
+def tiling(s: Conv2DSpec, caps: Caps, out: int) -> Tiling:
+    tile, form = register_tile(caps, "float32"), form_of(s, out)
     c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
-    tiles_h, tiles_w = tile_grid(s, form)
-    tiles = s.n * tiles_h * tiles_w
+    tiles = tile_count(s, out)
     room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
     block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
     chunk = block * tile.lanes * tile.item
     planes = c // tile.lanes * chunk + LINE, block * tile.width * tile.item + LINE
     sides = (s.h, s.w, s.c, s.oh // s.ph, s.ow // s.pw, s.f, -s.pt, -s.pl)
-    blocks = (tiles_h, tiles_w, tiles, block, chunk, *planes)
+    blocks = (s.dilh, s.dilw, *tile_grid(s, out), tiles, block, chunk, *planes)
     return Tiling(*sides, *blocks, s.act, int(s.pool == MAX_POOL_INDEXED))
 
 
 @cache
 def tile_kernel(tile: Tile, form: Form, pool: Pool):
-    across_pixels = form.out // pool.window  # of the target, in a tile
-    product, expect = point_product(tile), expect_pixels(tile, across_pixels)
-    into_values = input_transform(tile, form, tuple(range(len(form.halves))))
-    into_pixels, arrive = output_transform(tile, form, pool), expect_block(form.side, form.out)
-    read_window, write_window = window(form.side), window(across_pixels)
-    lanes, width, item = tile.lanes, tile.width, tile.item
-    points, out, overlap = form.points, form.out, form.side - form.out
-    read_table = form.side * pitch(form.side) * 8
-    write_table = across_pixels * pitch(across_pixels) * 8
-    lowest, zero = np.float32(-np.inf), np.float32(0)
+    rows, columns = form
+    down_pixels, across_pixels = rows.out // pool.window, columns.out // pool.window
+    product, expect = point_product(tile), expect_pixels(tile, down_pixels, across_pixels)
+    into_values, into_pixels = input_transform(tile, form), output_transform(tile, form, pool)
+    arrive = expect_block(rows.side, columns.out)
+    read_window = window(rows.side, columns.side)
+    write_window = window(down_pixels, across_pixels)
+    lanes, width, item, points = tile.lanes, tile.width, tile.item, form.points
+    out_h, out_w, overlap = rows.out, columns.out, columns.side - columns.out
+    read_table = rows.side * pitch(columns.side) * 8
+    write_table = down_pixels * pitch(across_pixels) * 8
+    zero, lowest = np.float32(0), np.float32(-np.inf)
 
     def convolve_tiles(
         task,
@@ -181,22 +218,29 @@ def tile_kernel(tile: Tile, form: Form, pool: Pool):
         reads = simd.address(table) + thread * table.shape[1] * 8
         writes = reads + read_table
         marks = writes + s.block * write_table
+        pixel, row = s.c * item, s.w * s.c * item
+        down, right = row * s.dilation_h, pixel * s.dilation_w
+        row_y, pixel_y = s.ow * s.f * s.dilation_h, s.f * s.dilation_w
         for k in range(count):
-            pixel, row = s.c * item, s.w * s.c * item
             image, i, j = place(s, first + k + 1)
-            base = simd.address(source) + image * s.h * row + (j * out + s.left + overlap) * pixel
-            arrive(base + (i * out + s.top) * row, row, pixel, pixel)
-            image, i, j = place(s, first + k)
-            base = simd.address(source) + image * s.h * row
-            y, x = i * out + s.top, j * out + s.left
-            read_window(reads, base, row, pixel, y, x, s.h, s.w, simd.address(zeros))
-            into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane)
-            y, x, image = i * across_pixels, j * across_pixels, image * s.oh * s.ow * s.f
-            at, base, row = k * write_table, simd.address(target) + image * item, s.ow * s.f * item
-            write_window(writes + at, base, row, s.f * item, y, x, s.oh, s.ow, dump)
+            y, h, i = along(i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
+            x, w, j = along(j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
+            base = simd.address(source) + (image * s.h + y) * row + x * pixel
+            arrive(base + i * down + (j + overlap) * right, down, right, pixel)
+            image, tile_i, tile_j = place(s, first + k)
+            y, h, i = along(tile_i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
+            x, w, j = along(tile_j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
+            base = simd.address(source) + (image * s.h + y) * row + x * pixel
+            read_window(reads, base, down, right, i, j, h, w, simd.address(zeros))
+            into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane, -1)
+            y, h, i = along(tile_i, s.tiles_h, down_pixels, s.dilation_h, 0, s.oh)
+            x, w, j = along(tile_j, s.tiles_w, across_pixels, s.dilation_w, 0, s.ow)
+            at, place_y = k * write_table, (image * s.oh + y) * s.ow + x
+            base = simd.address(target) + place_y * s.f * item
+            write_window(writes + at, base, row_y * item, pixel_y * item, i, j, h, w, dump)
             if s.indexed:
-                at, base, row = marks + at, simd.address(winners) + image, s.ow * s.f
-                write_window(at, base, row, s.f, y, x, s.oh, s.ow, dump)
+                base = simd.address(winners) + place_y * s.f
+                write_window(marks + at, base, row_y, pixel_y, i, j, h, w, dump)
         padded = (s.f + lanes - 1) // lanes * lanes
         low = zero if s.act == RELU else lowest
         for f in range(0, s.f, width):
@@ -232,23 +276,28 @@ def tile_kernel(tile: Tile, form: Form, pool: Pool):
 
 
 class _Winograd(NamedTuple):
-    """One form as an implementation of the convolution and of its input gradient."""
+    """Forms of `out` outputs as an implementation of the convolution and of its input gradient."""
 
-    form: Form
+    out: int
 
     def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-        if s.pool and (s.ph != s.pw or s.ph not in (2, 4) or s.ph > self.form.out):
+        refused = refuses(s, dtype, self.out)
+        if refused:
+            return refused
+        form = form_of(s, self.out)
+        if s.pool and not tiles_outputs(s, form):
             return f"pools of {s.ph} x {s.pw} do not tile its outputs"
-        if 4 * self.form.points * s.c * s.f > KERNEL_BYTES * tile_count(s, self.form):
+        if 4 * form.points * s.c * s.f > KERNEL_BYTES * tile_count(s, self.out):
             return f"few tiles for kernels of {s.c} x {s.f}"
-        return refuses(s, dtype, self.form)
+        return None
 
     def accepts_dx(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         return self.accepts(gradient(s), dtype, caps)
 
     def scratch(self, s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
-        t, tile, form = tiling(s, caps, self.form), register_tile(caps, dtype), self.form
-        pixels = form.side * pitch(form.side) + 2 * form.out * pitch(form.out) * t.block
+        t, tile, form = tiling(s, caps, self.out), register_tile(caps, dtype), form_of(s, self.out)
+        rows, columns = form
+        pixels = rows.side * pitch(columns.side) + 2 * rows.out * pitch(columns.out) * t.block
         return {
             **winograd_kernel.scratch(s.c, s.f, form, caps),
             "values": Scratch((caps.threads, form.points * t.plane // tile.item), dtype),
@@ -267,7 +316,11 @@ class _Winograd(NamedTuple):
         return self.calls(gradient(s), True, inputs, outputs, scratch, caps)
 
     def calls(self, s, transposed, inputs, outputs, scratch, caps) -> list[Call]:
-        t, tile = tiling(s, caps, self.form), register_tile(caps, "float32")
+        t, tile, form = (
+            tiling(s, caps, self.out),
+            register_tile(caps, "float32"),
+            form_of(s, self.out),
+        )
         zeros = np.zeros(max(s.c, s.f, tile.width), np.float32)
         pool = Pool(s.ph, s.pool == MEAN_POOL) if s.pool else Pool()
         arrays = (
@@ -279,19 +332,19 @@ class _Winograd(NamedTuple):
             outputs[1].reshape(-1) if t.indexed else np.zeros(1, np.uint8),
             *(scratch[name] for name in ("values", "products", "nowhere", "table")),
         )
-        kernel = tile_kernel(tile, self.form, pool)
+        kernel = tile_kernel(tile, form, pool)
         return [
-            winograd_kernel.call(s.c, s.f, transposed, inputs[1], scratch, self.form, caps),
+            winograd_kernel.call(s.c, s.f, transposed, inputs[1], scratch, form, caps),
             Call(kernel, -(-t.tiles // t.block), (t, *arrays)),
         ]
 
     def impls(self) -> tuple[Impl, Impl]:
-        name = f"winograd_f{self.form.out}"
+        name = f"winograd_f{self.out}"
         return (
             Impl(name, self.accepts, self.bind, self.scratch),
             Impl(name, self.accepts_dx, self.bind_dx, self.scratch_dx),
         )
 
 
-conv2d, dx = _Winograd(F4).impls()
-conv2d_f2, dx_f2 = _Winograd(F2).impls()
+conv2d, dx = _Winograd(LARGE).impls()
+conv2d_f2, dx_f2 = _Winograd(SMALL).impls()
