@@ -19,7 +19,8 @@ Blocking. A task is a block of tiles, across images, so few that their values an
 one panel of filters stay in L2. For each panel: the matrix products of all points, then the output
 transform. During the products the pixels that it will write are fetched: the output does not fit
 in a cache, and waiting for it takes a tenth of the time. Tiles' inputs are fetched one tile ahead.
-Sums over many channels are taken in parts, which keeps their errors small.
+Sums over many channels are taken in parts, which keeps their errors small. Where tiles are few, or
+the kernel is large, `winograd_deep` shares out panels of filters instead.
 """
 
 from functools import cache
@@ -28,21 +29,15 @@ from typing import NamedTuple
 import numpy as np
 
 from nbcnn.kernels.cpu import jit, simd, winograd_kernel
-from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
+from nbcnn.kernels.cpu.blocking import Tile, padded_columns, panels, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.winograd_deep import READ, panel_kernel, values_kernel
+from nbcnn.kernels.cpu.winograd_gather import finder, read_bytes, reader, write_bytes
 from nbcnn.kernels.cpu.winograd_gemm import point_product, row_tile
+from nbcnn.kernels.cpu.winograd_kernel import STEPS
 from nbcnn.kernels.cpu.winograd_maps import Axis, Form
 from nbcnn.kernels.cpu.winograd_output import Pool, output_transform
-from nbcnn.kernels.cpu.winograd_tiles import (
-    LINE,
-    along,
-    expect_block,
-    expect_pixels,
-    pitch,
-    place,
-    window,
-)
-from nbcnn.kernels.cpu.winograd_transforms import input_transform
+from nbcnn.kernels.cpu.winograd_tiles import LINE, expect_pixels
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, MEAN_POOL, RELU, Conv2DSpec
 
@@ -70,11 +65,14 @@ NARROW = 24 * 24  # channels times filters below which transforms weigh more
 # and 0.6 at 16 -> 16, 1x7 1.0 at 16 -> 16; at 1.25 (5 x 5) 1x3 has 1.2 with 64 -> 64.
 LINE_SAVED = 1.2
 LINE_NARROW = 32 * 32
-LEAST_TILES = 16  # with their kernel's transform, 64 -> 64 has 1.2 at 16 tiles and 0.6 at 4
-# Each block of tiles reads all transformed kernels: 256 -> 256 has 0.95 at 18 tiles, 1.3 at 64,
-# 512 -> 512 has 0.7 at 32, 1.2 at 128.
-KERNEL_BYTES = 192 * 1024  # of transformed kernels that a tile may bring with it
-TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
+LEAST_TILES = 16  # 64 -> 64 has 1.6 at 16 tiles, 512 -> 512 as much, and 0.9 at 4
+# Beyond so many bytes of transformed kernel a tile, it is transformed panel by panel, and where
+# tiles are few: blocks of 16 would be as few tasks. One image of 28 x 28, 64 -> 64, takes 0.13 ms
+# instead of 0.24 on two cores, 16 of 7 x 7, 512 -> 512, 7 to 8 instead of 9 to 12. At 128 tiles of
+# 256 -> 256, 75 KB each, both take as long; but in inference the transformed kernel is kept.
+DEEP_BYTES = 192 * 1024
+DEEP_BLOCK = 64  # tiles of a group, at most; so many are few
+DEEP_DEPTH = 64  # channels of a part of the sums, at most
 UNITS = 3  # row tiles of the products in a block, at most
 DEPTH = 256  # channels of a part of the sums
 
@@ -96,6 +94,7 @@ class Tiling(NamedTuple):
     tiles_w: int
     tiles: int  # of all images
     block: int  # tiles of a task
+    depth: int  # channels of a part of the sums
     chunk: int  # from one chunk of channels to the next
     plane: int  # from one point's values to the next
     product_plane: int
@@ -170,29 +169,41 @@ def gradient(s: Conv2DSpec) -> Conv2DSpec:
 def tiling(s: Conv2DSpec, caps: Caps, out: int) -> Tiling:
     tile, form = register_tile(caps, "float32"), form_of(s, out)
     c, unit = padded_columns(s.c, tile), row_tile(tile, 1)
-    tiles = tile_count(s, out)
-    room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
-    block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
-    chunk = block * tile.lanes * tile.item
+    tiles, depth = tile_count(s, out), DEPTH
+    if deep(s, caps, out):
+        room = caps.l2 * 5 // 16 // (form.points * tile.width * tile.item)  # u, and products
+        block = max(unit, min(room // unit * unit, DEEP_BLOCK, -(-tiles // unit) * unit))
+        depth = max(tile.lanes, min(room // tile.lanes * tile.lanes, DEEP_DEPTH))
+        across = -(-tiles // block) * block  # values are those of all tiles
+    else:
+        room = caps.l2 * 5 // 8 // (form.points * (c + tile.width) * tile.item)
+        across = block = max(1, min(room // unit, UNITS, tiles // (TASKS * unit))) * unit
+    chunk = across * tile.lanes * tile.item
     planes = c // tile.lanes * chunk + LINE, block * tile.width * tile.item + LINE
     sides = (s.h, s.w, s.c, s.oh // s.ph, s.ow // s.pw, s.f, -s.pt, -s.pl)
-    blocks = (s.dilh, s.dilw, *tile_grid(s, out), tiles, block, chunk, *planes)
+    blocks = (s.dilh, s.dilw, *tile_grid(s, out), tiles, block, depth, chunk, *planes)
     return Tiling(*sides, *blocks, s.act, int(s.pool == MAX_POOL_INDEXED))
+
+
+def deep(s: Conv2DSpec, caps: Caps, out: int) -> bool:
+    """Whether the kernel is transformed by those who need it: see `winograd_deep`."""
+    tile, tiles = register_tile(caps, "float32"), tile_count(s, out)
+    few = tiles <= DEEP_BLOCK and s.f > tile.width
+    return few or tile.item * form_of(s, out).points * s.c * s.f > DEEP_BYTES * tiles
 
 
 @cache
 def tile_kernel(tile: Tile, form: Form, pool: Pool):
-    rows, columns = form
-    down_pixels, across_pixels = rows.out // pool.window, columns.out // pool.window
-    product, expect = point_product(tile), expect_pixels(tile, down_pixels, across_pixels)
-    into_values, into_pixels = input_transform(tile, form), output_transform(tile, form, pool)
-    arrive = expect_block(rows.side, columns.out)
-    read_window = window(rows.side, columns.side)
-    write_window = window(down_pixels, across_pixels)
-    lanes, width, item, points = tile.lanes, tile.width, tile.item, form.points
-    out_h, out_w, overlap = rows.out, columns.out, columns.side - columns.out
-    read_table = rows.side * pitch(columns.side) * 8
-    write_table = down_pixels * pitch(across_pixels) * 8
+    product, points = point_product(tile), form.points
+    rows, columns = form.rows.out // pool.window, form.columns.out // pool.window
+    read, find, expect = (
+        reader(tile, form),
+        finder(tile, form, pool),
+        expect_pixels(tile, rows, columns),
+    )
+    into_pixels = output_transform(tile, form, pool)
+    lanes, width, item = tile.lanes, tile.width, tile.item
+    read_table, write_table = read_bytes(form), write_bytes(form, pool)
     zero, lowest = np.float32(0), np.float32(-np.inf)
 
     def convolve_tiles(
@@ -218,29 +229,18 @@ def tile_kernel(tile: Tile, form: Form, pool: Pool):
         reads = simd.address(table) + thread * table.shape[1] * 8
         writes = reads + read_table
         marks = writes + s.block * write_table
-        pixel, row = s.c * item, s.w * s.c * item
-        down, right = row * s.dilation_h, pixel * s.dilation_w
-        row_y, pixel_y = s.ow * s.f * s.dilation_h, s.f * s.dilation_w
         for k in range(count):
-            image, i, j = place(s, first + k + 1)
-            y, h, i = along(i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
-            x, w, j = along(j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
-            base = simd.address(source) + (image * s.h + y) * row + x * pixel
-            arrive(base + i * down + (j + overlap) * right, down, right, pixel)
-            image, tile_i, tile_j = place(s, first + k)
-            y, h, i = along(tile_i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
-            x, w, j = along(tile_j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
-            base = simd.address(source) + (image * s.h + y) * row + x * pixel
-            read_window(reads, base, down, right, i, j, h, w, simd.address(zeros))
-            into_values(reads, s.c, v + k * lanes * item, s.chunk, s.plane, -1)
-            y, h, i = along(tile_i, s.tiles_h, down_pixels, s.dilation_h, 0, s.oh)
-            x, w, j = along(tile_j, s.tiles_w, across_pixels, s.dilation_w, 0, s.ow)
-            at, place_y = k * write_table, (image * s.oh + y) * s.ow + x
-            base = simd.address(target) + place_y * s.f * item
-            write_window(writes + at, base, row_y * item, pixel_y * item, i, j, h, w, dump)
-            if s.indexed:
-                base = simd.address(winners) + place_y * s.f
-                write_window(marks + at, base, row_y, pixel_y, i, j, h, w, dump)
+            at = v + k * lanes * item
+            read(s, first + k, simd.address(source), simd.address(zeros), reads, at)
+            find(
+                s,
+                first + k,
+                simd.address(target),
+                simd.address(winners),
+                dump,
+                writes + k * write_table,
+                marks + k * write_table,
+            )
         padded = (s.f + lanes - 1) // lanes * lanes
         low = zero if s.act == RELU else lowest
         for f in range(0, s.f, width):
@@ -249,11 +249,11 @@ def tile_kernel(tile: Tile, form: Form, pool: Pool):
             for e in range(points):
                 for k in range(e, count, points):  # while the products keep the core busy
                     expect(writes + k * write_table, f * item)
-                for c in range(0, s.c, DEPTH):
+                for c in range(0, s.c, s.depth):
                     product(
                         v + e * s.plane + c // lanes * s.chunk,
                         s.chunk,
-                        min(DEPTH, s.c - c),
+                        min(s.depth, s.c - c),
                         kernel + (e * s.c + c) * across * item,
                         m + e * s.product_plane,
                         count,
@@ -287,8 +287,6 @@ class _Winograd(NamedTuple):
         form = form_of(s, self.out)
         if s.pool and not tiles_outputs(s, form):
             return f"pools of {s.ph} x {s.pw} do not tile its outputs"
-        if 4 * form.points * s.c * s.f > KERNEL_BYTES * tile_count(s, self.out):
-            return f"few tiles for kernels of {s.c} x {s.f}"
         return None
 
     def accepts_dx(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
@@ -296,15 +294,21 @@ class _Winograd(NamedTuple):
 
     def scratch(self, s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         t, tile, form = tiling(s, caps, self.out), register_tile(caps, dtype), form_of(s, self.out)
-        rows, columns = form
-        pixels = rows.side * pitch(columns.side) + 2 * rows.out * pitch(columns.out) * t.block
-        return {
-            **winograd_kernel.scratch(s.c, s.f, form, caps),
-            "values": Scratch((caps.threads, form.points * t.plane // tile.item), dtype),
-            "products": Scratch((caps.threads, form.points * t.product_plane // tile.item), dtype),
-            "nowhere": Scratch((caps.threads, s.f), dtype),
-            "table": Scratch((caps.threads, pixels), "int64"),
+        tables = (read_bytes(form) + 2 * t.block * write_bytes(form, Pool())) // 8
+        sizes = {
+            "values": form.points * t.plane // tile.item,
+            "products": form.points * t.product_plane // tile.item,
+            "nowhere": s.f,
         }
+        needed = {name: Scratch((caps.threads, size), dtype) for name, size in sizes.items()}
+        needed["table"] = Scratch((caps.threads, tables), "int64")
+        if not deep(s, caps, self.out):
+            return winograd_kernel.scratch(s.c, s.f, form, caps) | needed
+        needed["values"] = Scratch((sizes["values"],), dtype)
+        taps, u = form.taps * STEPS * tile.width, form.points * t.depth * tile.width
+        needed["taps"] = Scratch((caps.threads, taps), dtype)
+        needed["u"] = Scratch((caps.threads, u), dtype)
+        return needed
 
     def scratch_dx(self, s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         return self.scratch(gradient(s), dtype, caps)
@@ -316,26 +320,34 @@ class _Winograd(NamedTuple):
         return self.calls(gradient(s), True, inputs, outputs, scratch, caps)
 
     def calls(self, s, transposed, inputs, outputs, scratch, caps) -> list[Call]:
-        t, tile, form = (
-            tiling(s, caps, self.out),
-            register_tile(caps, "float32"),
-            form_of(s, self.out),
-        )
+        t, form = tiling(s, caps, self.out), form_of(s, self.out)
+        tile = register_tile(caps, "float32")
+        source, w = (a.reshape(-1) for a in inputs[:2])
         zeros = np.zeros(max(s.c, s.f, tile.width), np.float32)
+        bias = inputs[2] if s.bias else zeros
         pool = Pool(s.ph, s.pool == MEAN_POOL) if s.pool else Pool()
-        arrays = (
-            inputs[0].reshape(-1),
-            scratch["u"],
-            inputs[2] if s.bias else zeros,
-            zeros,
-            outputs[0].reshape(-1),
-            outputs[1].reshape(-1) if t.indexed else np.zeros(1, np.uint8),
-            *(scratch[name] for name in ("values", "products", "nowhere", "table")),
-        )
-        kernel = tile_kernel(tile, form, pool)
+        target = outputs[0].reshape(-1)
+        winners = outputs[1].reshape(-1) if t.indexed else np.zeros(1, np.uint8)
+        blocks, values, table = -(-t.tiles // t.block), scratch["values"], scratch["table"]
+        if deep(s, caps, self.out):
+            order = winograd_kernel.order(form, transposed)
+            ends = [
+                scratch[name] for name in ("values", "taps", "u", "products", "nowhere", "table")
+            ]
+            panel = (t, int(transposed), w, order, bias, target, winners, *ends)
+            return [
+                Call(
+                    values_kernel(tile, form),
+                    -(-t.tiles // READ),
+                    (t, source, zeros, values, table),
+                ),
+                Call(panel_kernel(tile, form, pool), blocks * panels(s.f, tile), panel),
+            ]
+        ends = [values, scratch["products"], scratch["nowhere"], table]
+        args = (t, source, scratch["u"], bias, zeros, target, winners, *ends)
         return [
-            winograd_kernel.call(s.c, s.f, transposed, inputs[1], scratch, form, caps),
-            Call(kernel, -(-t.tiles // t.block), (t, *arrays)),
+            winograd_kernel.call(s.c, s.f, transposed, w, scratch, form, caps),
+            Call(tile_kernel(tile, form, pool), blocks, args),
         ]
 
     def impls(self) -> tuple[Impl, Impl]:
