@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         config,
         constraints,
         datasets,
+        dtype_policies,
         initializers,
         layers,
         losses,
         metrics,
+        mixed_precision,
         models,
         ops,
         optimizers,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         saving,
         utils,
     )
+    from nbcnn.dtype_policies import DTypePolicy
     from nbcnn.initializers import Initializer
     from nbcnn.layers import Input, Layer
     from nbcnn.layers.variable import Variable
@@ -45,13 +48,14 @@ if TYPE_CHECKING:
 
 # Modules that are loaded on first use.
 MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "datasets", "initializers",
-    "layers", "losses", "metrics", "models", "ops", "optimizers", "random", "regularizers",
-    "saving", "utils",
+    "activations", "backend", "callbacks", "config", "constraints", "datasets",
+    "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
+    "ops", "optimizers", "random", "regularizers", "saving", "utils",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
 NAMES = {
+    "DTypePolicy": "nbcnn.dtype_policies:DTypePolicy",
     "DeviceError": "nbcnn.runtime.device:DeviceError",
     "Initializer": "nbcnn.initializers:Initializer",
     "Input": "nbcnn.layers:Input",
@@ -72,6 +76,7 @@ NAMES = {
 }
 
 __all__ = [
+    "DTypePolicy",
     "DeviceError",
     "Initializer",
     "Input",
@@ -93,11 +98,13 @@ __all__ = [
     "datasets",
     "device",
     "devices",
+    "dtype_policies",
     "get_device",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",

@@ -15,6 +15,7 @@ Each is set by a function here or by an environment variable, read when the pack
 """
 
 import dataclasses
+import importlib
 import math
 import os
 import warnings
@@ -44,6 +45,7 @@ class Settings:
     device: str | None = None
     threads: int = dataclasses.field(default_factory=available_threads)
     floatx: str = "float32"
+    dtype_policy: str | None = None
     epsilon: float = 1e-7
     image_data_format: str = "channels_last"
     conv_algorithm: str = "auto"
@@ -180,6 +182,20 @@ def set_floatx(value: str) -> None:
     _set(floatx=_choice("set_floatx", value, FLOAT_TYPES))
 
 
+def dtype_policy_name() -> str:
+    """The name of the policy of layers that are given none: that of `set_dtype_policy`, or
+    `floatx`.
+    """
+    return _settings.dtype_policy or _settings.floatx
+
+
+def choose_dtype_policy(name: str | None) -> None:
+    """Store the program's policy, None to follow `floatx`; `set_dtype_policy` checks that it is
+    one.
+    """
+    _set(dtype_policy=name)
+
+
 def epsilon() -> float:
     """The small number that keeps divisions and logarithms of the user's formulas finite; 1e-7."""
     return _settings.epsilon
@@ -288,3 +304,10 @@ def force(choices: str) -> Any:
 def fusing(value: bool) -> Any:
     """Inside `with fusing(False):` fusion is off."""
     return _changed(fuse=_flag("fusing", value))
+
+
+def __getattr__(name: str) -> Any:
+    """Keras has these two beside the other settings."""
+    if name in ("dtype_policy", "set_dtype_policy"):
+        return getattr(importlib.import_module("nbcnn.dtype_policies"), name)
+    raise AttributeError(f"module 'nbcnn.config' has no attribute {name!r}")

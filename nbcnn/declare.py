@@ -252,6 +252,10 @@ class Declared:
         if "name" in self.fields and self.name is None:
             self.name: Any = auto_name(type(self).__name__)
 
+    def _argument(self, name: str) -> Any:
+        """What a field was given, converted."""
+        return getattr(self, name, None)
+
     @classmethod
     def is_declared(cls) -> bool:
         """Whether the fields make the constructor, that is, no class up to here wrote an
@@ -268,7 +272,7 @@ class Declared:
         writer = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
         if not self.is_declared() and is_own(writer):
             return _recorded(self)
-        return {name: serialize(getattr(self, name)) for name in self.fields}
+        return {name: serialize(self._argument(name)) for name in self.fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -278,7 +282,7 @@ class Declared:
     def __repr__(self) -> str:
         shown = []
         for name, field in self.fields.items():
-            value = getattr(self, name, None)
+            value = self._argument(name)
             if not _is_default(type(self).__name__, name, field, value):
                 text = getattr(value, "__name__", None) if callable(value) else None
                 shown.append(f"{name}={text or repr(value)}")

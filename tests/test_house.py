@@ -20,6 +20,7 @@ MAY_IMPORT = {
         "layers",
         "ops",
         "declare",
+        "dtype_policies",
         "registry",
         "initializers",
         "regularizers",

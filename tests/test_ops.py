@@ -44,7 +44,13 @@ def accepting(case: Case, dtype: str):
     specs = case.specs(dtype)
     spec, main = case.op.spec(*specs), main_dtype(case.op, specs)
     caps = ONE_THREAD.caps
-    return [impl for impl in ONE_THREAD.impls(case.op) if impl.accepts(spec, main, caps) is None]
+    return [impl for impl in impls_of(case) if impl.accepts(spec, main, caps) is None]
+
+
+def impls_of(case: Case):
+    """Of operands that may be rounded only those that do: for the others it is no new case."""
+    rounds = getattr(case.op, "bfloat16", False)
+    return lists.BFLOAT16[case.op.impl_op] if rounds else ONE_THREAD.impls(case.op)
 
 
 ACCEPTED = [
@@ -117,6 +123,8 @@ def test_every_operation_has_cases():
 def test_every_implementation_has_a_case():
     tested = {(case.op.impl_op, impl.name) for case, _, impl in ACCEPTED}
     listed = {(name, impl.name) for name in lists.IMPLS for impl in implementations(name)}
+    if ONE_THREAD.caps.bfloat16:
+        listed |= {(name, impl.name) for name, found in lists.BFLOAT16.items() for impl in found}
     assert tested == listed
 
 
@@ -134,7 +142,7 @@ def test_the_last_implementation_takes_everything_unfused():
         case.name
         for case in CASES
         for dtype in case.dtypes
-        if not getattr(case.op, "pool", 0)
+        if not (getattr(case.op, "pool", 0) or getattr(case.op, "bfloat16", False))
         and ONE_THREAD.impls(case.op)[-1] not in accepting(case, dtype)
     ]
     assert refused == []

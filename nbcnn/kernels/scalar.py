@@ -88,6 +88,13 @@ def _elu(x, a):
     return x if x > 0.0 else a * expm1(x)
 
 
+def _round_bfloat16(x):
+    """The nearest float32 whose lower 16 bits are zeros, ties to even; NaN stays NaN."""
+    bits = np.float32(x).view(np.int32)
+    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
+    return np.int32(bits).view(np.float32) if x == x else x
+
+
 UNARY: dict[str, Callable] = {
     "identity": lambda x, a, b: x,
     "negative": lambda x, a, b: -x,
@@ -108,6 +115,7 @@ UNARY: dict[str, Callable] = {
     "floor": lambda x, a, b: floor(x),
     "ceil": lambda x, a, b: -floor(-x),
     "round": lambda x, a, b: _round_half_even(x),
+    "round_bfloat16": lambda x, a, b: _round_bfloat16(x),
     "sigmoid": lambda x, a, b: sigmoid(x),
     "relu": lambda x, a, b: 0.0 if x < 0.0 else x,
     "relu6": lambda x, a, b: _clip(x, 0.0, 6.0),

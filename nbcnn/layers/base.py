@@ -2,17 +2,19 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nbcnn import config, initializers, regularizers
-from nbcnn.declare import Declared, Expected, arg
+from nbcnn import initializers, regularizers
+from nbcnn.declare import Declared, arg
+from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import Context, current, is_active
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
+from nbcnn.ops.bfloat16 import products_in
 from nbcnn.ops.elementwise import Cast, StopGradient
 from nbcnn.ops.op import apply, is_symbolic
 from nbcnn.ops.tensor import Node, Tensor
@@ -31,23 +33,6 @@ class LayerCall:
         for tensor in flatten(outputs):
             if isinstance(tensor, Tensor):
                 tensor.call = self
-
-
-def dtype_name(value: Any) -> str:
-    """The name of a dtype, None being the current `floatx`; Keras's files describe it as a
-    policy.
-    """
-    if isinstance(value, Mapping) and value.get("class_name") == "DTypePolicy":
-        value = value["config"]["name"]
-    if value is None:
-        return config.floatx()
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        raise Expected("must be the name of a data type, such as 'float32'") from None
-    if dtype.kind not in "biu" and dtype.name not in config.FLOAT_TYPES:
-        raise Expected(f"must be an integer type or one of {', '.join(config.FLOAT_TYPES)}")
-    return dtype.name
 
 
 def _marking_built(build: Callable) -> Callable:
@@ -75,13 +60,14 @@ class Layer(Declared, family=family):
     ----------
     name : automatic by default (`conv2d`, `conv2d_1`, ...).
     trainable : whether training changes the weights.
-    dtype : data type of weights and computation; by default what `config.floatx()` is now.
+    dtype : data type of weights and computation, or a policy such as 'mixed_bfloat16'; by default
+        `config.dtype_policy()`, which is float32 unless set.
     input_shape : of one sample; a `Sequential` that starts with this layer takes it for its input.
     """
 
     name: str | None = arg(None, kw_only=True)
     trainable: bool = arg(True, kw_only=True)
-    dtype: str = arg(None, convert=dtype_name, kw_only=True)
+    dtype: Any = arg(None, convert=as_policy, kw_only=True)
 
     rank: ClassVar[int | None] = None  # axes of the input that the layer expects, batch included
     min_rank: ClassVar[int] = 0
@@ -92,6 +78,8 @@ class Layer(Declared, family=family):
         input_shape: Any
         sample_shape: tuple | None  # the argument `input_shape`
         calls: list[LayerCall]
+
+        dtype_policy: DTypePolicy
 
     autocast = True  # whether float inputs are converted to the layer's dtype
     activity_regularizer = None  # of the outputs; a field of the layers that take it
@@ -116,6 +104,8 @@ class Layer(Declared, family=family):
         return {k: v for k, v in kwargs.items() if k in self.fields or k not in given}
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "dtype":  # Keras's: what is given is the policy, what is read a data type
+            name, value = "dtype_policy", as_policy(value)
         if name == "trainable" and "_sublayers" in self.__dict__:
             for layer in self._sublayers:
                 layer.trainable = value
@@ -166,7 +156,8 @@ class Layer(Declared, family=family):
         self.build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
-        with current().as_training(kwargs.get("training")) as training:
+        products = products_in(self.dtype_policy.compute_dtype)
+        with current().as_training(kwargs.get("training")) as training, products:
             outputs = self.call(*args, **self._with_training(kwargs, training))
         if self.activity_regularizer is not None:
             for tensor in flatten(outputs):
@@ -183,9 +174,9 @@ class Layer(Declared, family=family):
         if (
             isinstance(value, Tensor)
             and np.dtype(value.dtype).kind == "f"
-            and value.dtype != self.compute_dtype
+            and value.dtype != self.value_dtype
         ):
-            return apply(Cast(self.compute_dtype), value)
+            return apply(Cast(self.value_dtype), value)
         return value
 
     def _with_training(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
@@ -238,7 +229,7 @@ class Layer(Declared, family=family):
         """The output's shape for an input shape (None where a size is unknown); makes the
         weights.
         """
-        inputs = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
+        inputs = map_structure_shapes(lambda s: Tensor(s, self.value_dtype), input_shape)
         with Context():
             outputs = self._traced((inputs,), {})
         return map_structure(lambda t: t.shape, outputs)
@@ -247,9 +238,24 @@ class Layer(Declared, family=family):
 
     @property
     def compute_dtype(self) -> str:
-        return self.dtype
+        """What products may take: 'bfloat16' where the policy is mixed."""
+        return self.dtype_policy.compute_dtype
 
-    variable_dtype = compute_dtype
+    @property
+    def variable_dtype(self) -> str:
+        """Of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def value_dtype(self) -> str:
+        """Of inputs and outputs."""
+        return self.dtype_policy.value_dtype
+
+    def _argument(self, name: str) -> Any:
+        """A mixed policy is described as Keras does it."""
+        if name == "dtype" and self.dtype_policy.name != self.dtype:
+            return self.dtype_policy.described()
+        return super()._argument(name)
 
     def add_weight(
         self,
@@ -270,7 +276,7 @@ class Layer(Declared, family=family):
                 f"got {sizes}"
             )
         variable = Variable(
-            make, sizes, dtype or self.compute_dtype, trainable, name or "variable",
+            make, sizes, dtype or self.variable_dtype, trainable, name or "variable",
             regularizers.get(regularizer), constraint,
         )  # fmt: skip
         variable.path = f"{self.name}/{variable.name}"
@@ -374,6 +380,9 @@ class Layer(Declared, family=family):
                 f"not once"
             )
         return self.calls[0]
+
+
+Layer.dtype = property(lambda layer: layer.variable_dtype)  # the field has left its place free
 
 
 def _own_output(tensor: Any, inputs: list) -> Any:

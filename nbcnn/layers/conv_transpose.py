@@ -5,6 +5,7 @@ from typing import Any
 from nbcnn.declare import arg, integers, non_negative, positive
 from nbcnn.layers import fields
 from nbcnn.layers.conv import WithKernel, algorithm
+from nbcnn.ops import bfloat16
 from nbcnn.ops.conv import Conv2DInputGradient
 from nbcnn.ops.op import apply
 
@@ -76,6 +77,7 @@ class Conv2DTranspose(WithKernel):
             (rows, columns),
             self.dilation_rate,
             algorithm=self.conv_algorithm,
+            bfloat16=bfloat16.allowed(),
             shape=(n, oh, ow, self.filters),  # type: ignore[arg-type]  # None: not known yet
         )
         return self.finished(apply(op, x, self.kernel))

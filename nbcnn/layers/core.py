@@ -5,8 +5,9 @@ from typing import Any
 
 from nbcnn import ops
 from nbcnn.declare import KINDS, Expected, arg
+from nbcnn.dtype_policies import as_policy
 from nbcnn.layers import fields
-from nbcnn.layers.base import Layer, LayerCall, dtype_name
+from nbcnn.layers.base import Layer, LayerCall
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize
 
@@ -33,7 +34,7 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
 
     shape: tuple | None = arg(None, convert=_shape)
     batch_size: int | None = None
-    dtype: str = arg(None, convert=dtype_name)
+    dtype: Any = arg(None, convert=as_policy)
     batch_shape: tuple | None = arg(None, convert=_shape)
 
     def __post_init__(self) -> None:
@@ -106,13 +107,13 @@ class Rescaling(Layer):
     offset: Any = 0.0
 
     def call(self, inputs: Any) -> Any:
-        x = ops.cast(inputs, self.compute_dtype)
+        x = ops.cast(inputs, self.value_dtype)
         scale, offset = (self._factor(v) for v in (self.scale, self.offset))
         return x * scale + offset
 
     def _factor(self, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return ops.convert_to_tensor(list(value), self.compute_dtype)
+            return ops.convert_to_tensor(list(value), self.value_dtype)
         return float(value)
 
 

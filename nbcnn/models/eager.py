@@ -61,8 +61,8 @@ def _static(args: tuple, options: dict[str, Any]) -> str:
 
 def _host(value: Any, layer: Layer) -> np.ndarray:
     array = value.value if isinstance(value, Constant) else np.asarray(value)
-    if array.dtype.kind == "f" and array.dtype.name != layer.compute_dtype:
-        array = array.astype(layer.compute_dtype)
+    if array.dtype.kind == "f" and array.dtype.name != layer.value_dtype:
+        array = array.astype(layer.value_dtype)
     if array.dtype == object or array.dtype.kind in "USO":
         raise TypeError(
             f"{type(layer).__name__}: expected numbers, got an array of dtype {array.dtype}"

@@ -126,7 +126,7 @@ def _inputs(model: Any) -> dict[str, Any] | None:
         shape = model.input_shape
         if not isinstance(shape, tuple):
             raise ValueError(f"save: {model.name!r} has not seen data yet; call it or fit it first")
-        signature = Signature(0, [Slot("input_1", shape, model.compute_dtype)])
+        signature = Signature(0, [Slot("input_1", shape, model.value_dtype)])
     return {
         "nesting": signature.template,
         "names": signature.names,

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -50,6 +51,7 @@ class Conv2DOp(Op):
     pool: int = 0  # with windows of ph x pw; see `Conv2DSpec`
     ph: int = 1
     pw: int = 1
+    bfloat16: bool = False  # operands may be rounded; see `nbcnn.ops.bfloat16`
 
     def geometry(self, x: tuple[int, ...], w: tuple[int, ...]) -> Conv2DSpec:
         if len(x) != 4 or len(w) != 4:
@@ -169,4 +171,5 @@ def conv2d(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Any:
-    return apply(Conv2D(strides, padding, dilation, groups, algorithm), x, w)
+    op = Conv2D(strides, padding, dilation, groups, algorithm, bfloat16=bfloat16.allowed())
+    return apply(op, x, w)

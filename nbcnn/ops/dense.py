@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MatmulSpec
 from nbcnn.ops.elementwise import _reduced_to
 from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
@@ -27,6 +28,7 @@ class Matmul(Op):
     tw: bool = False
     bias: bool = False
     act: int = 0
+    bfloat16: bool = False  # operands may be rounded; see `nbcnn.ops.bfloat16`
 
     def infer(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> tuple[TensorSpec]:
         m, k = self._oriented(x.shape, self.tx)
@@ -62,27 +64,26 @@ class Matmul(Op):
         (dy,) = dys
         assert dy is not None
         if len(x.shape) > 2 and len(w.shape) == 2 and not self.tx:
-            return apply_matmul_rows(self, x, w, dy)
-        dx = _product(w, dy, self.tw, True) if self.tx else _product(dy, w, False, not self.tw)
-        dw = _product(dy, x, True, self.tx) if self.tw else _product(x, dy, not self.tx, False)
+            return self._gradient_of_rows(x, w, dy)
+        dx = self._of(w, dy, self.tw, True) if self.tx else self._of(dy, w, False, not self.tw)
+        dw = self._of(dy, x, True, self.tx) if self.tw else self._of(x, dy, not self.tx, False)
         return [_reduced_to(dx, x), _reduced_to(dw, w)]
+
+    def _gradient_of_rows(self, x: Tensor, w: Tensor, dy: Tensor) -> list[Tensor]:
+        """Gradients of (..., k) @ (k, n) through its flat form (rows, k) @ (k, n)."""
+        flat_x = reshape(x, (-1, x.shape[-1]))
+        flat_dy = reshape(dy, (-1, dy.shape[-1]))
+        dx = reshape(self._of(flat_dy, w, False, not self.tw), x.shape)
+        a, b = (flat_dy, flat_x) if self.tw else (flat_x, flat_dy)
+        return [dx, self._of(a, b, True, False)]
+
+    def _of(self, a: Tensor, b: Tensor, ta: bool, tb: bool) -> Tensor:
+        """Another product, of the same operands' precision."""
+        return apply(Matmul(ta, tb, bfloat16=self.bfloat16), a, b)
 
     def flops(self, x: TensorSpec, w: TensorSpec, *b: TensorSpec) -> int:
         s = self.spec(x, w)
         return 2 * s.batch * s.m * s.n * s.k
-
-
-def apply_matmul_rows(op: Matmul, x: Tensor, w: Tensor, dy: Tensor) -> list[Tensor]:
-    """Gradients of (..., k) @ (k, n) through its flat form (rows, k) @ (k, n)."""
-    flat_x = reshape(x, (-1, x.shape[-1]))
-    flat_dy = reshape(dy, (-1, dy.shape[-1]))
-    dx = reshape(_product(flat_dy, w, False, not op.tw), x.shape)
-    dw = _product(flat_dy, flat_x, True, False) if op.tw else _product(flat_x, flat_dy, True, False)
-    return [dx, dw]
-
-
-def _product(a: Tensor, b: Tensor, ta: bool, tb: bool) -> Tensor:
-    return apply(Matmul(ta, tb), a, b)
 
 
 def matmul(x: Any, w: Any) -> Any:
@@ -94,7 +95,7 @@ def matmul(x: Any, w: Any) -> Any:
         )
     left, right = a.ndim == 1, b.ndim == 1
     y = apply(
-        Matmul(),
+        Matmul(bfloat16=bfloat16.allowed()),
         reshape(x, (1, *a.shape)) if left else x,
         reshape(w, (*b.shape, 1)) if right else w,
     )

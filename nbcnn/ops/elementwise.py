@@ -152,6 +152,7 @@ def _through_input(x: Tensor, y: Tensor, dy: Tensor, op: Unary) -> Tensor:
 # How each function differentiates. Those through the output let the input's memory go.
 DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
     "identity": lambda x, y, dy, op: dy,
+    "round_bfloat16": lambda x, y, dy, op: dy,
     "negative": lambda x, y, dy, op: apply(Unary("negative"), dy),
     **dict.fromkeys(
         ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal"), _through_output

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.ops.bfloat16 import rounded
 from nbcnn.ops.dense import matmul
 from nbcnn.ops.elementwise import Cast, StopGradient, Where, binary, unary
 from nbcnn.ops.op import apply, as_tensor
@@ -163,7 +164,12 @@ def where(condition: Any, x1: Any, x2: Any) -> Any:
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """x converted to `dtype` ('float32', 'float64', 'int32', 'bool', ...)."""
+    """x converted to `dtype` ('float32', 'float64', 'int32', 'bool', ...).
+
+    'bfloat16': rounded to the nearest number of that type, which is kept as a float32.
+    """
+    if dtype == "bfloat16":
+        return rounded(cast(x, "float32"))
     name = np.dtype(dtype).name
     if not isinstance(x, Tensor) and not hasattr(x, "symbol"):
         return np.asarray(x).astype(name)

@@ -32,7 +32,8 @@ def host_caps(threads: int) -> Caps:
         32 if "zmm" in code or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
     )
     fma = "fmadd" in code or "fmla" in code
-    return Caps(threads, vector, registers, fma, *_cache_sizes())
+    bfloat16 = vector == 64 and "+avx512bf16" in cpu_target.target_context.codegen()._tm_features
+    return Caps(threads, vector, registers, fma, *_cache_sizes(), bfloat16)
 
 
 def _machine_code() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from references.elementwise import round_bfloat16
 
 from nbcnn.ops.tensor import TensorSpec
 
@@ -15,6 +16,7 @@ class Draw(NamedTuple):
 
     shape: tuple[int, ...]
     seed: int = 0
+    coarse: bool = False  # bfloat16 has these numbers
 
 
 class Case(NamedTuple):
@@ -57,7 +59,10 @@ def large(name: str, op: Any, *inputs: np.ndarray | Draw, wide: tuple[int, ...] 
 
 
 def values(x: np.ndarray | Draw) -> np.ndarray:
-    return x if isinstance(x, np.ndarray) else normal(*x.shape, seed=x.seed)
+    if isinstance(x, np.ndarray):
+        return x
+    drawn = normal(*x.shape, seed=x.seed)
+    return round_bfloat16(drawn) if x.coarse else drawn
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

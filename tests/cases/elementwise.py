@@ -36,7 +36,8 @@ def unary():
     yield Case("unary-negative-int", Unary("negative"), (WHOLE,))
     yield Case("unary-logical_not-bool", Unary("logical_not"), (FLAGS,))
     yield Case("unary-identity-empty", Unary("identity"), (normal(0, 3),))
-    for name in ("identity", "relu", "exp", "tanh", "sigmoid", "sign", "abs", "relu6"):
+    plain = ("identity", "round_bfloat16", "relu", "exp", "tanh", "sigmoid", "sign", "abs", "relu6")
+    for name in plain:
         yield Case(f"unary-{name}-special", Unary(name), (SPECIAL,))
     for name in ("exp", "tanh", "sigmoid", "softplus", "expm1", "silu", "elu", "selu", "mish"):
         # Small results beside large ones would not count: each half has its own row.

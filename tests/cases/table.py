@@ -1,6 +1,7 @@
 """All cases of all operations."""
 
 from cases import (
+    bfloat16,
     conv,
     copy,
     dense,
@@ -14,5 +15,8 @@ from cases import (
     reduce,
 )
 
-MODULES = (conv, dense, pool, norm, layer_norm, elementwise, reduce, copy, loss, random, optimizer)
+MODULES = (
+    conv, dense, bfloat16, pool, norm, layer_norm, elementwise, reduce, copy, loss, random,
+    optimizer,
+)  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]

@@ -20,8 +20,16 @@ def _softplus(x):
     return np.logaddexp(x, 0)
 
 
+def round_bfloat16(x):
+    """To 8 bits of mantissa, ties to even; for float32 numbers that are not denormal."""
+    mantissa, exponent = np.frexp(_wide(x))
+    nearest = np.ldexp(np.rint(mantissa * 256) / 256, exponent)
+    return np.where(np.abs(nearest) >= 2.0**128, np.copysign(np.inf, nearest), nearest)
+
+
 FUNCTIONS = {
     "identity": lambda x, a, b: x,
+    "round_bfloat16": lambda x, a, b: round_bfloat16(np.float32(x)),
     "negative": lambda x, a, b: -x,
     "abs": lambda x, a, b: np.abs(x),
     "sign": lambda x, a, b: np.sign(x),

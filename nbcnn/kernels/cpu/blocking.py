@@ -20,6 +20,7 @@ class Tile(NamedTuple):
     vectors: int
     lanes: int
     item: int
+    pairs: bool = False  # numbers of the operands are pairs of bfloat16
 
     @property
     def width(self) -> int:
@@ -35,7 +36,7 @@ def register_tile(caps: Caps, dtype: str) -> Tile:
         rows = 6
     else:
         rows = 8 if caps.registers == 32 else 4
-    return Tile(rows, 2, caps.vector // item, item)
+    return Tile(rows, 2, caps.vector // item, item, caps.pairs)
 
 
 def depth_in_l1(tile: Tile, caps: Caps) -> int:

@@ -30,4 +30,6 @@ class Caps(NamedTuple):
     l1: int
     l2: int
     l3: int
+    bfloat16: bool = False  # a dot product of pairs of bfloat16, of the widest vectors
+    pairs: bool = False  # what kernels take for float32 operands are such pairs
     simulated: bool = False

@@ -40,8 +40,14 @@ class _Emitter:
     def __init__(self, builder, tile: Tile, vectors: int):
         self.b = builder
         self.rows, self.lanes, self.item, self.vectors = tile.rows, tile.lanes, tile.item, vectors
+        self.pairs = tile.pairs
         self.scalar = simd.scalar_type(tile.item)
         self.vector = simd.vector_type(tile.lanes, tile.item)
+
+    def step(self, x, y, total):
+        """total + x * y, or + the dot products of pairs."""
+        function = simd.dot_pairs if self.pairs else simd.multiply_add
+        return function(self.b, x, y, total)
 
     def offset(self, address):
         return self.b.load(self.b.inttoptr(address, _I64.as_pointer()), align=8)
@@ -116,9 +122,7 @@ class _Emitter:
         for i in range(self.rows):
             x = self.broadcast_at(builder.add(rows[i], a_at))
             for v in range(self.vectors):
-                totals.append(
-                    simd.multiply_add(builder, x, b_row[v], running[i * self.vectors + v])
-                )
+                totals.append(self.step(x, b_row[v], running[i * self.vectors + v]))
         fewer, b_next = builder.sub(left, integer(1)), builder.add(b_at, b_step)
         a_next = self.opaque(builder.add(a_at, a_step))
         ahead_next = builder.add(ahead_at, ahead[1])

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbcnn.kernels.cpu import (
     activation_sum,
+    bfloat16,
     conv_depthwise,
     conv_depthwise_taps,
     conv_direct,
@@ -117,9 +118,19 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
 }
 
 
+# Asked first where operands may be rounded to bfloat16; they accept what gains by it.
+BFLOAT16: dict[str, tuple[Impl, ...]] = {
+    "conv2d": (bfloat16.conv2d,),
+    "conv2d_dx": (bfloat16.dx,),
+    "conv2d_dw": (bfloat16.dw,),
+    "matmul": (bfloat16.matmul,),
+}
+
+
 def impls(op: Any) -> tuple[Impl, ...]:
     """The implementations of an op, in order of preference; none where the device has no kernel for
     it.
     """
     entry = IMPLS.get(op.impl_op, ())
-    return entry if isinstance(entry, tuple) else entry(op)
+    found = entry if isinstance(entry, tuple) else entry(op)
+    return (*BFLOAT16[op.impl_op], *found) if getattr(op, "bfloat16", False) else found

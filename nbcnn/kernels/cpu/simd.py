@@ -263,6 +263,26 @@ def multiply_add(builder, x, y, z):
     return builder.call(function, (x, y, z))
 
 
+class _BFloatType(ir.types.Type):
+    """LLVM's bfloat, which llvmlite does not name."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, type(self))
+
+    def __hash__(self):
+        return hash(type(self))
+
+
+def dot_pairs(builder, x, y, total):
+    """total + x0 * y0 + x1 * y1 in each lane; x and y hold pairs of bfloat16 (AVX512-BF16)."""
+    kind, pairs = total.type, ir.VectorType(_BFloatType(), 2 * total.type.count)
+    function = declare(builder, "llvm.x86.avx512bf16.dpbf16ps.512", kind, [kind, pairs, pairs])
+    return builder.call(function, [total, *(builder.bitcast(v, pairs) for v in (x, y))])
+
+
 def prefetch(builder, address, write=False, near=True):
     """Ask for a cache line: to be written or read, into L1 or only (`near` false) into L2. Any
     address will do.
