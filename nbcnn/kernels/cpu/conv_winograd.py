@@ -71,6 +71,7 @@ LEAST_TILES = 16  # 64 -> 64 has 1.6 at 16 tiles, 512 -> 512 as much, and 0.9 at
 # instead of 0.24 on two cores, 16 of 7 x 7, 512 -> 512, 7 to 8 instead of 9 to 12. At 128 tiles of
 # 256 -> 256, 75 KB each, both take as long; but in inference the transformed kernel is kept.
 DEEP_BYTES = 192 * 1024
+TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 DEEP_BLOCK = 64  # tiles of a group, at most; so many are few
 DEEP_DEPTH = 64  # channels of a part of the sums, at most
 UNITS = 3  # row tiles of the products in a block, at most
