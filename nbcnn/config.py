@@ -252,9 +252,9 @@ def winograd() -> str:
 
 
 def set_winograd(form: str) -> None:
-    """Allow Winograd's convolutions of 3x3 kernels: "auto" takes F(4x4, 3x3) or F(2x2, 3x3) where
-    they are faster than others, "f2" only the latter, whose rounding errors are several times
-    smaller, "off" none. Raises ValueError for other values.
+    """Allow Winograd's convolutions: "auto" takes tiles of four or of two outputs a side,
+    say F(4x4, 3x3) or F(2x2, 3x3), where they are faster than others, "f2" only those of two, whose
+    rounding errors are several times smaller, "off" none. Raises ValueError for other values.
     """
     _set(winograd=_choice("set_winograd", form, WINOGRAD))
 

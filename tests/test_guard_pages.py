@@ -52,6 +52,12 @@ TILED = {
     "crop": conv_spec(3, 17, 18, 33, 24, 3, 3, ((-2, 1), (1, -1)), bias=1, act=RELU),
     "one-image": conv_spec(1, 16, 13, 64, 80, 3, 3, bias=1),
     "one-filter": conv_spec(16, 4, 4, 64, 1, 3, 3, bias=1),
+    "5x5": conv_spec(3, 14, 13, 18, 35, 5, 5, bias=1, act=RELU),
+    "5x3": conv_spec(2, 17, 14, 33, 20, 5, 3, ((3, 0), (-1, 2)), bias=1),
+    "row": conv_spec(3, 8, 19, 33, 35, 1, 7, bias=1),
+    "column": conv_spec(3, 19, 8, 70, 18, 7, 1, bias=1),
+    "deep": conv_spec(1, 13, 15, 150, 135, 3, 3, bias=1, act=RELU),
+    "dilated": conv_spec(3, 17, 19, 20, 35, 3, 3, bias=1)._replace(dilh=2, dilw=3, pt=2, pl=3),
 }  # fmt: skip
 
 PRODUCTS = [

@@ -15,7 +15,8 @@ from nbcnn.ops.tensor import Tensor, TensorSpec
 from nbcnn.runtime.cpu import CpuDevice
 
 # Of the largest result, for numbers from N(0, 1).
-BOUND = {"winograd_f4": 5e-6, "winograd_f2": 1e-6}
+BOUNDS = {f"winograd_f{out}": bounds for out, bounds in conv_winograd.ERRORS.items()}
+KERNELS = sorted(conv_winograd.ERRORS[conv_winograd.LARGE])
 FORWARD = [conv_winograd.conv2d, conv_winograd.conv2d_f2]
 INPUT_GRADIENT = [conv_winograd.dx, conv_winograd.dx_f2]
 WEIGHT_GRADIENT = [conv_winograd_dw.dw, conv_winograd_dw.dw_f2]
@@ -38,31 +39,40 @@ def name_of(impl):
     return impl.name
 
 
+kernel_sizes = pytest.mark.parametrize("kernel", KERNELS, ids=lambda sides: "{}x{}".format(*sides))
+
+
 @pytest.mark.parametrize("impl", FORWARD, ids=name_of)
+@kernel_sizes
 @pytest.mark.parametrize("channels", [16, 64, 512])
-def test_forward_error(impl, channels):
-    op, inputs = Conv2D(padding="same"), [normal(4, 12, 12, channels), normal(3, 3, channels, 48)]
+def test_forward_error(impl, kernel, channels):
+    op, inputs = (
+        Conv2D(padding="same"),
+        [normal(4, 12, 12, channels), normal(*kernel, channels, 48)],
+    )
     wanted = reference.conv2d(spec_of(op, inputs), *inputs)
-    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUND[impl.name]
+    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUNDS[impl.name][kernel]
 
 
 @pytest.mark.parametrize("impl", INPUT_GRADIENT, ids=name_of)
+@kernel_sizes
 @pytest.mark.parametrize("filters", [64, 512])
-def test_input_gradient_error(impl, filters):
+def test_input_gradient_error(impl, kernel, filters):
     x = (4, 12, 12, 48)
-    inputs = [normal(4, 12, 12, filters), normal(3, 3, 48, filters)]
+    inputs = [normal(4, 12, 12, filters), normal(*kernel, 48, filters)]
     op = Conv2DInputGradient(padding="same", shape=x)
     wanted = reference.conv2d_dx(spec_of(op, inputs), *inputs)
-    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUND[impl.name]
+    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUNDS[impl.name][kernel]
 
 
 @pytest.mark.parametrize("impl", WEIGHT_GRADIENT, ids=name_of)
+@kernel_sizes
 @pytest.mark.parametrize("images", [1, 32])
-def test_weight_gradient_error(impl, images):
+def test_weight_gradient_error(impl, kernel, images):
     inputs = [normal(images, 32, 32, 64), normal(images, 32, 32, 80)]
-    op = Conv2DKernelGradient(padding="same", shape=(3, 3, 64, 80))
+    op = Conv2DKernelGradient(padding="same", shape=(*kernel, 64, 80))
     wanted = reference.conv2d_dw(spec_of(op, inputs), *inputs)
-    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUND[impl.name]
+    assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUNDS[impl.name][kernel]
 
 
 @pytest.mark.parametrize("impl", FORWARD, ids=name_of)

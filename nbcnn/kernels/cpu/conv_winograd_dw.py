@@ -1,4 +1,5 @@
-"""Winograd's weight gradient, F(3x3, 4x4): a quarter of the multiplications; or F(3x3, 2x2).
+"""Winograd's weight gradient, F(3x3, 4x4): a quarter of the multiplications. Forms and shapes are
+those of `conv_winograd`.
 
     values[e][t][c]    = input transform of tile t of x       (points e)
     gradients[e][t][f] = gradient transform of tile t of dy
@@ -7,9 +8,9 @@
 
 Blocking. A task has a slab of tiles, and a part of the channels and one of the filters. It takes
 blocks of tiles: transforms both sides, then runs the matrix products, whose sums run over the
-block's tiles. At the end the products become nine taps. Products stay in L2 for all of the slab:
-where those of all points would leave too little room, the task goes through its slab twice, each
-time with half of the points. That costs little: transforms go by halves of the points anyway.
+block's tiles. At the end the products become taps. Products stay in L2 for all of the slab: where
+those of all points would leave too little room, the task goes through its slab several times, each
+time with a part of the points. That costs little: transforms go by parts of the points anyway.
 
 Each part of x is transformed once per part of dy and the other way round, so parts are as large as
 L2 allows.
@@ -19,6 +20,7 @@ of threads.
 """
 
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +28,10 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, simd, slabs
 from nbcnn.kernels.cpu.blocking import Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_winograd import refuses, tile_grid
+from nbcnn.kernels.cpu.conv_winograd import LARGE, SMALL, form_of, refuses, tile_count, tile_grid
 from nbcnn.kernels.cpu.winograd_gemm import channel_product
-from nbcnn.kernels.cpu.winograd_maps import F2, F4, TAPS, Form
-from nbcnn.kernels.cpu.winograd_tiles import LINE, expect_block, pitch, place, window
+from nbcnn.kernels.cpu.winograd_maps import Form
+from nbcnn.kernels.cpu.winograd_tiles import LINE, along, expect_block, pitch, place, window
 from nbcnn.kernels.cpu.winograd_transforms import (
     gradient_transform,
     input_transform,
@@ -43,7 +45,7 @@ SMALL_PART = 32  # where L2 is less than a megabyte
 MOST_TILES = 48  # of a block
 SLAB_TILES = 64  # of a slab at least: its taps transform then costs a few percent
 TASKS = 16
-PASS_BYTES = 320 * 1024  # of products, beyond which half of the points are taken at a time
+PASS_BYTES = 320 * 1024  # of products, beyond which a part of the points is taken at a time
 
 
 class Split(NamedTuple):
@@ -57,6 +59,8 @@ class Split(NamedTuple):
     f: int
     top: int
     left: int
+    dilation_h: int
+    dilation_w: int
     tiles_h: int
     tiles_w: int
     tiles: int
@@ -74,27 +78,37 @@ class Split(NamedTuple):
     bias: int
 
 
-def split(s: Conv2DSpec, caps: Caps, form: Form) -> Split:
-    tile = register_tile(caps, "float32")
-    tiles_h, tiles_w = tile_grid(s, form)
-    tiles = s.n * tiles_h * tiles_w
+def split(s: Conv2DSpec, caps: Caps, out: int) -> Split:
+    tile, form = register_tile(caps, "float32"), form_of(s, out)
+    tiles = tile_count(s, out)
     most = PART if caps.l2 >= 1 << 20 else SMALL_PART
     part_c, part_f = _part(s.c, most, tile.lanes), _part(s.f, most, tile.lanes)
     parts_c, parts_f = -(-s.c // part_c), -(-s.f // part_f)
     plane = part_c * -(-part_f // tile.width) * tile.width * tile.item + LINE
-    passes = len(form.halves) if form.points * plane > PASS_BYTES else 1
-    points = form.points // passes
+    passes = len(form.parts) if form.points * plane > PASS_BYTES else 1
+    points = most_points(form, passes)
     room = max(caps.l2 * 3 // 4 - points * plane, caps.l2 // 4)
     block = max(8, min(room // (points * (part_c + part_f) * tile.item), MOST_TILES))
     chunk = block * tile.lanes * tile.item
     planes = part_c // tile.lanes * chunk + LINE, part_f // tile.lanes * chunk + LINE, plane
     count = min(
         -(-TASKS // (parts_c * parts_f)),
-        slabs.slab_count(tiles, TAPS * TAPS * s.c * s.f, SLAB_TILES),
+        slabs.slab_count(tiles, form.taps * s.c * s.f, SLAB_TILES),
     )
-    places = (s.h, s.w, s.c, s.oh, s.ow, s.f, -s.pt, -s.pl, tiles_h, tiles_w, tiles)
+    places = (s.h, s.w, s.c, s.oh, s.ow, s.f, -s.pt, -s.pl, s.dilh, s.dilw, *tile_grid(s, out))
     parts = (parts_c, parts_f, part_c, part_f)
-    return Split(*places, block, count, *parts, passes, chunk, *planes, s.bias)
+    return Split(*places, tiles, block, count, *parts, passes, chunk, *planes, s.bias)
+
+
+def starts(form: Form, passes: int) -> list[int]:
+    """The first point of each pass, and the number of points."""
+    rows = [part.start for part in form.parts] if passes > 1 else [0]
+    return [row * form.columns.side for row in (*rows, form.rows.side)]
+
+
+def most_points(form: Form, passes: int) -> int:
+    """Of a pass."""
+    return max(end - start for start, end in pairwise(starts(form, passes)))
 
 
 def _part(count: int, most: int, lanes: int) -> int:
@@ -105,18 +119,31 @@ def _part(count: int, most: int, lanes: int) -> int:
 
 @cache
 def kernel(tile: Tile, form: Form):
-    product, arrive = channel_product(tile), expect_block(form.side, form.out)
-    form_points, many = form.points, len(form.halves) > 1
-    halves = 0, len(form.halves) - 1
-    low_values, high_values = (input_transform(tile, form, (half,)) for half in halves)
-    low_gradients, high_gradients = (gradient_transform(tile, form, half) for half in halves)
-    low_taps, high_taps = (taps_transform(tile, form, (half,)) for half in halves)
-    x_window, dy_window = window(form.side), window(form.out)
-    lanes, width, item = tile.lanes, tile.width, tile.item
-    out, overlap, vector = form.out, form.side - form.out, tile.lanes * tile.item
+    rows, columns = form
+    product, arrive = channel_product(tile), expect_block(rows.side, columns.out)
+    into_values, into_gradients = input_transform(tile, form), gradient_transform(tile, form)
+    into_taps = taps_transform(tile, form)
+    x_window = window(rows.side, columns.side)
+    dy_window = window(rows.out, columns.out)
+    lanes, width, item, vector = tile.lanes, tile.width, tile.item, tile.lanes * tile.item
+    out_h, out_w, overlap = rows.out, columns.out, columns.side - columns.out
 
     def weight_gradient(
-        task, thread, s, apart, x, dy, dw, db, zeros, values, gradients, products, sums, table
+        task,
+        thread,
+        s,
+        apart,
+        skips,
+        x,
+        dy,
+        dw,
+        db,
+        zeros,
+        values,
+        gradients,
+        products,
+        sums,
+        table,
     ):
         """One part of one slab."""
         parts = s.parts_c * s.parts_f
@@ -129,40 +156,36 @@ def kernel(tile: Tile, form: Form):
         pixels = simd.address(table) + thread * table.shape[1] * 8
         nothing = simd.address(zeros)
         simd.zero_bytes(total, s.part_f * item)
-        points = form_points // s.passes
+        row, row_y = s.w * s.c * item * s.dilation_h, s.ow * s.f * item * s.dilation_h
+        pixel, pixel_y = s.c * item * s.dilation_w, s.f * item * s.dilation_w
         dw_slab = simd.address(dw) + slab * dw.shape[1] * item
         for turn in range(s.passes):
-            low, high = turn == 0, many and turn == s.passes - 1
-            skip = turn * points  # points before those of this turn
+            wanted = 1 << turn if s.passes > 1 else -1
+            skip = skips[turn]  # points before those of this turn
             v = simd.address(values) + thread * values.shape[1] * item - skip * s.plane_c
             g = simd.address(gradients) + thread * gradients.shape[1] * item - skip * s.plane_f
             m = simd.address(products) + thread * products.shape[1] * item - skip * s.plane
             for start in range(first, end, s.block):
                 count = min(s.block, end - start)
                 for k in range(count):
-                    pixel, row = s.c * item, s.w * s.c * item
                     image, i, j = place(s, start + k + 1)
-                    base = simd.address(x) + image * s.h * row + c * item
-                    base += (i * out + s.top) * row + (j * out + s.left + overlap) * pixel
-                    arrive(base, row, pixel, channels * item)
-                    image, i, j = place(s, start + k)
-                    i, j = i * out, j * out
-                    base = simd.address(x) + image * s.h * row + c * item
-                    x_window(pixels, base, row, pixel, i + s.top, j + s.left, s.h, s.w, nothing)
-                    at = v + k * vector
-                    if low:
-                        low_values(pixels, channels, at, s.chunk, s.plane_c)
-                    if high:
-                        high_values(pixels, channels, at, s.chunk, s.plane_c)
-                    pixel, row = s.f * item, s.ow * s.f * item
-                    base = simd.address(dy) + image * s.oh * row + f * item
-                    dy_window(pixels, base, row, pixel, i, j, s.oh, s.ow, nothing)
+                    y, h, i = along(i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
+                    z, w, j = along(j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
+                    base = simd.address(x) + (((image * s.h + y) * s.w + z) * s.c + c) * item
+                    arrive(base + i * row + (j + overlap) * pixel, row, pixel, channels * item)
+                    image, tile_i, tile_j = place(s, start + k)
+                    y, h, i = along(tile_i, s.tiles_h, out_h, s.dilation_h, s.top, s.h)
+                    z, w, j = along(tile_j, s.tiles_w, out_w, s.dilation_w, s.left, s.w)
+                    base = simd.address(x) + (((image * s.h + y) * s.w + z) * s.c + c) * item
+                    x_window(pixels, base, row, pixel, i, j, h, w, nothing)
+                    into_values(pixels, channels, v + k * vector, s.chunk, s.plane_c, wanted)
+                    y, h, i = along(tile_i, s.tiles_h, out_h, s.dilation_h, 0, s.oh)
+                    z, w, j = along(tile_j, s.tiles_w, out_w, s.dilation_w, 0, s.ow)
+                    base = simd.address(dy) + (((image * s.oh + y) * s.ow + z) * s.f + f) * item
+                    dy_window(pixels, base, row_y, pixel_y, i, j, h, w, nothing)
                     at = g + k * vector
-                    if low:
-                        low_gradients(pixels, filters, at, s.chunk, s.plane_f, total)
-                    if high:
-                        high_gradients(pixels, filters, at, s.chunk, s.plane_f, total)
-                for e in range(skip, skip + points):
+                    into_gradients(pixels, filters, at, s.chunk, s.plane_f, wanted, total)
+                for e in range(skip, skips[turn + 1]):
                     for panel in range(0, filters, width):
                         right = g + e * s.plane_f + panel // lanes * s.chunk
                         for k in range(0, channels, lanes):
@@ -179,11 +202,8 @@ def kernel(tile: Tile, form: Form):
                 for panel in range(0, filters, width):
                     target = dw_slab + ((c + k) * s.f + f + panel) * item
                     at = m + (panel * s.part_c + k * width) * item
-                    columns, tap = min(width, filters - panel), s.c * s.f * item
-                    if low:
-                        low_taps(at, s.plane, columns, target, tap)
-                    if high:
-                        high_taps(at, s.plane, columns, target, tap)
+                    across, tap = min(width, filters - panel), s.c * s.f * item
+                    into_taps(at, s.plane, across, target, tap, wanted)
         if s.bias and c == 0:
             db_slab = simd.address(db) + (slab * db.shape[1] + apart + f) * item
             simd.copy_bytes(db_slab, total, filters * item)
@@ -192,31 +212,36 @@ def kernel(tile: Tile, form: Form):
 
 
 class _Winograd(NamedTuple):
-    """One form as an implementation."""
+    """Forms of `out` outputs as an implementation."""
 
-    form: Form
+    out: int
 
     def accepts(self, s: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-        return no_pool(s, dtype, caps) or refuses(s, dtype, self.form)
+        return no_pool(s, dtype, caps) or refuses(s, dtype, self.out)
 
     def scratch(self, spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
-        s, item = split(spec, caps, self.form), np.dtype(dtype).itemsize
-        points = self.form.points // s.passes
+        s, item, form = (
+            split(spec, caps, self.out),
+            np.dtype(dtype).itemsize,
+            form_of(spec, self.out),
+        )
+        points, rows, columns = most_points(form, s.passes), *form
         needed = {
             "values": Scratch((caps.threads, points * s.plane_c // item), dtype),
             "gradients": Scratch((caps.threads, points * s.plane_f // item), dtype),
             "products": Scratch((caps.threads, points * s.plane // item), dtype),
             "sums": Scratch((caps.threads, s.part_f), dtype),
-            "table": Scratch((caps.threads, self.form.side * pitch(self.form.side)), "int64"),
+            "table": Scratch((caps.threads, rows.side * pitch(columns.side)), "int64"),
         }
         if s.slabs > 1:
-            size = TAPS * TAPS * spec.c * spec.f + spec.f * spec.bias
+            size = form.taps * spec.c * spec.f + spec.f * spec.bias
             needed["partials"] = Scratch((s.slabs, size), dtype)
         return needed
 
     def bind(self, spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
         x, dy = inputs
-        s, tile = split(spec, caps, self.form), register_tile(caps, x.dtype.name)
+        s, tile = split(spec, caps, self.out), register_tile(caps, x.dtype.name)
+        form = form_of(spec, self.out)
         dw = outputs[0].reshape(1, -1)
         db = outputs[1].reshape(1, -1) if spec.bias else np.zeros((1, 1), x.dtype)
         apart, sums = 0, []
@@ -226,6 +251,7 @@ class _Winograd(NamedTuple):
             sums = slabs.reductions(scratch["partials"], outputs)
         width = max(padded_columns(spec.c, tile), padded_columns(spec.f, tile), tile.width)
         arrays = (
+            np.array(starts(form, s.passes)),
             x.reshape(-1),
             dy.reshape(-1),
             dw,
@@ -233,12 +259,12 @@ class _Winograd(NamedTuple):
             np.zeros(width, x.dtype),
             *(scratch[name] for name in ("values", "gradients", "products", "sums", "table")),
         )
-        gradient = kernel(tile, self.form)
+        gradient = kernel(tile, form)
         return [Call(gradient, s.slabs * s.parts_c * s.parts_f, (s, apart, *arrays)), *sums]
 
     def impl(self) -> Impl:
-        return Impl(f"winograd_f{self.form.out}", self.accepts, self.bind, self.scratch)
+        return Impl(f"winograd_f{self.out}", self.accepts, self.bind, self.scratch)
 
 
-dw = _Winograd(F4).impl()
-dw_f2 = _Winograd(F2).impl()
+dw = _Winograd(LARGE).impl()
+dw_f2 = _Winograd(SMALL).impl()

@@ -56,11 +56,11 @@ class _Tail:
         return ir.Constant(ir.VectorType(ir.IntType(8), self.lanes), [k] * self.lanes)
 
 
-def _windows(pixels, side, window):
+def _windows(pixels, rows, columns, window):
     """The outputs of each window, row by row."""
-    for i in range(0, side, window):
-        for j in range(0, side, window):
-            yield [pixels[(i + u) * side + j + w] for u in range(window) for w in range(window)]
+    for i in range(0, rows, window):
+        for j in range(0, columns, window):
+            yield [pixels[(i + u) * columns + j + w] for u in range(window) for w in range(window)]
 
 
 @cache
@@ -74,7 +74,8 @@ def output_transform(tile: Tile, form: Form, pool: Pool):
     whose addresses `offset` is added. `winners`: of a maximum, the like table of bytes for which
     output of the window won, to whose addresses offset / item is added; or 0.
     """
-    side = form.out // pool.window
+    sides = form.rows.out, form.columns.out
+    across = form.columns.out // pool.window  # pixels of the target in a row
 
     def build(builder, args):
         products, plane, columns, table, offset, winners, start, low = args
@@ -84,18 +85,18 @@ def output_transform(tile: Tile, form: Form, pool: Pool):
 
         def body(_, at, mask):
             point = point_loader(v, builder.add(products, at), plane)
-            outputs = v.results(point, form.out, range(form.side))
+            outputs = v.results(point, sides, range(form.rows.side))
             tail = _Tail(builder, tile, pool, load(v, builder.add(start, at), mask), low)
-            found = [tail.pixel(window) for window in _windows(outputs, form.out, pool.window)]
+            found = [tail.pixel(window) for window in _windows(outputs, *sides, pool.window)]
             skip = builder.add(offset, at)
             for k, (value, _) in enumerate(found):
-                store(v, value, builder.add(entry(builder, table, side, k), skip), mask)
+                store(v, value, builder.add(entry(builder, table, across, k), skip), mask)
             if pool.window > 1 and not pool.mean:
                 skip = builder.udiv(skip, integer(tile.item))
                 lanes = Lanes(builder, tile, 1, 1, mask)
                 with builder.if_then(indexed):
                     for k, (_, winner) in enumerate(found):
-                        at = builder.add(entry(builder, winners, side, k), skip)
+                        at = builder.add(entry(builder, winners, across, k), skip)
                         lanes.store_places([winner], at)
 
         over_vectors(builder, tile, columns, body)

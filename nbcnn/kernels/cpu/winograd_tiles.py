@@ -1,8 +1,11 @@
 """Tiles of Winograd's convolutions: where their pixels are, and fetching them ahead of time.
 
-The pixels of a tile are found through a table of addresses, row by row, each row `pitch(side)`
+The pixels of a tile are found through a table of addresses, row by row, each row `pitch(columns)`
 entries long: `window` fills it with a few vector operations, for all channels. Pixels outside an
 image point elsewhere, so the transforms know nothing of borders and nothing is copied.
+
+Dilated kernels see an image as dilation x dilation images, its phases, of every so many-th row and
+column; in each they are ordinary kernels. A tile lies within a phase.
 """
 
 from functools import cache
@@ -16,29 +19,41 @@ from nbcnn.kernels.cpu.simd import integer
 LINE = 64  # bytes of a cache line
 
 
-def pitch(side: int) -> int:
+def pitch(columns: int) -> int:
     """Entries of a table's row."""
-    return 1 << (side - 1).bit_length()
+    return 1 << (columns - 1).bit_length()
 
 
 @jit.always_inline
 def place(s, number):
-    """(image, row, column) of a tile; s: sizes, with `tiles_h` and `tiles_w` per image."""
-    inside = number % (s.tiles_h * s.tiles_w)
-    return number // (s.tiles_h * s.tiles_w), inside // s.tiles_w, inside % s.tiles_w
+    """(image, row, column) of a tile; s: sizes. Rows and columns of tiles go through all phases."""
+    across = s.tiles_w * s.dilation_w
+    inside = number % (s.tiles_h * s.dilation_h * across)
+    return number // (s.tiles_h * s.dilation_h * across), inside // across, inside % across
+
+
+@jit.always_inline
+def along(number, tiles, step, dilation, lead, extent):
+    """In one dimension, of `extent` pixels: (first pixel of a phase, pixels of the phase, where in
+    it a tile begins). Tiles of a phase are `step` apart; phase 0 begins at pixel `lead`.
+    """
+    first = number // tiles + lead
+    start = first % dilation
+    size = (extent - start + dilation - 1) // dilation
+    return start, size, number % tiles * step + first // dilation
 
 
 @cache
-def window(side: int):
+def window(rows: int, columns: int):
     """A function for kernels:
 
         window(table, base, row, pixel, i, j, h, w, elsewhere)
 
-    Fill `table` with the addresses of side x side pixels from (i, j) of an image of h x w at
+    Fill `table` with the addresses of rows x columns pixels from (i, j) of an image of h x w at
     `base`, whose rows and pixels are `row` and `pixel` bytes apart; `elsewhere` where there are
     none.
     """
-    lanes, word = pitch(side), ir.IntType(64)
+    lanes, word = pitch(columns), ir.IntType(64)
 
     def build(builder, args):
         table, base, row, pixel, i, j, h, w, elsewhere = args
@@ -53,7 +68,7 @@ def window(side: int):
         found = builder.add(all_lanes(start), builder.mul(all_lanes(pixel), number))
         found = builder.select(inside, found, all_lanes(elsewhere))
         step = builder.select(inside, all_lanes(row), ir.Constant(kind, [0] * lanes))
-        for p in range(side):
+        for p in range(rows):
             exists = builder.icmp_unsigned("<", builder.add(i, integer(p)), h)
             chosen = builder.select(exists, found, all_lanes(elsewhere))
             at = builder.add(table, integer(p * lanes * 8))
@@ -63,9 +78,9 @@ def window(side: int):
     return simd.emit(types.void, (types.intp,) * 9, build)
 
 
-def entry(builder, table, side, k):
-    """Entry k of a table of side x side pixels, while emitting."""
-    at = builder.add(table, integer(8 * (k // side * pitch(side) + k % side)))
+def entry(builder, table, columns, k):
+    """Entry k of a table of pixels, while emitting."""
+    at = builder.add(table, integer(8 * (k // columns * pitch(columns) + k % columns)))
     return builder.load(builder.inttoptr(at, ir.IntType(64).as_pointer()))
 
 
@@ -83,19 +98,19 @@ class _Prefetch:
 
 
 @cache
-def expect_pixels(tile: Tile, side: int):
+def expect_pixels(tile: Tile, rows: int, columns: int):
     """A function for kernels:
 
         expect(table, offset)
 
-    Bring a panel of the side x side pixels that are going to be written into L2.
+    Bring a panel of the rows x columns pixels that are going to be written into L2.
     """
 
     def build(builder, args):
         table, offset = args
         fetch = _Prefetch(builder, True, 2)
-        for k in range(side**2):
-            pixel = builder.add(entry(builder, table, side, k), offset)
+        for k in range(rows * columns):
+            pixel = builder.add(entry(builder, table, columns, k), offset)
             for line in range(0, tile.width * tile.item, LINE):
                 fetch(builder.add(pixel, integer(line)))
 

@@ -10,7 +10,7 @@ from functools import cache
 from nbcnn.kernels.cpu import simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
-from nbcnn.kernels.cpu.winograd_maps import TAPS, Form, Vectors
+from nbcnn.kernels.cpu.winograd_maps import Form, Vectors
 from nbcnn.kernels.cpu.winograd_tiles import entry
 
 
@@ -41,9 +41,9 @@ def store(v: Vectors, value, address, mask):
         simd.masked_store(v.b, value, address, mask)
 
 
-def pixel_loader(v: Vectors, table, side, at, mask):
+def pixel_loader(v: Vectors, table, columns, at, mask):
     """load(k): the vector at pixel k of a table, `at` bytes further."""
-    return lambda k: load(v, v.b.add(entry(v.b, table, side, k), at), mask)
+    return lambda k: load(v, v.b.add(entry(v.b, table, columns, k), at), mask)
 
 
 def point_loader(v: Vectors, source, plane):
@@ -55,92 +55,113 @@ def store_point(v: Vectors, e, number, target, plane):
     simd.store_vector(v.b, number, v.b.add(target, v.b.mul(plane, integer(e))))
 
 
+def over_parts(builder, form: Form, wanted):
+    """(number, rows of points) of each part; its code runs where bit `number` of `wanted` is set.
+    Where there is but one part it always runs.
+    """
+    parts = form.parts
+    for number, part in enumerate(parts):
+        if len(parts) == 1:
+            yield number, part
+            return
+        bit = builder.and_(wanted, integer(1 << number))
+        with builder.if_then(builder.icmp_signed("!=", bit, integer(0))):
+            yield number, part
+
+
 @cache
-def input_transform(tile: Tile, form: Form, halves: tuple[int, ...]):
+def input_transform(tile: Tile, form: Form):
     """A function for kernels:
 
-        transform(table, channels, values, chunk, plane)
+        transform(table, channels, values, chunk, plane, wanted)
 
     `table`: of the pixels of a tile. Vector k of the values at point e goes to values + k * chunk +
-    e * plane (bytes), for the points in these `form.halves`; beyond `channels` they are zeros.
+    e * plane (bytes), for the points in the `form.parts` whose bits are set in `wanted`; beyond
+    `channels` they are zeros.
     """
 
     def build(builder, args):
-        table, channels, values, chunk, plane = args
+        table, channels, values, chunk, plane, wanted = args
         v = Vectors(builder, tile, form)
 
-        def body(k, at, mask):
-            pixel = pixel_loader(v, table, form.side, at, mask)
-            target = builder.add(values, builder.mul(k, chunk))
-            for half in halves:
-                for e, value in v.values(v.input, pixel, form.side, form.halves[half]):
+        for _, part in over_parts(builder, form, wanted):
+
+            def body(k, at, mask):
+                pixel = pixel_loader(v, table, form.columns.side, at, mask)
+                target = builder.add(values, builder.mul(k, chunk))
+                for e, value in v.input(pixel, part):
                     store_point(v, e, value, target, plane)
 
-        over_vectors(builder, tile, channels, body)
-
-    return simd.emit(types.void, (types.intp,) * 5, build)
-
-
-@cache
-def gradient_transform(tile: Tile, form: Form, half: int):
-    """A function for kernels:
-
-        transform(table, filters, values, chunk, plane, sums)
-
-    As `input_transform`, of the gradients of a tile of outputs; with the first half their sum is
-    added to `sums`.
-    """
-
-    def build(builder, args):
-        table, filters, values, chunk, plane, sums = args
-        v = Vectors(builder, tile, form)
-
-        def body(k, at, mask):
-            pixel = pixel_loader(v, table, form.out, at, mask)
-            target = builder.add(values, builder.mul(k, chunk))
-            for e, value in v.values(v.kernel, pixel, form.out, form.halves[half]):
-                store_point(v, e, value, target, plane)
-            if half == 0:
-                gradients = [pixel(k) for k in range(form.out**2)]
-                while len(gradients) > 1:  # in pairs: short chains, small errors
-                    pairs = zip(gradients[::2], gradients[1::2])
-                    gradients = [builder.fadd(*pair) for pair in pairs]
-                total = builder.add(sums, at)
-                before = simd.load_vector(builder, total, v.vector)
-                simd.store_vector(builder, builder.fadd(before, gradients[0]), total)
-
-        over_vectors(builder, tile, filters, body)
+            over_vectors(builder, tile, channels, body)
 
     return simd.emit(types.void, (types.intp,) * 6, build)
 
 
 @cache
-def taps_transform(tile: Tile, form: Form, halves: tuple[int, ...]):
+def gradient_transform(tile: Tile, form: Form):
     """A function for kernels:
 
-        transform(products, plane, columns, dw, tap)
+        transform(table, filters, values, chunk, plane, wanted, sums)
 
-    Sums of products at the points of these halves, `plane` bytes from one point to the next, become
-    `columns` gradients of each of nine taps, `tap` bytes apart. Those of a later half are added.
+    As `input_transform`, of the gradients of a tile of outputs; with the first part their sum is
+    added to `sums`.
     """
+    sides = form.rows.out, form.columns.out
 
     def build(builder, args):
-        products, plane, columns, dw, tap = args
+        table, filters, values, chunk, plane, wanted, sums = args
         v = Vectors(builder, tile, form)
-        rows = [row for half in halves for row in form.halves[half]]
 
-        def body(k, at, mask):
-            point = point_loader(v, builder.add(products, at), plane)
-            target = builder.add(dw, at)
-            for number in v.results(point, TAPS, rows):
-                if 0 not in halves:
-                    number = builder.fadd(load(v, target, mask), number)
-                store(v, number, target, mask)
-                target = builder.add(target, tap)
+        for number, part in over_parts(builder, form, wanted):
 
-        over_vectors(builder, tile, columns, body)
+            def body(k, at, mask):
+                pixel = pixel_loader(v, table, sides[1], at, mask)
+                target = builder.add(values, builder.mul(k, chunk))
+                for e, value in v.kernel(pixel, sides, part):
+                    store_point(v, e, value, target, plane)
+                if number == 0:
+                    gradients = [pixel(k) for k in range(form.outputs)]
+                    while len(gradients) > 1:  # in pairs: short chains, small errors
+                        pairs = zip(gradients[::2], gradients[1::2])
+                        gradients = [builder.fadd(*pair) for pair in pairs]
+                    total = builder.add(sums, at)
+                    before = simd.load_vector(builder, total, v.vector)
+                    simd.store_vector(builder, builder.fadd(before, gradients[0]), total)
 
-    return simd.emit(types.void, (types.intp,) * 5, build)
+            over_vectors(builder, tile, filters, body)
+
+    return simd.emit(types.void, (types.intp,) * 7, build)
+
+
+@cache
+def taps_transform(tile: Tile, form: Form):
+    """A function for kernels:
+
+        transform(products, plane, columns, dw, tap, wanted)
+
+    Sums of products at the points of these parts, `plane` bytes from one point to the next, become
+    `columns` gradients of each tap, `tap` bytes apart. Those of parts but the first are added.
+    """
+    sides = form.rows.taps, form.columns.taps
+
+    def build(builder, args):
+        products, plane, columns, dw, tap, wanted = args
+        v = Vectors(builder, tile, form)
+
+        for number, part in over_parts(builder, form, wanted):
+
+            def body(k, at, mask):
+                point = point_loader(v, builder.add(products, at), plane)
+                target = builder.add(dw, at)
+                for value in v.results(point, sides, part):
+                    if number > 0:
+                        value = builder.fadd(load(v, target, mask), value)
+                    store(v, value, target, mask)
+                    target = builder.add(target, tap)
+
+            over_vectors(builder, tile, columns, body)
+
+    return simd.emit(types.void, (types.intp,) * 6, build)
 
 
 @cache
@@ -149,9 +170,10 @@ def kernel_transform(tile: Tile, form: Form):
 
         transform(taps, tap, count, values, plane)
 
-    `count` numbers, a multiple of the lanes, of each of nine taps, `tap` bytes apart, become values
-    at the points, `plane` bytes apart.
+    `count` numbers, a multiple of the lanes, of each tap, `tap` bytes apart, become values at the
+    points, `plane` bytes apart.
     """
+    sides = form.rows.taps, form.columns.taps
 
     def build(builder, args):
         taps, tap, count, values, plane = args
@@ -159,7 +181,8 @@ def kernel_transform(tile: Tile, form: Form):
         with simd.loop(builder, count, tile.lanes) as i:
             at = builder.mul(i, integer(tile.item))
             point, target = point_loader(v, builder.add(taps, at), tap), builder.add(values, at)
-            for e, value in v.values(v.kernel, point, TAPS, range(form.side)):
-                store_point(v, e, value, target, plane)
+            for part in form.split(form.columns.taps):
+                for e, value in v.kernel(point, sides, part):
+                    store_point(v, e, value, target, plane)
 
     return simd.emit(types.void, (types.intp,) * 5, build)
