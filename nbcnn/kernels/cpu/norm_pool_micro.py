@@ -11,9 +11,8 @@ from itertools import compress
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
 
-from nbcnn.kernels.cpu import pool_micro, simd
+from nbcnn.kernels.cpu import pool_micro, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.norm_micro import activated, difference, slope_of, zero
 from nbcnn.kernels.cpu.row_sweep import Lanes
