@@ -97,7 +97,7 @@ class _Search:
         """Make a step the next one of the stretch, if it can be."""
         if not self._independent(self._steps[index]):
             return False
-        size = min(self._size, self._passes_of(index))
+        size = min(self._size, self._size_of(index))
         smaller = size < self._size
         asked = [*self._members, index] if smaller else [index]
         if size < self._batch.samples and not all(self._fits(i, size) for i in asked):
@@ -110,7 +110,7 @@ class _Search:
         """The stretch so far, where it pays; the next begins empty."""
         members, size, samples = self._members, self._size, self._batch.samples
         self._members, self._size = [], samples
-        large = [i for i in members if self._passes_of(i) < samples]
+        large = [i for i in members if self._size_of(i) < samples]
         if len(large) < 2:
             return None
         starts = tuple(min(k, samples - size) for k in range(0, samples, size))
@@ -126,7 +126,7 @@ class _Search:
         others = [root_of(t) for t in step.node.inputs if t not in self._batch]
         return all(id(t.node) not in nodes for t in others)
 
-    def _passes_of(self, index: int) -> int:
+    def _size_of(self, index: int) -> int:
         """Samples that the step may work on at a time. Of up to half more passes than it takes, so
         many that fewest samples are computed again.
         """
