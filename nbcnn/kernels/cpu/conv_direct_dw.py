@@ -103,7 +103,7 @@ def dw_kernel(tile: Tile):
         return max(1, (lines * 20 + s.run * 17 - 1) // (s.run * 20))
 
     @jit.always_inline
-    def following(s, x, dy, block, end, lines, side):
+    def following(s, x, block, end, lines, side):
         """(address, lines of the cache): where x of the next block is, and the part of it that each
         strip asks for.
         """
@@ -142,7 +142,7 @@ def dw_kernel(tile: Tile):
                     simd.address(x)
                     + (image * s.h + block % s.blocks * s.source_rows) * s.w * s.c * item
                 )
-            ahead, share = following(s, x, dy, block, end, images * height, side)
+            ahead, share = following(s, x, block, end, images * height, side)
             line = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
             runs = runs_of(s, images * height)
             for run in range(runs):
