@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbcnn.kernels.cpu import building, jit, kernel_cache, linking, program, slabs
+from nbcnn.kernels.cpu import building, disk, jit, kernel_cache, linking, program, slabs
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.runtime.cpu import Program
 from nbcnn.runtime.crew import crew
@@ -132,6 +132,26 @@ def test_an_unusable_folder_is_told_once(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         kernel_cache.store("b", b"code")
     assert kernel_cache.load("a") is None
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "file/cache"])
+def test_in_a_folder_that_cannot_be_searched_there_is_nothing(name, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(kernel_cache, "folder", lambda: tmp_path / name)
+    assert not kernel_cache.contains("a")
+    assert kernel_cache.load("a") is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as in POSIX")
+def test_the_umask_tells_who_may_read_kernels(tmp_path):
+    for mask in (0o022, 0o077):
+        before = os.umask(mask)
+        try:
+            disk.write(tmp_path / "0.kernel", b"code")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "0.kernel").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert [path.name for path in tmp_path.iterdir()] == ["0.kernel"]
 
 
 def test_two_processes_on_an_empty_folder(filled, tmp_path):

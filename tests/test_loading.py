@@ -96,6 +96,16 @@ def test_a_wrong_record_of_the_target_is_found_out(fit, filled):
     assert file.read_bytes() == good
 
 
+def test_a_record_of_the_target_that_is_only_read_counts(monkeypatch, tmp_path):
+    def refuse(path):
+        raise PermissionError
+
+    kept = target.Target("some", 32, 16, True, False)
+    target._write(tmp_path / "a.target", kept)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert target._read(tmp_path / "a.target") == kept
+
+
 @on_linux
 def test_settings_and_processors_have_records_of_their_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

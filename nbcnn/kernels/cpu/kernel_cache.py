@@ -41,7 +41,7 @@ def load(name: str) -> bytes | None:
 
 def contains(name: str) -> bool:
     """Whether there is a file of this name, whole or not."""
-    return _path(name).is_file()
+    return os.path.isfile(_path(name))  # False also where the folder cannot be searched
 
 
 def store(name: str, code: bytes) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -147,7 +148,8 @@ def _installed(package: str) -> tuple[str, bytes] | None:
 def _read(file: Path) -> Target | None:
     try:
         kept = json.loads(file.read_bytes())
-        os.utime(file)  # in use
+        with suppress(OSError):  # somebody else's, or on a disk that is only read
+            os.utime(file)  # in use
         if [*map(type, kept)] == [str, int, int, bool, bool]:
             return Target(*kept)
     except (OSError, ValueError, TypeError):
