@@ -226,6 +226,18 @@ def test_covers_what_the_name_depends_on(module, covered):
     assert kernel_cache.covers(module) == covered
 
 
+def test_a_process_whose_sources_were_updated_or_are_absent_keeps_nothing(monkeypatch):
+    loaded = kernel_cache._LOADED
+    name, time_of_change, size = loaded[0]
+    for other in ([], [(name, time_of_change - 1, size), *loaded[1:]]):
+        monkeypatch.setattr(kernel_cache, "_LOADED", other)
+        kernel_cache._as_loaded.cache_clear()
+        assert not kernel_cache.covers("nbcnn.kernels.cpu.pool")
+    monkeypatch.setattr(kernel_cache, "_LOADED", loaded)
+    kernel_cache._as_loaded.cache_clear()
+    assert kernel_cache.covers("nbcnn.kernels.cpu.pool")
+
+
 def test_old_folders_go(tmp_path):
     def make(name, days, file="0.kernel"):
         (tmp_path / name).mkdir()
