@@ -126,6 +126,11 @@ def test_settings_and_processors_have_records_of_their_own(monkeypatch, tmp_path
     assert target._file() is None
 
 
+def test_without_its_source_the_target_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(target, "__file__", str(tmp_path / "target.py"))
+    assert target._file() is None
+
+
 def test_a_process_with_numba_asks_it(monkeypatch):
     """Its settings may have been changed by hand: what other processes noted does not count."""
     monkeypatch.setattr(target, "_read", None)
