@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbcnn.kernels.cpu import building, jit, kernel_cache, linking, program, slabs
+from nbcnn.kernels.cpu import building, disk, jit, kernel_cache, linking, program, slabs
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.runtime.cpu import Program
 from nbcnn.runtime.crew import crew
@@ -134,6 +134,26 @@ def test_an_unusable_folder_is_told_once(tmp_path, monkeypatch):
     assert kernel_cache.load("a") is None
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "file/cache"])
+def test_in_a_folder_that_cannot_be_searched_there_is_nothing(name, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(kernel_cache, "folder", lambda: tmp_path / name)
+    assert not kernel_cache.contains("a")
+    assert kernel_cache.load("a") is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as in POSIX")
+def test_the_umask_tells_who_may_read_kernels(tmp_path):
+    for mask in (0o022, 0o077):
+        before = os.umask(mask)
+        try:
+            disk.write(tmp_path / "0.kernel", b"code")
+        finally:
+            os.umask(before)
+        assert (tmp_path / "0.kernel").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert [path.name for path in tmp_path.iterdir()] == ["0.kernel"]
+
+
 def test_two_processes_on_an_empty_folder(filled, tmp_path):
     both = [start(tmp_path / "cache") for _ in range(2)]
     for process in both:
@@ -204,6 +224,18 @@ def test_settings_have_another_folder(python, tmp_path):
 )  # fmt: skip
 def test_covers_what_the_name_depends_on(module, covered):
     assert kernel_cache.covers(module) == covered
+
+
+def test_a_process_whose_sources_were_updated_or_are_absent_keeps_nothing(monkeypatch):
+    loaded = kernel_cache._LOADED
+    name, time_of_change, size = loaded[0]
+    for other in ([], [(name, time_of_change - 1, size), *loaded[1:]]):
+        monkeypatch.setattr(kernel_cache, "_LOADED", other)
+        kernel_cache._as_loaded.cache_clear()
+        assert not kernel_cache.covers("nbcnn.kernels.cpu.pool")
+    monkeypatch.setattr(kernel_cache, "_LOADED", loaded)
+    kernel_cache._as_loaded.cache_clear()
+    assert kernel_cache.covers("nbcnn.kernels.cpu.pool")
 
 
 def test_old_folders_go(tmp_path):

@@ -96,6 +96,16 @@ def test_a_wrong_record_of_the_target_is_found_out(fit, filled):
     assert file.read_bytes() == good
 
 
+def test_a_record_of_the_target_that_is_only_read_counts(monkeypatch, tmp_path):
+    def refuse(path):
+        raise PermissionError
+
+    kept = target.Target("some", 32, 16, True, False)
+    target._write(tmp_path / "a.target", kept)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert target._read(tmp_path / "a.target") == kept
+
+
 @on_linux
 def test_settings_and_processors_have_records_of_their_own(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -113,6 +123,11 @@ def test_settings_and_processors_have_records_of_their_own(monkeypatch, tmp_path
     seen.append(target._file())
     assert len(set(seen)) == len(seen)
     monkeypatch.setattr(target, "_processor", lambda: None)
+    assert target._file() is None
+
+
+def test_without_its_source_the_target_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(target, "__file__", str(tmp_path / "target.py"))
     assert target._file() is None
 
 

@@ -1,7 +1,7 @@
 """Files that this package keeps between processes: where, and how they are written."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -12,12 +12,14 @@ def base() -> Path:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write so that another process sees the whole file or none."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    """Write so that another process sees the whole file or none. The umask tells who may read it:
+    others, say, where a container's image is built by root and used by somebody else.
+    """
+    temporary = path.with_name(secrets.token_hex(8) + path.suffix)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
         os.replace(temporary, path)
     except OSError:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -41,7 +41,7 @@ def load(name: str) -> bytes | None:
 
 def contains(name: str) -> bool:
     """Whether there is a file of this name, whole or not."""
-    return _path(name).is_file()
+    return os.path.isfile(_path(name))  # False also where the folder cannot be searched
 
 
 def store(name: str, code: bytes) -> None:
@@ -66,9 +66,26 @@ def writable() -> bool:
 
 
 def covers(module: str) -> bool:
-    """Whether the folder's name depends on the source of this module."""
+    """Whether the folder's name depends on the source that this module was loaded from."""
     parts = module.split(".")
-    return parts[0] == PACKAGE.name and "/".join(parts[1:-1]) in SOURCES
+    return parts[0] == PACKAGE.name and "/".join(parts[1:-1]) in SOURCES and _as_loaded()
+
+
+@cache
+def _as_loaded() -> bool:
+    """Whether the sources are there, and those that this process runs: after an update they tell
+    nothing of its kernels.
+    """
+    return bool(_LOADED) and _state() == _LOADED
+
+
+def _state() -> list[tuple[str, int, int]]:
+    found = [(path, path.stat()) for path in _sources()]
+    return [(path.name, stat.st_mtime_ns, stat.st_size) for path, stat in found]
+
+
+def _sources() -> list[Path]:
+    return sorted(path for part in SOURCES for path in (PACKAGE / part).glob("*.py"))
 
 
 @cache
@@ -85,7 +102,7 @@ def folder() -> Path:
 def fingerprint() -> str:
     """Digest of everything that machine code depends on beside the kernel's own name."""
     digest = hashlib.sha256()
-    for source in sorted(path for part in SOURCES for path in (PACKAGE / part).glob("*.py")):
+    for source in _sources():
         digest.update(source.name.encode() + source.read_bytes())
     digest.update(target.current().identity.encode())
     return digest.hexdigest()[:16]
@@ -97,6 +114,7 @@ def confirm() -> None:
     """
     if not target.confirm():
         folder.cache_clear()
+        _as_loaded.cache_clear()
 
 
 def clean(current: Path) -> None:
@@ -146,3 +164,4 @@ def _warn(error: OSError) -> None:
 
 
 _warned = False
+_LOADED = _state()

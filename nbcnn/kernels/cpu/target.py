@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import util
 from pathlib import Path
@@ -113,7 +114,10 @@ def _file() -> Path | None:
     environment = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
     settings = Path(NUMBA_FILE).read_bytes() if os.path.isfile(NUMBA_FILE) else b""
     vector_math = os.path.exists(Path(sys.prefix, "lib", "libsvml.so"))  # Numba uses it if it can
-    source = Path(__file__).read_bytes()
+    try:
+        source = Path(__file__).read_bytes()
+    except OSError:  # only byte code, or a zip
+        return None
     text = repr((sys.version, clues, environment, settings, vector_math, source))
     return disk.base() / (hashlib.sha256(text.encode()).hexdigest()[:16] + SUFFIX)
 
@@ -147,7 +151,8 @@ def _installed(package: str) -> tuple[str, bytes] | None:
 def _read(file: Path) -> Target | None:
     try:
         kept = json.loads(file.read_bytes())
-        os.utime(file)  # in use
+        with suppress(OSError):  # somebody else's, or on a disk that is only read
+            os.utime(file)  # in use
         if [*map(type, kept)] == [str, int, int, bool, bool]:
             return Target(*kept)
     except (OSError, ValueError, TypeError):
