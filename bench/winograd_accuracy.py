@@ -5,7 +5,7 @@
 LeNet-5 and two networks of `model_set.py` learn the digits that come with nbcnn, once with
 `set_winograd("auto")` and once with "off": equal initial weights, equal shuffles, so the rounding
 of the convolutions is all that differs. ResNet-20 takes the digits in a frame of zeros, repeated
-for its three channels.
+for its three channels; its rate decays to zero, without which the last few steps decide.
 """
 
 import argparse
@@ -23,18 +23,20 @@ import nbcnn as keras
 
 
 class Recipe(NamedTuple):
-    """How a network is trained: by Adam in batches of 64."""
+    """How a network is trained: by Adam; `decays`: along a cosine."""
 
     build: object
     shape: tuple[int, int, int]
     rate: float
     epochs: int
+    batch: int = 64
+    decays: bool = False
 
 
 RECIPES = {
     "lenet5": Recipe(model_set.lenet5, (28, 28, 1), 0.003, 60),
     "convnet": Recipe(model_set.convnet, (28, 28, 1), 0.001, 30),
-    "resnet20": Recipe(model_set.resnet20, (32, 32, 3), 0.001, 20),
+    "resnet20": Recipe(model_set.resnet20, (32, 32, 3), 0.002, 16, batch=32, decays=True),
 }
 MODES = ("auto", "off")
 
@@ -55,6 +57,8 @@ def main():
         result["networks"][name] = {
             "learning_rate": recipe.rate,
             "epochs": recipe.epochs,
+            "batch_size": recipe.batch,
+            "decays": recipe.decays,
             "winograd": {mode: accuracies(name, recipe, mode, args.seeds) for mode in MODES},
         }
     if args.json:
@@ -81,13 +85,15 @@ def accuracy(recipe, seed):
     (x_train, y_train), (x_test, y_test) = keras.datasets.digits.load_data()
     keras.utils.set_random_seed(seed)
     model = recipe.build(keras)
+    steps = recipe.epochs * -(-len(x_train) // recipe.batch)
+    decay = keras.optimizers.schedules.CosineDecay(recipe.rate, steps)
     model.compile(
-        optimizer=keras.optimizers.Adam(recipe.rate),
+        optimizer=keras.optimizers.Adam(decay if recipe.decays else recipe.rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     x = framed(x_train, recipe.shape)
-    model.fit(x, y_train, batch_size=64, epochs=recipe.epochs, verbose=0)
+    model.fit(x, y_train, batch_size=recipe.batch, epochs=recipe.epochs, verbose=0)
     return model.evaluate(framed(x_test, recipe.shape), y_test, verbose=0)[1]
 
 
