@@ -1,6 +1,8 @@
 """A model's steps: made when a shape first needs them, kept while they fit."""
 
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +19,8 @@ from nbcnn.runtime.device import current_device, get_device
 
 CAPACITY = 12  # steps kept for each model; the one unused for longest goes first
 
+EVERY: weakref.WeakSet["Runners"] = weakref.WeakSet()  # of this process
+
 
 class Runners:
     """The steps of one model, with what they share: optimizer state and running sums."""
@@ -32,6 +36,15 @@ class Runners:
         self._arenas: dict[str, Arena] = {}  # by device
         self._seed: int | None = None
         self._trained: list[Any] | None = None
+        EVERY.add(self)
+
+    def after_fork(self) -> None:
+        """In a new process, which has this thread only: another may have been in a step."""
+        if self.lock.acquire(blocking=False):
+            self.lock.release()
+        else:
+            self.lock = threading.RLock()
+            self.forget()
 
     @property
     def device(self) -> Any:
@@ -146,3 +159,12 @@ def _settings() -> tuple:
     """Settings that decide which kernels a step is made of."""
     now = config.settings()
     return now.fuse, now.conv_algorithm, now.winograd, tuple(sorted(now.forced.items()))
+
+
+def _after_fork() -> None:
+    for runners in list(EVERY):
+        runners.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -90,8 +90,10 @@ class Stepping:
         batch = whole_batch(Preparer("predict_on_batch", self, supervised=False)(x))
         with self._runners.lock:
             runner = self._runners.get("predict", batch.specs)
-            outputs = _predicted(runner, batch, _new(runner.outputs))
-            runner.release()
+            try:
+                outputs = _predicted(runner, batch, _new(runner.outputs))
+            finally:
+                runner.release()
         return self._outputs.pack(outputs)
 
     # -- predict --------------------------------------------------------------------------------
