@@ -174,7 +174,8 @@ def tiling(s: Conv2DSpec, caps: Caps, out: int) -> Tiling:
     tiles, depth = tile_count(s, out), DEPTH
     if deep(s, caps, out):
         room = caps.l2 * 5 // 16 // (form.points * tile.width * tile.item)  # u, and products
-        block = max(unit, min(room // unit * unit, DEEP_BLOCK, -(-tiles // unit) * unit))
+        most = min(room, DEEP_BLOCK, tiles + unit - 1) // unit * unit  # products go by whole units
+        block = max(unit, most)
         depth = max(tile.lanes, min(room // tile.lanes * tile.lanes, DEEP_DEPTH))
         across = -(-tiles // block) * block  # values are those of all tiles
     else:
