@@ -191,7 +191,7 @@ POOLED = [
     (row("tiles", (4, 16, 16, 33), (3, 3, 33, 18), padding="same"), (2, 2)),
     (row("tiles_rest", (3, 15, 17, 20), (3, 3, 20, 35)), (2, 2)),
     (row("tiles_quarters", (2, 18, 17, 33), (3, 3, 33, 48), padding="same"), (4, 4)),
-    (row("tiles_5x5", (3, 16, 17, 20), (5, 5, 20, 35), padding="same"), (2, 2)),
+    (row("tiles_5x5", (2, 16, 17, 20), (5, 5, 20, 35), padding="same"), (2, 2)),
     (row("tiles_row", (3, 16, 17, 33), (1, 5, 33, 35), padding="same"), (2, 2)),
     (row("tiles_deep", (1, 15, 14, 150), (3, 3, 150, 145), padding="same"), (2, 2)),
     (row("tiles_dilated", (3, 17, 17, 20), (3, 3, 20, 16), 1, "same", (2, 2)), (2, 2)),
