@@ -12,6 +12,7 @@ from nbcnn import initializers, regularizers
 from nbcnn.declare import Declared, arg
 from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.layer_call import LayerCall
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
 from nbcnn.ops.bfloat16 import products_in
@@ -21,18 +22,6 @@ from nbcnn.ops.tensor import Node, Tensor
 from nbcnn.registry import Family
 
 family = Family("layer", "keras.layers")
-
-
-class LayerCall:
-    """One use of a layer in a functional model: what it was called with and what it returned."""
-
-    def __init__(self, layer: "Layer", args: tuple, kwargs: dict[str, Any], outputs: Any):
-        self.layer, self.args, self.kwargs, self.outputs = layer, args, kwargs, outputs
-        self.inputs = [t for t in flatten((args, kwargs)) if isinstance(t, Tensor)]
-        self.order = next(Node._count)
-        for tensor in flatten(outputs):
-            if isinstance(tensor, Tensor):
-                tensor.call = self
 
 
 def _marking_built(build: Callable) -> Callable:

@@ -7,7 +7,8 @@ from nbcnn import ops
 from nbcnn.declare import KINDS, Expected, arg
 from nbcnn.dtype_policies import as_policy
 from nbcnn.layers import fields
-from nbcnn.layers.base import Layer, LayerCall
+from nbcnn.layers.base import Layer
+from nbcnn.layers.layer_call import LayerCall
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize
 

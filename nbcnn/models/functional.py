@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nbcnn.layers.base import LayerCall, map_structure
+from nbcnn.layers.base import map_structure
+from nbcnn.layers.layer_call import LayerCall
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.tensor import Node, Tensor
 

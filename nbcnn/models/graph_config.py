@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.layers.base import Layer, LayerCall, flatten, map_structure
+from nbcnn.layers.base import Layer, flatten, map_structure
+from nbcnn.layers.layer_call import LayerCall
 from nbcnn.models.network import Network
 from nbcnn.ops.op import REGISTRY, apply_symbolic
 from nbcnn.ops.tensor import Constant, Node, Tensor

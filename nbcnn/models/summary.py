@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.layers.base import Layer, LayerCall, flatten
+from nbcnn.layers.base import Layer, flatten
+from nbcnn.layers.layer_call import LayerCall
 
 WIDTH = 80
 TITLES = ["Layer (type)", "Output Shape", "Param #"]
