@@ -84,8 +84,8 @@ class CudaProgram:
 
     def run(self) -> None:
         with self._gpu:
-            for kernel, grid, block, args, _ in self.calls:
-                kernel[grid, block](*args)
+            for call in self.calls:
+                call.kernel[call.grid, call.block, 0, call.shared](*call.args)
 
 
 class CudaDevice:

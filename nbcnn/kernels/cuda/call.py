@@ -2,6 +2,7 @@
 may look at.
 """
 
+import math
 from typing import Any, NamedTuple
 
 BLOCK = 256  # threads a block
@@ -10,22 +11,25 @@ SIMULATED_THREADS = 8  # Python threads, which the simulator starts and polls: f
 
 
 class Launch(NamedTuple):
-    """Run `kernel[grid, block](*args)`: `grid` blocks of `block` threads.
+    """Run `kernel[grid, block](*args)`: `grid` blocks of `block` threads, each up to three sizes.
 
     `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight
-    change.
+    change. `shared`: bytes of dynamic shared memory of a block. `fixed`: the kernel is made for this
+    grid and block (its blocks own tiles); others stride over the elements by any grid.
     """
 
     kernel: Any
-    grid: int
-    block: int
+    grid: int | tuple[int, ...]
+    block: int | tuple[int, ...]
     args: tuple[Any, ...]
     weights_only: bool = False
+    shared: int = 0
+    fixed: bool = False
 
     @property
     def tasks(self) -> int:
         """What is dealt out: blocks."""
-        return self.grid
+        return self.grid if isinstance(self.grid, int) else math.prod(self.grid)
 
 
 class Caps(NamedTuple):

@@ -11,7 +11,7 @@ Modules with kernels hold the name `cuda`, which the simulator replaces while a 
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from math import erf
 from typing import Any
 
@@ -24,9 +24,22 @@ from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 
-def kernel(function: Callable) -> Any:
-    """Decorator of functions that are launched on a grid."""
-    return cuda.jit(function)
+def kernel(
+    function: Callable | None = None,
+    *,
+    bounds: int | None = None,
+    constants: tuple = (),
+) -> Any:
+    """Decorator of functions that are launched on a grid.
+
+    bounds: the most threads of a block, which decides how many registers a thread may have.
+    constants: what the function is closed over, where a factory makes kernels (tile sizes, types).
+    """
+    if function is None:
+        return partial(kernel, bounds=bounds, constants=constants)
+    if SIMULATED or bounds is None:
+        return cuda.jit(function)
+    return cuda.jit(launch_bounds=bounds)(function)
 
 
 def device(function: Callable) -> Any:
