@@ -76,6 +76,18 @@ def test_an_operation_is_measured_without_peers(root, python, tmp_path):
     assert "4 cases" in printed
 
 
+def test_passes_over_an_operation_are_joined(bench):
+    ops = bench("ops")
+    common = {"case": "c", "what": "dx"}
+    slow = {"ms": 4.0, "gflops": 1.0, "others_ms": {"plain": 3.0}, "torch_ms": {"a": 2.0, "b": 9.0}}
+    fast = {"ms": 2.0, "gflops": 2.0, "others_ms": {"plain": 5.0}, "torch_ms": {"a": 6.0, "b": 3.0}}
+    for first, second in ((slow, fast), (fast, slow)):
+        row = ops.joined(common | first, common | second)
+        assert (row["ms"], row["gflops"], row["others_ms"]) == (2.0, 2.0, {"plain": 3.0})
+        assert row["torch_ms"] == {"a": 2.0, "b": 3.0}
+        assert (row["ratio"], row["regret"]) == (1.0, 1.0)
+
+
 def test_workers_answer_and_tell_their_errors(bench):
     workers = bench("workers")
     with workers.Worker("engine_steps.py", "lenet5", 1, 2, 28) as worker:
