@@ -28,7 +28,7 @@ class Places:
     """One byte for every lane."""
 
     def __init__(self, builder, tile: Tile, mask=None):
-        self.b, self.lanes = builder, pool_micro.Lanes(builder, tile, 1, 1, mask)
+        self.b, self.lanes = builder, pool_micro.Lanes(builder, tile, 1, mask=mask)
 
     def number(self, k: int):
         return ir.Constant(self.lanes.places, [k] * self.lanes.places.count)

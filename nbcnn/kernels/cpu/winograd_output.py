@@ -93,7 +93,7 @@ def output_transform(tile: Tile, form: Form, pool: Pool):
                 store(v, value, builder.add(entry(builder, table, across, k), skip), mask)
             if pool.window > 1 and not pool.mean:
                 skip = builder.udiv(skip, integer(tile.item))
-                lanes = Lanes(builder, tile, 1, 1, mask)
+                lanes = Lanes(builder, tile, 1, mask=mask)
                 with builder.if_then(indexed):
                     for k, (_, winner) in enumerate(found):
                         at = builder.add(entry(builder, winners, across, k), skip)

@@ -14,8 +14,8 @@ class Launch(NamedTuple):
     """Run `kernel[grid, block](*args)`: `grid` blocks of `block` threads, each up to three sizes.
 
     `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight
-    change. `shared`: bytes of dynamic shared memory of a block. `fixed`: the kernel is made for this
-    grid and block (its blocks own tiles); others stride over the elements by any grid.
+    change. `shared`: bytes of dynamic shared memory of a block. `fixed`: the kernel is made for
+    this grid and block (its blocks own tiles); others stride over the elements by any grid.
     """
 
     kernel: Any
