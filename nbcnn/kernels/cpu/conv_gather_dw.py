@@ -33,7 +33,7 @@ import numpy as np
 from nbcnn.kernels.cpu import conv_direct_dw, jit, simd, slabs, types
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.conv_fill import LINE
+from nbcnn.kernels.cpu.conv_fill import LINE, fetch_lines
 from nbcnn.kernels.cpu.conv_gather_dw_plan import NOTHING, Gather, plan
 from nbcnn.kernels.cpu.conv_sweep_plan import every_pixel
 from nbcnn.kernels.cpu.gemm_micro import panel_product
@@ -41,6 +41,8 @@ from nbcnn.kernels.cpu.gemm_pack import pack_rows, sum_panel
 from nbcnn.kernels.cpu.simd import integer
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
+
+STRIP = 2  # tiles of rows, after which some of the next chunk or block is asked for
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
@@ -130,12 +132,12 @@ def gather_row(tile: Tile):
 
 @cache
 def gather_block(tile: Tile):
-    """gather(s, buffer, x, images, rows, columns, channels, zeros): a block of `images` from x on,
-    where `rows` holds the addresses of rows in the first, or 0 for zeros.
+    """gather(s, buffer, x, first image, images, first row, rows, columns, channels, zeros): copy a
+    block of channels that start at x.
     """
     gather, item = gather_row(tile), tile.item
 
-    def gather_all(s, buffer, x, first, images, top, rows, columns, channels, zeros):
+    def gather_planes(s, buffer, x, first, images, top, rows, columns, channels, zeros):
         for key in range(s.keys):
             used = s.width
             while columns[key, used - 1] == NOTHING:
@@ -143,8 +145,8 @@ def gather_block(tile: Tile):
             table = simd.address(columns) + key * s.width * 8
             for image in range(images):
                 to = buffer + image * s.image + key * s.buffer_h * s.width * LINE
-                for k in range(s.buffer_h):
-                    row = top + rows[k]
+                for place in range(s.buffer_h):
+                    row = top + rows[place]
                     if 0 <= row < s.h:
                         source = x + ((first + image) * s.h + row) * s.w * s.pixel
                         gather(to, s.plane, source, table, used, channels, zeros)
@@ -153,7 +155,27 @@ def gather_block(tile: Tile):
                             simd.zero_bytes(to + line * s.plane, used * LINE)
                     to += s.width * LINE
 
-    return jit.helper(gather_all)
+    return jit.helper(gather_planes)
+
+
+@jit.helper
+def ask(s, x, first, images, top, rows, lines, place, column, count):
+    """Ask for `lines` of so many pixels of a block, from where an earlier call ended: (row of the
+    buffer, column of x). Returns where this one did.
+    """
+    while count > 0 and place < images * s.buffer_h:
+        row = top + rows[place % s.buffer_h]
+        if 0 <= row < s.h:
+            source = x + ((first + place // s.buffer_h) * s.h + row) * s.w * s.pixel
+            end = min(s.w, column + count * s.hop)
+            for j in range(column, end, s.hop):
+                fetch_lines(source + j * s.pixel, lines)
+            count -= (end - column + s.hop - 1) // s.hop
+            column = end
+            if column < s.w:
+                break
+        place, column = place + 1, 0
+    return place, column
 
 
 @cache
@@ -161,7 +183,24 @@ def dw_kernel(tile: Tile):
     product, sums = panel_product(tile), sum_panel(tile)
     pack, gather = pack_rows(tile), gather_block(tile)
     lanes, width, item = tile.lanes, tile.width, tile.item
+    strip_rows = STRIP * tile.rows
     lowest = (np.float32 if item == 4 else np.float64)(-np.inf)
+
+    @jit.always_inline
+    def source(s, x, block, chunk):
+        """(address, first image, first row, channels) of a chunk of a block."""
+        channel = chunk * s.chunk
+        image, top = block // s.blocks * s.images, block % s.blocks * s.source_rows
+        return simd.address(x) + channel * item, image, top, min(s.chunk, s.c - channel)
+
+    @jit.always_inline
+    def following(s, x, block, chunk, side, end):
+        """Of what is copied next, and how many lines of each of its pixels."""
+        chunk += s.sides
+        if chunk >= s.chunks:
+            block, chunk = block + 1, side
+        at, image, top, channels = source(s, x, block, chunk)
+        return at, image, top, (channels * item + LINE - 1) // LINE if block < end else 0
 
     def weight_gradient(
         task, thread, s, apart, x, dy, dw, db, zeros, buffer, packed,
@@ -170,56 +209,64 @@ def dw_kernel(tile: Tile):
         side, task = task % s.sides, task // s.sides
         beside, slab = task % s.parts, task // s.parts
         blocks = (s.n + s.images - 1) // s.images * s.blocks
+        first, end = slab * blocks // s.slabs, (slab + 1) * blocks // s.slabs
         dw_slab = simd.address(dw) + slab * dw.shape[1] * item
         db_slab = simd.address(db) + (slab * db.shape[1] + apart) * item
         own = simd.address(packed) + thread * packed.shape[1] * item
         a = simd.address(buffer) + thread * buffer.shape[1] * item
         panels = (s.group_f + width - 1) // width
         padded = (s.group_f + lanes - 1) // lanes * lanes
-        first = slab * blocks // s.slabs
-        for block in range(first, (slab + 1) * blocks // s.slabs):
-            image, row = block // s.blocks * s.images, block % s.blocks * s.rows
-            images, height = min(s.images, s.n - image), min(s.rows, s.oh - row)
-            lines, depth = (images, height * s.ow) if s.whole else (images * height, s.ow)
-            pixel = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
-            top, resume = block % s.blocks * s.source_rows, int(block > first)
+        asked = s.buffer_h * ((s.w + s.hop - 1) // s.hop)  # pixels per image
+        for block in range(first, end):
+            row, resume = block % s.blocks * s.rows, int(block > first)
             for chunk in range(side, s.chunks, s.sides):
-                channel = chunk * s.chunk
-                channels = min(s.chunk, s.c - channel)
-                source = simd.address(x) + channel * item
+                start, image, top, channels = source(s, x, block, chunk)
+                images, height = min(s.images, s.n - image), min(s.rows, s.oh - row)
+                lines, depth = (images, height * s.ow) if s.whole else (images * height, s.ow)
+                pixel = simd.address(dy) + (image * s.oh + row) * s.ow * s.f * item
                 gather(
-                    s, a, source, image, images, top, rows, columns, channels, simd.address(zeros)
+                    s, a, start, image, images, top, rows, columns, channels, simd.address(zeros)
                 )
                 units = channels // s.group_c if s.groups > 1 else 1
                 weights = s.taps * channels // units
+                strips = (weights + strip_rows - 1) // strip_rows
+                strips *= (units * panels - beside + s.parts - 1) // s.parts
+                share = (images * asked + strips - 1) // max(strips, 1)
+                ahead, next_image, next_top, next_lines = following(s, x, block, chunk, side, end)
+                place, column = 0, 0
                 for part in range(beside, units * panels, s.parts):
                     unit, panel = part // panels, part % panels
                     left = s.group_f - panel * width
                     step = min(width, padded - panel * width) * item
-                    f = (channel // s.group_c + unit) * s.group_f + panel * width
-                    if s.groups == 1:
-                        f = panel * width
+                    f = panel * width
+                    if s.groups > 1:
+                        f += (chunk * s.chunk // s.group_c + unit) * s.group_f
                     pack(own, pixel + f * item, s.f * item, lines * depth, left)
                     if s.bias and (s.groups > 1 or chunk == 0):
                         sums(db_slab + f * item, own, step, lines * depth, left, resume)
-                    weight = s.taps * channel + unit * weights
-                    product(
-                        a,
-                        simd.address(offsets) + weight * 8,
-                        LINE,
-                        simd.address(segments),
-                        lines,
-                        depth,
-                        own,
-                        step,
-                        dw_slab + f * item,
-                        simd.address(targets) + weight * 8,
-                        weights,
-                        left,
-                        simd.address(zeros),
-                        resume,
-                        lowest,
-                    )
+                    weight = s.taps * chunk * s.chunk + unit * weights
+                    for strip in range(weight, weight + weights, strip_rows):
+                        product(
+                            a,
+                            simd.address(offsets) + strip * 8,
+                            LINE,
+                            simd.address(segments),
+                            lines,
+                            depth,
+                            own,
+                            step,
+                            dw_slab + f * item,
+                            simd.address(targets) + strip * 8,
+                            min(strip_rows, weight + weights - strip),
+                            left,
+                            simd.address(zeros),
+                            resume,
+                            lowest,
+                        )
+                        place, column = ask(
+                            s, ahead, next_image, images, next_top, rows, next_lines,
+                            place, column, share,
+                        )  # fmt: skip
 
     return jit.kernel(weight_gradient, constants=(tile,))
 

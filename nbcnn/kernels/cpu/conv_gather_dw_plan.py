@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import slabs
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, depth_in_l1, panels, register_tile
 from nbcnn.kernels.cpu.call import Caps
 from nbcnn.kernels.cpu.conv_dw_plan import slabs_worth, vector_steps
@@ -39,6 +38,7 @@ class Gather(NamedTuple):
     c: int
     pixel: int  # bytes from pixel to pixel of x
     keys: int  # planes of columns
+    hop: int  # from one column that is read to the next
     buffer_h: int  # rows of a plane
     width: int  # pixels of a row
     plane: int  # bytes of all planes of a line of channels
@@ -123,6 +123,7 @@ def plan(s: Conv2DSpec, dtype: str, caps: Caps) -> tuple[Gather, Tables]:
         s.c,
         s.c * item,
         len(across),
+        s.sw if len(across) == 1 else 1,
         len(listed),
         width,
         plane,
