@@ -81,7 +81,7 @@ LARGE = [
     row("lines_uneven", (3, 17, 19, 37), (4, 3, 37, 33), (3, 2), ((2, 0), (1, 3))),
     row("lines_sparse", (2, 14, 13, 33), (2, 2, 33, 9), 3),
     row("lines_dilated", (2, 15, 16, 24), (3, 3, 24, 20), (2, 3), "same", dilation=(3, 2)),
-    row("lines_grouped", (3, 11, 9, 72), (3, 3, 12, 108), 2, "same", groups=6),
+    row("lines_grouped", (3, 11, 9, 72), (3, 3, 18, 68), 2, "same", groups=4),
     # channels and filters beside multiples of a vector
     row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=TANH),
     row("stride_tail", (1, 8, 8, 17), (3, 3, 17, 33), 2),
