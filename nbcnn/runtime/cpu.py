@@ -148,6 +148,12 @@ class CpuDevice:
     def download(self, source: np.ndarray) -> np.ndarray:
         return source.copy()
 
+    def free_bytes(self) -> None:
+        """The system tells when it is too late."""
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        np.copyto(target, source)
+
     def synchronize(self) -> None:
         """Nothing to wait for: `Program.run` returns when it is done."""
 

@@ -28,6 +28,14 @@ class DeviceError(RuntimeError):
     """
 
 
+class OutOfMemory(DeviceError):
+    """A plan that does not fit: bytes `needed`, and bytes `free`."""
+
+    def __init__(self, text: str, needed: int, free: int):
+        super().__init__(text)
+        self.needed, self.free = needed, free
+
+
 class Program(Protocol):
     """A list of kernel calls, compiled and ready to run any number of times.
 
@@ -70,8 +78,14 @@ class Device(Protocol):
     def upload(self, target: Any, source: np.ndarray) -> None:
         """Copy a host array of the same shape into an array, converting its data type."""
 
+    def free_bytes(self) -> int | None:
+        """How much `empty` can still give; None where that is not known."""
+
     def download(self, source: Any) -> np.ndarray:
         """A copy of an array on the host, when all work before it is done."""
+
+    def copy(self, target: Any, source: Any) -> None:
+        """Copy an array of this device to another one of the same shape and type."""
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
@@ -131,7 +145,10 @@ def _automatic(announce: bool) -> Device:
     """
     missing = importlib.import_module("nbcnn.runtime.cuda").missing()
     if missing is None:
-        return get_device("cuda")
+        try:
+            return get_device("cuda")
+        except DeviceError as error:
+            missing = str(error)
     if announce and "auto" not in _announced:
         _announced.add("auto")
         sys.stderr.write(f"nbcnn: device 'auto' is the CPU here: {missing}\n")

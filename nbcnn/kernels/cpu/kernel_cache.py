@@ -114,7 +114,7 @@ def confirm() -> None:
 
 
 def clean(current: Path) -> None:
-    """Remove what belongs to other versions, or other processors, and has not been used for long."""
+    """Remove what belongs to other versions or processors and has not been used for long."""
     disk.clean(current, SUFFIX)
     oldest = time.time() - disk.KEPT_SECONDS
     for file in current.parent.glob("*" + target.SUFFIX):

@@ -44,7 +44,7 @@ def _described(value: Any) -> str:
 
 
 def _compiler_object(value: Any) -> str:
-    """Numba's own: dispatchers by their functions, intrinsics by their names, types by their text."""
+    """Numba's own: dispatchers by their functions, intrinsics by name, types by their text."""
     if hasattr(value, "py_func"):
         return _function(value.py_func)
     if hasattr(value, "_defn"):
