@@ -169,9 +169,15 @@ class Double:
     def _is_pinned(self, address: int) -> bool:
         return any(start <= address < start + b.nbytes for start, b in self.pinned.items())
 
+    def _check(self, address: int, nbytes: int) -> None:
+        """That all of it is in one block of the GPU's memory."""
+        ends = [(b.ctypes.data, b.ctypes.data + b.nbytes) for b in self.blocks.values()]
+        assert any(start <= address and address + nbytes <= end for start, end in ends)
+
     def upload(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         """Memory that is not pinned is read before this returns, pinned memory any time later."""
         self._call("upload", nbytes, stream.name)
+        self._check(target, nbytes)
         if self._is_pinned(source):
             stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
         else:
@@ -180,10 +186,13 @@ class Double:
 
     def download(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         self._call("download", nbytes)
+        self._check(source, nbytes)
         stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
 
     def copy(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         self._call("copy", nbytes)
+        self._check(source, nbytes)
+        self._check(target, nbytes)
         stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
 
     def stream(self) -> Stream:

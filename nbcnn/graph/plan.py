@@ -296,10 +296,13 @@ class Plan:
         alignment = 256
         offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
         self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
-        own = [*results, *self._unbound_leaves()]
+        leaves = self._unbound_leaves()
+        own = results + leaves * (1 + self.device.input_copies)
         needed = self._arena.growth(self.arena_bytes) + self.lasting_bytes
         needed += sum(t.spec.nbytes for t in own)
-        wanted = [(key, spec) for key, spec, _ in requests] + [(t, t.spec) for t in own]
+        wanted = [(key, spec) for key, spec, _ in requests] + [
+            (t, t.spec) for t in results + leaves
+        ]
         check_room(self.device, needed, wanted, self.steps)
         for t in results:
             self._own_memory(t)

@@ -31,6 +31,7 @@ class Runners:
         self.lock = threading.RLock()  # a step's arrays serve one thread at a time
         self.store: storage.Store | None = None
         self.device_name: str | None = None  # set by Model.to
+        self.only_device: Any = None  # in the place of all others
         self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()
         self._latest: dict[str, steps.Runner] = {}
         self._states: dict[str, steps.StepState] = {}
@@ -50,6 +51,8 @@ class Runners:
     @property
     def device(self) -> Any:
         """Where the model runs: where `to` moved it, else the current device."""
+        if self.only_device is not None:
+            return self.only_device
         return current_device() if self.device_name is None else get_device(self.device_name)
 
     def forget(self) -> None:
@@ -184,7 +187,8 @@ class Runners:
 def _settings() -> tuple:
     """Settings that decide which kernels a step is made of."""
     now = config.settings()
-    return now.fuse, now.conv_algorithm, now.winograd, tuple(sorted(now.forced.items()))
+    algorithms = now.conv_algorithm, now.winograd, now.matmul_precision
+    return now.fuse, *algorithms, tuple(sorted(now.forced.items()))
 
 
 def _after_fork() -> None:

@@ -121,6 +121,7 @@ class CpuDevice:
 
     kind = "cpu"
     name = "cpu"
+    input_copies = 0
 
     def __init__(self, threads: int):
         self.caps: Caps = host_caps(threads)

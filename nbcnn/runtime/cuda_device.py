@@ -37,6 +37,7 @@ class CudaDevice:
 
     kind = "cuda"
     close_bytes = 0
+    input_copies = 2
 
     def __init__(self, number: int, driver: Any, get: Any = cubins.get):
         self.name, self.driver = f"cuda:{number}", driver

@@ -14,6 +14,7 @@ from nbcnn import config
 from nbcnn.kernels.cuda import compiling, cubins
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.impl import Passes
+from nbcnn.runtime.cuda import EXTRA
 from nbcnn.runtime.cuda_memory import DeviceArray
 from nbcnn.runtime.cuda_program import wanted
 from nbcnn.runtime.cuda_transfers import usual_conversions
@@ -68,6 +69,7 @@ class OfflineDevice:
 
     kind = "cuda"
     close_bytes = 0
+    input_copies = 0
 
     def __init__(self, name: str):
         found = capability(name)
@@ -75,7 +77,7 @@ class OfflineDevice:
         try:
             compiling.versions()
         except compiling.CompilerMissing as error:
-            raise DeviceError(f"kernels for {name} cannot be compiled: {error}") from error
+            raise DeviceError(f"kernels for {name} cannot be compiled: {error}: {EXTRA}") from error
         multiprocessors, shared = KNOWN[found]
         self._caps = Caps(multiprocessors, found, shared=shared)
         self.kernels: set[cubins.Wanted] = set()

@@ -91,10 +91,10 @@ class CudaProgram:
     def __init__(self, device: "CudaDevice", calls: Sequence[Launch]):
         self._device, self.calls = device, tuple(calls)
         self.regions = len(self.calls)
-        with device.guard():
-            self.rows = rows(device.functions, self.calls)
         self._runs = 0
         self._graph: Any = None
+        with device.guard():
+            self.rows = rows(device.functions, self.calls)
 
     @property
     def names(self) -> list[str]:

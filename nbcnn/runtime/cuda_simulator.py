@@ -32,6 +32,7 @@ class SimulatedDevice:
 
     kind = "cuda"
     close_bytes = 0
+    input_copies = 0
 
     def __init__(self, number: int = 0):
         from numba import cuda

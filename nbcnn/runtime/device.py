@@ -57,12 +57,14 @@ class Device(Protocol):
     every kind.
     close_bytes: how much of what operations read and write lies close at hand for the next one; 0
     where that makes no difference. Plans may cut batches so that it is enough (`graph.stretches`).
+    input_copies: how many times an input's size batches on their way to it need beside it.
     """
 
     kind: str
     name: str
     caps: Any
     close_bytes: int
+    input_copies: int
 
     def impls(self, op: Any) -> tuple:
         """Implementations of an operation (`ops.op.Op`), special before general; empty where there
