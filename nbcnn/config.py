@@ -9,9 +9,11 @@ Each is set by a function here or by an environment variable, read when the pack
 | `NBCNN_FLOATX` | `set_floatx` | float32, float64 |
 | `NBCNN_CONV_ALGORITHM` | `set_conv_algorithm` | auto, direct, im2col |
 | `NBCNN_WINOGRAD` | `set_winograd` | auto, f2, off |
+| `NBCNN_MATMUL_PRECISION` | `set_matmul_precision` | highest, high |
 | `NBCNN_FORCE` | `force` | conv2d=im2col,conv2d_dw=plain |
 | `NBCNN_FUSE` | `set_fuse` | 1, 0 |
 | `NBCNN_VERBOSE` | `set_verbosity` | select |
+| `NBCNN_CUDA_SYNC` | waiting after every kernel on a GPU, so that errors name it | 0, 1 |
 """
 
 import dataclasses
@@ -27,6 +29,7 @@ FLOAT_TYPES = ("float32", "float64")
 DATA_FORMATS = ("channels_last", "channels_first")
 CONV_ALGORITHMS = ("auto", "direct", "im2col")
 WINOGRAD = ("auto", "f2", "off")
+MATMUL_PRECISIONS = ("highest", "high")
 TOPICS = ("select",)  # what NBCNN_VERBOSE may ask for
 
 
@@ -50,9 +53,11 @@ class Settings:
     image_data_format: str = "channels_last"
     conv_algorithm: str = "auto"
     winograd: str = "auto"
+    matmul_precision: str = "highest"
     forced: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fuse: bool = True
     verbosity: frozenset[str] = frozenset()
+    cuda_sync: bool = False
 
 
 # Checks: each gives the value to store, or raises ValueError naming `what`.
@@ -119,9 +124,11 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "NBCNN_FLOATX": ("floatx", _one_of(FLOAT_TYPES)),
     "NBCNN_CONV_ALGORITHM": ("conv_algorithm", _one_of(CONV_ALGORITHMS)),
     "NBCNN_WINOGRAD": ("winograd", _one_of(WINOGRAD)),
+    "NBCNN_MATMUL_PRECISION": ("matmul_precision", _one_of(MATMUL_PRECISIONS)),
     "NBCNN_FORCE": ("forced", _forced),
     "NBCNN_FUSE": ("fuse", _flag),
     "NBCNN_VERBOSE": ("verbosity", _topics),
+    "NBCNN_CUDA_SYNC": ("cuda_sync", _flag),
 }
 
 
@@ -257,6 +264,21 @@ def set_winograd(form: str) -> None:
     rounding errors are several times smaller, "off" none. Raises ValueError for other values.
     """
     _set(winograd=_choice("set_winograd", form, WINOGRAD))
+
+
+def matmul_precision() -> str:
+    """How exactly GPUs multiply float32 matrices: 'highest' or 'high'."""
+    return _settings.matmul_precision
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Set how exactly GPUs multiply float32 numbers in matrix products and convolutions.
+
+    "highest" (default): in float32. "high": their tensor cores may take factors rounded to TF32,
+    which keeps the range of float32 and 10 bits of its fraction; sums stay in float32. CPUs always
+    compute in float32. Raises ValueError for other values.
+    """
+    _set(matmul_precision=_choice("set_matmul_precision", precision, MATMUL_PRECISIONS))
 
 
 def fuse() -> bool:

@@ -1,11 +1,26 @@
 """Kernels compiled before they are needed: `nbcnn.warmup`."""
 
-from typing import Any
+import copy
+from typing import Any, NamedTuple
 
 from nbcnn.models import checks
 
 
-def warmup(model: Any = None, batch_size: int = 32, training: bool = True) -> None:
+class Warmed(NamedTuple):
+    """What `warmup` has done for GPUs of an architecture."""
+
+    cuda: str
+    kernels: int
+    compiled: int
+
+    def __str__(self) -> str:
+        there = self.kernels - self.compiled
+        return f"{self.kernels} kernels for {self.cuda}: {self.compiled} compiled, {there} on disk"
+
+
+def warmup(
+    model: Any = None, batch_size: int = 32, training: bool = True, cuda: str | None = None
+) -> Warmed | None:
     """Compile the kernels of a model now, so that its first `fit` or `predict` starts at once.
 
     Compiled kernels stay on disk (see `NBCNN_CACHE_DIR`): later processes have them too.
@@ -17,21 +32,48 @@ def warmup(model: Any = None, batch_size: int = 32, training: bool = True) -> No
     batch_size : samples per step; default 32. Another size may need a kernel or two more.
     training : whether to prepare training, which needs a model that is compiled, beside prediction;
         default True.
+    cuda : compile for GPUs of this architecture, as "sm_90", in the place of the model's device.
+        There need not be such a GPU: an image for a cluster can be filled where it is built.
+
+    Returns
+    -------
+    With `cuda`, how many kernels there are and how many were compiled for them.
 
     Raises
     ------
     ValueError
         If `batch_size` is not positive, the model has no fixed input shape, or training is asked
-        for before `model.compile`.
+        for before `model.compile`; for an unknown architecture.
+    DeviceError
+        With `cuda`, if what compiles for GPUs is not installed.
     """
     size = checks.whole_number("warmup", "batch_size", batch_size, 1)
-    for each in _everyday_models() if model is None else [model]:
-        if training:
-            each.example_step(size, training=True).warm()
-        prediction = each.example_step(size, training=False)
-        prediction.warm()
-        prediction.plan.prepare()
-        prediction.plan.run()  # on whatever its inputs hold: this gets the threads ready
+    models = _everyday_models() if model is None else [model]
+    if cuda is not None:
+        return _for_architecture(cuda, models, size, training)
+    for each in models:
+        _warm(each, size, training)
+    return None
+
+
+def _warm(model: Any, size: int, training: bool) -> None:
+    if training:
+        model.example_step(size, training=True).warm()
+    prediction = model.example_step(size, training=False)
+    prediction.warm()
+    prediction.plan.prepare()
+    prediction.plan.run()  # on whatever its inputs hold: this gets the threads ready
+
+
+def _for_architecture(name: str, models: list[Any], size: int, training: bool) -> Warmed:
+    from nbcnn.runtime.cuda_offline import OfflineDevice
+
+    device = OfflineDevice(name)
+    for model in models:
+        twin = copy.deepcopy(model)  # whose weights go where there is no memory
+        twin._runners.only_device = device
+        _warm(twin, size, training)
+    return Warmed(device.name, len(device.kernels), device.compiled)
 
 
 def _everyday_models() -> list[Any]:

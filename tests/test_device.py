@@ -23,8 +23,12 @@ def restored(monkeypatch):
 class Driver:
     """Stands for the NVIDIA driver's library on a machine with some GPUs."""
 
-    def __init__(self, gpus):
-        self.gpus = gpus
+    def __init__(self, gpus, version=13000):
+        self.gpus, self.version = gpus, version
+
+    def cuDriverGetVersion(self, version):
+        version._obj.value = self.version
+        return 0
 
     def cuInit(self, flags):
         return 0 if self.gpus else 100
@@ -32,6 +36,18 @@ class Driver:
     def cuDeviceGetCount(self, count):
         count._obj.value = self.gpus
         return 0
+
+    def cuDeviceGet(self, handle, number):
+        handle._obj.value = number
+
+    def cuDeviceGetName(self, text, length, handle):
+        text.value = b"NVIDIA Double"
+
+    def cuDeviceTotalMem_v2(self, memory, handle):
+        memory._obj.value = 80 << 30
+
+    def cuDeviceGetAttribute(self, value, attribute, handle):
+        value._obj.value = {75: 9, 76: 0}[attribute]
 
 
 @pytest.mark.parametrize(
@@ -131,20 +147,37 @@ def test_the_default_is_silent(monkeypatch, capfd):
 
 
 @pytest.mark.parametrize(
-    "driver, installed, expected",
+    "driver, installed, libraries, expected",
     [
-        (None, True, "no NVIDIA driver was found"),
-        (Driver(0), True, "offers no GPU"),
-        (Driver(1), False, "numba-cuda is not installed: pip install 'nbcnn[cuda13]'"),
+        (None, True, (13, 0), "no NVIDIA driver was found"),
+        (Driver(0), True, (13, 0), "offers no GPU"),
+        (Driver(1), False, (13, 0), "numba-cuda is not installed: pip install 'nbcnn[cuda13]'"),
+        (Driver(1), True, None, "without CUDA's libraries (cuda-bindings): pip install"),
+        (
+            Driver(1, 12040),
+            True,
+            (13, 5),
+            "too old: it knows CUDA up to 12.4, the libraries that are installed are CUDA 13.5; "
+            "install driver 580 or later from https://www.nvidia.com/drivers, or pip install "
+            "'nbcnn[cuda12]'",
+        ),
+        (
+            Driver(1, 11080),
+            True,
+            (12, 9),
+            "knows CUDA up to 11.8, the libraries that are installed are CUDA 12.9; install "
+            "driver 525 or later from https://www.nvidia.com/drivers",
+        ),
     ],
 )
-def test_what_is_missing(monkeypatch, driver, installed, expected):
+def test_what_is_missing(monkeypatch, driver, installed, libraries, expected):
+    monkeypatch.setattr(cuda, "bindings_version", lambda: libraries)
     monkeypatch.setattr(cuda, "driver_library", lambda: driver)
     monkeypatch.setattr(
         cuda.importlib.util, "find_spec", lambda name: object() if installed else None
     )
     with pytest.raises(device.DeviceError) as error:
-        cuda.CudaDevice(1)
+        cuda.open_device(1)
     assert str(error.value).startswith("device 'cuda:1' cannot be used: ")
     assert expected in str(error.value)
 
@@ -155,9 +188,45 @@ def test_hidden_gpus_are_named(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES is ''" in cuda.missing()
 
 
-def test_nothing_missing(monkeypatch):
-    monkeypatch.setattr(cuda, "driver_library", lambda: Driver(2))
+def gpus(monkeypatch, count):
+    """A machine with so many GPUs and all that is needed."""
+    monkeypatch.setattr(cuda, "driver_library", lambda: Driver(count))
+    monkeypatch.setattr(cuda, "bindings_version", lambda: (13, 0))
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: object())
+
+
+@pytest.mark.parametrize("library", ["libNVVM", "nvJitLink"])
+def test_a_missing_compiler_is_named(monkeypatch, library):
+    from nbcnn.kernels.cuda import compiling
+
+    def versions():
+        raise compiling.CompilerMissing(f"{library} is missing (not found)")
+
+    gpus(monkeypatch, 1)
+    monkeypatch.setattr(compiling, "versions", versions)
+    with pytest.raises(device.DeviceError, match=f"a GPU and a driver, but {library} is missing"):
+        cuda.open_device(0)
+
+
+def test_a_number_too_large(monkeypatch):
+    gpus(monkeypatch, 2)
+    with pytest.raises(device.DeviceError, match="the last one here is 'cuda:1'"):
+        cuda.open_device(2)
+
+
+def test_auto_is_the_cpu_where_a_gpu_cannot_be_opened(monkeypatch, capfd):
+    def refuse(number):
+        raise device.DeviceError("cannot be used: nvJitLink is missing")
+
+    monkeypatch.setattr(cuda, "missing", lambda: None)
+    monkeypatch.setattr(cuda, "open_device", refuse)
+    monkeypatch.setattr(device, "_opened", {})
+    assert device.get_device("auto").name == "cpu"
+    assert "nvJitLink is missing" in capfd.readouterr().err
+
+
+def test_nothing_missing(monkeypatch):
+    gpus(monkeypatch, 2)
     assert cuda.missing() is None
     monkeypatch.setattr(cuda, "simulated", lambda: True)
     assert "simulated" in cuda.missing()

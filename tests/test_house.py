@@ -9,11 +9,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "nbcnn"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
+# What the kernels of every device share.
+EVERY_DEVICE = ("kernels/impl", "kernels/scalar", "kernels/disk", "kernels/building")
 # package -> what of nbcnn it may import (prefixes). Packages that are not listed are free.
 MAY_IMPORT = {
     "ops": ("ops",),
-    "kernels/cpu": ("kernels/cpu", "kernels/impl", "kernels/scalar", "ops"),
-    "kernels/cuda": ("kernels/cuda", "kernels/impl", "kernels/scalar", "ops"),
+    "kernels/cpu": ("kernels/cpu", *EVERY_DEVICE, "ops"),
+    "kernels/cuda": ("kernels/cuda", *EVERY_DEVICE, "ops"),
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
     "layers": (

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbcnn.kernels.cpu import building, disk, jit, kernel_cache, linking, program, slabs
+from nbcnn.kernels import building, disk
+from nbcnn.kernels.cpu import jit, kernel_cache, linking, program, slabs
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.runtime.cpu import Program
 from nbcnn.runtime.crew import crew

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nbcnn.kernels import disk
 from nbcnn.kernels.cpu import images, jit, kernel_cache, linking, target, types
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import grid
@@ -66,7 +67,7 @@ def test_every_kernel_of_a_model_is_an_image(fit, filled):
     files = list(filled.glob("*/*.kernel"))
     assert len(files) > 10
     for file in files:
-        assert file.read_bytes()[kernel_cache.CHECKSUM :].startswith(images.MAGIC)
+        assert file.read_bytes()[disk.CHECKSUM :].startswith(images.MAGIC)
 
 
 @on_linux
@@ -278,7 +279,7 @@ def test_kernels_without_images_are_kept_as_object_files(one_kernel, monkeypatch
     right, place = one_kernel
     monkeypatch.setattr(images, "SUPPORTED", False)
     assert right()
-    contents = {file.read_bytes()[kernel_cache.CHECKSUM :] for file in place.iterdir()}
+    contents = {file.read_bytes()[disk.CHECKSUM :] for file in place.iterdir()}
     assert contents
     assert not any(code.startswith(images.MAGIC) for code in contents)
     monkeypatch.setattr(linking, "machine_code", None)

@@ -45,6 +45,10 @@ class Arena:
     def __init__(self, device: Any):
         self._device, self._buffer, self._nbytes = device, None, -1
 
+    def growth(self, nbytes: int) -> int:
+        """Bytes that `take` would have to allocate."""
+        return nbytes if self._nbytes < nbytes else 0
+
     def take(self, nbytes: int) -> Any:
         """A buffer of at least `nbytes`: the largest so far if it suffices, else a new one. Plans
         that were made before keep theirs.

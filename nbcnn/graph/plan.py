@@ -16,6 +16,7 @@ from nbcnn.graph.choosing import CONSTANT, STEP, WEIGHTS, Step, step_for
 from nbcnn.graph.graph import Graph, root_of
 from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.report import describe
+from nbcnn.graph.room import check_room
 from nbcnn.graph.stretches import Batch, Stretch, find_stretches
 from nbcnn.kernels.impl import Passes
 from nbcnn.ops.shape import ALIASES
@@ -193,13 +194,14 @@ class Plan:
         self._apart: set[int] = set()  # outputs: memory of their own, so that it can be elsewhere
         requests: list[tuple[Any, TensorSpec, Lifetime]] = []
         lasting: list[tuple[Any, TensorSpec]] = []
+        results: list[Tensor] = []
         for index, step in enumerate(self.steps):
             for t in step.node.outputs:
                 if id(t) in self._arrays or owner.get(id(t), t) is not t:
                     continue
                 spec, until = self._planned(t), last.get(id(t), index)
                 if step.phase == STEP and until == len(self.steps):
-                    self._own_memory(t)
+                    results.append(t)
                     self._apart.add(id(t))
                 elif step.phase == STEP:
                     life = Lifetime(spec.nbytes, *self._life(t, index, until))
@@ -214,7 +216,7 @@ class Plan:
                     )
                 else:
                     lasting.append(((id(step.node), name), spec))
-        self._allocate(requests, lasting)
+        self._allocate(requests, lasting, results)
         for step in self.steps:
             for t in step.node.outputs:
                 if id(t) not in self._arrays:
@@ -290,11 +292,21 @@ class Plan:
             (self._leaf_phase(t) if t.node is None else steps[id(t.node)]) != STEP for t in others
         )
 
-    def _allocate(self, requests: list, lasting: list) -> None:
+    def _allocate(self, requests: list, lasting: list, results: list) -> None:
         alignment = 256
         offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
-        arena = self._arena.take(self.arena_bytes)
         self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
+        leaves = self._unbound_leaves()
+        own = results + leaves * (1 + self.device.input_copies)
+        needed = self._arena.growth(self.arena_bytes) + self.lasting_bytes
+        needed += sum(t.spec.nbytes for t in own)
+        wanted = [(key, spec) for key, spec, _ in requests] + [
+            (t, t.spec) for t in results + leaves
+        ]
+        check_room(self.device, needed, wanted, self.steps)
+        for t in results:
+            self._own_memory(t)
+        arena = self._arena.take(self.arena_bytes)
         store = self.device.empty(self.lasting_bytes)
         cursor = 0
         for (key, spec, _), offset in zip(requests, offsets):
@@ -307,13 +319,16 @@ class Plan:
         """Memory for leaves that nobody bound: constants are copied in, inputs wait for
         `array(...)` writes.
         """
-        for tensor in {id(t): t for t in self._all_leaves()}.values():
-            if id(tensor) in self._arrays:
-                continue
-            if isinstance(tensor, VariableTensor):
+        for tensor in self._unbound_leaves():
+            self._own_memory(tensor)
+        for tensor in self._all_leaves():
+            if isinstance(tensor, VariableTensor) and id(tensor) not in self._arrays:
                 self._arrays[id(tensor)] = tensor.variable.array_on(self.device)
-            else:
-                self._own_memory(tensor)
+
+    def _unbound_leaves(self) -> list[Tensor]:
+        """Leaves that have no memory yet, each once, without variables."""
+        leaves = {id(t): t for t in self._all_leaves() if not isinstance(t, VariableTensor)}
+        return [t for key, t in leaves.items() if key not in self._arrays]
 
     def _own_memory(self, leaf: Tensor) -> Any:
         spec = leaf.spec

@@ -8,6 +8,7 @@ import numpy as np
 
 from nbcnn import loss_formulas, losses
 from nbcnn.models.signature import Slot, fits
+from nbcnn.runtime.cuda_memory import is_on_a_gpu
 
 INT32 = np.iinfo(np.int32)
 
@@ -32,7 +33,7 @@ def fraction(where: str, name: str, value: Any) -> float:
 def numeric(where: str, name: str, value: Any) -> np.ndarray:
     """`value` as an array of numbers with a batch axis and at least one sample."""
     try:
-        array = np.asarray(value)
+        array = value if is_on_a_gpu(value) else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{where}: {name} cannot be made an array: {error}") from None
     if array.dtype.kind not in "biuf":
@@ -55,7 +56,7 @@ def inputs(where: str, arrays: Sequence[Any], slots: Sequence[Slot]) -> list[np.
             raise ValueError(f"{where}: {name} is missing")
         array = numeric(where, name, array)
         if array.ndim == 1 and slot.shape == (None, 1):
-            array = array[:, None]
+            array = array.reshape(len(array), 1)
         if not fits(array.shape, slot.shape):
             prefix = "" if len(slots) == 1 else f"{name}: "
             raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from nbcnn import random_state
 from nbcnn.models.prepare import Prepared, Specs, split_off
+from nbcnn.runtime.cuda_memory import is_on_a_gpu
 from nbcnn.utils import unpack_x_y_sample_weight
 
 
@@ -34,7 +35,7 @@ class Batch(NamedTuple):
 def arrays_of(data: Prepared) -> list[np.ndarray | None]:
     """What steps take rows of; contiguous, because rows are."""
     given = (*data.x, *data.y, *(w for w in data.w if w is not None))
-    return [None if array is None else np.ascontiguousarray(array) for array in given]
+    return [a if a is None or is_on_a_gpu(a) else np.ascontiguousarray(a) for a in given]
 
 
 class Source:
@@ -165,7 +166,7 @@ def is_batch_sequence(data: Any) -> bool:
     """Whether `data` has numbered batches: `__len__` and `__getitem__`, and is no array or
     container.
     """
-    plain = isinstance(data, (list, tuple, Mapping, str, bytes, np.ndarray))
+    plain = isinstance(data, (list, tuple, Mapping, str, bytes, np.ndarray)) or is_on_a_gpu(data)
     numbered = hasattr(data, "__len__") and hasattr(data, "__getitem__")
     return numbered and not plain and not hasattr(data, "__array__")
 
@@ -174,5 +175,7 @@ def is_stream(data: Any) -> bool:
     """Whether `data` gives batches, in contrast to holding all samples."""
     if is_batch_sequence(data):
         return True
+    if is_on_a_gpu(data):
+        return False
     container = isinstance(data, (list, tuple, Mapping, str, bytes, Sequence))
     return hasattr(data, "__iter__") and not container and not hasattr(data, "__array__")

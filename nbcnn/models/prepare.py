@@ -9,6 +9,7 @@ from nbcnn import config
 from nbcnn.models import checks
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.ops.tensor import TensorSpec
+from nbcnn.runtime.cuda_memory import is_on_a_gpu
 
 
 class Specs(NamedTuple):
@@ -20,9 +21,18 @@ class Specs(NamedTuple):
     y: tuple[TensorSpec, ...]
     weighted: tuple[bool, ...]
 
+    def of(self, size: int) -> "Specs":
+        """The same for another number of samples."""
+        x, y = (
+            tuple(TensorSpec((size, *spec.shape[1:]), spec.dtype) for spec in part)
+            for part in (self.x, self.y)
+        )
+        return Specs(x, y, self.weighted)
+
 
 class Prepared(NamedTuple):
-    """Checked arrays of equal length with the data types that steps take them in.
+    """Checked arrays of equal length with the data types that steps take them in; those of x and y
+    may be in a GPU's memory.
 
     y and w have one entry for each output; None where there is nothing.
     """
@@ -68,9 +78,8 @@ class Preparer:
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Prepared:
         signature = self.model.input_signature_for(x)
-        arrays = checks.inputs(
-            self.where, signature.arrange(x, f"{self.where}: x"), signature.slots
-        )
+        given = [self._here("x", value) for value in signature.arrange(x, f"{self.where}: x")]
+        arrays = checks.inputs(self.where, given, signature.slots)
         types = [slot.dtype for slot in signature.slots]
         ys: list[np.ndarray | None] = []
         ws: list[np.ndarray | None] = []
@@ -84,7 +93,7 @@ class Preparer:
 
     def _targets(self, y: Any, outputs: Signature) -> list[np.ndarray | None]:
         where = self.where
-        raw = outputs.arrange(y, f"{where}: y")
+        raw = [self._here("y", value) for value in outputs.arrange(y, f"{where}: y")]
         names = [self._name("y", slot, outputs) for slot in outputs.slots]
         arrays = [
             None if a is None else checks.numeric(where, name, a) for a, name in zip(raw, names)
@@ -99,13 +108,32 @@ class Preparer:
                     raise ValueError(f"{where}: {name} is missing, output {slot.name!r} needs it")
                 checked.append(None)
             else:
-                checked.append(checks.target(where, name, array, loss, slot))
+                host = self._on_the_host(array)
+                found = checks.target(where, name, host, loss, slot)
+                checked.append(array if found is host else found)
         return checked
+
+    def _here(self, name: str, value: Any) -> Any:
+        """An array in a GPU's memory as the model's device can read it; others as they are."""
+        if not is_on_a_gpu(value):
+            return value
+        device = self.model._runners.device
+        if not hasattr(device, "borrow"):
+            raise TypeError(
+                f"{self.where}: {name} is in a GPU's memory and the model runs on {device.name}; "
+                "`nbcnn.set_device('cuda')`, or copy it to the host"
+            )
+        return device.borrow(value)
+
+    def _on_the_host(self, array: Any) -> np.ndarray:
+        return self.model._runners.device.download(array) if is_on_a_gpu(array) else array
 
     def _weights(
         self, value: Any, ys: Sequence[np.ndarray | None], outputs: Signature
     ) -> list[np.ndarray | None]:
         where = self.where
+        if is_on_a_gpu(value):
+            value = self._on_the_host(self._here("sample_weight", value))
         if value is not None and not isinstance(value, (list, tuple, Mapping)):
             value = checks.sample_weights(where, "sample_weight", value)
             raw = [value] * len(outputs.slots)
@@ -120,7 +148,7 @@ class Preparer:
         if self.class_weight is not None:
             if len(ys) != 1 or ys[0] is None:
                 raise ValueError(f"{where}: class_weight needs a model with one output and targets")
-            by_class = weights_of_classes(ys[0], self.class_weight)
+            by_class = weights_of_classes(self._on_the_host(ys[0]), self.class_weight)
             weights = [by_class if weights[0] is None else by_class * weights[0]]
         return [None if y is None else w for w, y in zip(weights, ys)]
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from nbcnn import config, random_state
 from nbcnn.graph.memory import Arena
+from nbcnn.graph.room import Measuring
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.models import steps, storage
 from nbcnn.models.objective import Objective
 from nbcnn.models.prepare import Specs
 from nbcnn.ops.tensor import Tensor
-from nbcnn.runtime.device import current_device, get_device
+from nbcnn.runtime.device import DeviceError, OutOfMemory, current_device, get_device
 
 CAPACITY = 12  # steps kept for each model; the one unused for longest goes first
 
@@ -30,6 +31,7 @@ class Runners:
         self.lock = threading.RLock()  # a step's arrays serve one thread at a time
         self.store: storage.Store | None = None
         self.device_name: str | None = None  # set by Model.to
+        self.only_device: Any = None  # in the place of all others
         self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()
         self._latest: dict[str, steps.Runner] = {}
         self._states: dict[str, steps.StepState] = {}
@@ -49,6 +51,8 @@ class Runners:
     @property
     def device(self) -> Any:
         """Where the model runs: where `to` moved it, else the current device."""
+        if self.only_device is not None:
+            return self.only_device
         return current_device() if self.device_name is None else get_device(self.device_name)
 
     def forget(self) -> None:
@@ -68,7 +72,10 @@ class Runners:
         runner = self._kept.get(key)
         if runner is None or not runner.valid():
             self._kept.pop(key, None)
-            runner = self._kept[key] = self._make(mode, specs, device)
+            try:
+                runner = self._kept[key] = self._make(mode, specs, device)
+            except OutOfMemory as error:
+                raise DeviceError(f"{error}. {self._advice(mode, specs, error.free)}") from None
             while len(self._kept) > CAPACITY:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -139,8 +146,30 @@ class Runners:
             state = self._states[mode] = steps.StepState(device, self.seed, totals, arena)
         return state
 
+    def _advice(self, mode: str, specs: Specs, free: int) -> str:
+        """How many samples fit."""
+        fits, size = 0, specs.x[0].shape[0]
+        too_many = size
+        while too_many - fits > max(1, fits // 16):
+            tried = (fits + too_many) // 2
+            if self._needed(mode, specs.of(tried)) <= free:
+                fits = tried
+            else:
+                too_many = tried
+        if fits == 0:
+            return "It does not fit with batch_size=1 either"
+        return f"batch_size={size} is too large, batch_size={fits} fits"
+
+    def _needed(self, mode: str, specs: Specs) -> int:
+        """Bytes that a step has to allocate."""
+        try:
+            self._make(mode, specs, Measuring(self.device))
+        except OutOfMemory as error:
+            return error.needed
+        raise AssertionError("a plan has found room where there is none")
+
     def _make(self, mode: str, specs: Specs, device: Any) -> steps.Runner:
-        state = self._state(mode, device)
+        state = self._state(mode, self.device)
         if mode == "predict":
             return steps.predict_runner(self._forward, specs.x, device, state)
         feeds = steps.Feeds(specs.x, specs.y, specs.weighted)
@@ -158,7 +187,8 @@ class Runners:
 def _settings() -> tuple:
     """Settings that decide which kernels a step is made of."""
     now = config.settings()
-    return now.fuse, now.conv_algorithm, now.winograd, tuple(sorted(now.forced.items()))
+    algorithms = now.conv_algorithm, now.winograd, now.matmul_precision
+    return now.fuse, *algorithms, tuple(sorted(now.forced.items()))
 
 
 def _after_fork() -> None:

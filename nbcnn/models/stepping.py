@@ -1,6 +1,6 @@
 """Single steps, and `predict`: the part of a model's training side that needs no epochs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ from nbcnn.callback_base import CallbackList
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream, whole_batch
+from nbcnn.models.outputs import Outputs, Pieces, Whole
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature
-from nbcnn.ops.tensor import TensorSpec
 from nbcnn.progress import Progress
 
 Logs = dict[str, float]
@@ -85,13 +85,15 @@ class Stepping:
             logs = self._results(mode)
         return logs if return_dict else as_list(logs)
 
-    def predict_on_batch(self, x: Any) -> Any:
-        """The outputs for one batch, as arrays nested like the model's outputs."""
+    def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
+        """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
+        `predict`.
+        """
         batch = whole_batch(Preparer("predict_on_batch", self, supervised=False)(x))
         with self._runners.lock:
             runner = self._runners.get("predict", batch.specs)
             try:
-                outputs = _predicted(runner, batch, _new(runner.outputs))
+                outputs = _predicted(runner, batch, Outputs(self._home(on_device)).new(runner))
             finally:
                 runner.release()
         return self._outputs.pack(outputs)
@@ -105,6 +107,7 @@ class Stepping:
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        on_device: bool = False,
     ) -> Any:
         """The outputs for all samples.
 
@@ -115,6 +118,9 @@ class Stepping:
         verbose : 0 silent, 1 or "auto" a progress bar, 2 a line.
         steps : how many batches to take; by default all.
         callbacks : callbacks.
+        on_device : leave the outputs where they are computed. On a GPU they are objects with
+            `__cuda_array_interface__`, which CuPy, PyTorch and Numba take without a copy; on the
+            CPU NumPy arrays as ever.
 
         Returns
         -------
@@ -134,7 +140,8 @@ class Stepping:
         try:
             callbacks.on_predict_begin()
             progress.begin_epoch(steps=limit or source.steps)
-            outputs = self._predict_all(source, limit, callbacks, progress)
+            results = self._results_of(source, limit, self._home(on_device))
+            outputs = self._predict_all(source, limit, results, callbacks, progress)
             progress.end_epoch({})
             callbacks.on_predict_end()
         finally:
@@ -142,11 +149,14 @@ class Stepping:
         return self._outputs.pack(outputs)
 
     def _predict_all(
-        self, source: Source, limit: int | None, callbacks: CallbackList, progress: Progress
-    ) -> list[np.ndarray]:
-        """Flat outputs, written into arrays of the final size where that is known before."""
-        results = Results(source.samples) if isinstance(source, ArraySource) and not limit else None
-        pieces: list[list[np.ndarray]] = []
+        self,
+        source: Source,
+        limit: int | None,
+        results: "Outputs",
+        callbacks: CallbackList,
+        progress: Progress,
+    ) -> list[Any]:
+        """Flat outputs."""
         used: dict[Any, Any] = {}
         try:
             for step, batch in enumerate(_checked(source.batches(limit))):
@@ -155,15 +165,23 @@ class Stepping:
                     runner = used[batch.specs] = self._runners.renewed(
                         used.get(batch.specs), "predict", batch.specs
                     )
-                    targets = (results.next if results else _new)(runner.outputs)
-                    outputs = _predicted(runner, batch, targets)
-                if not results:
-                    pieces.append(outputs)
+                    outputs = _predicted(runner, batch, results.next(runner))
                 callbacks.on_predict_batch_end(step, {"outputs": outputs})
                 progress.update(batch.size)
         finally:
             self._runners.release(used.values())
-        return results.arrays if results else [np.concatenate(parts) for parts in zip(*pieces)]
+        return results.whole()
+
+    def _home(self, on_device: bool) -> Any:
+        """The device that outputs stay on, None for the host."""
+        return self._runners.device if on_device else None
+
+    @staticmethod
+    def _results_of(source: Source, limit: int | None, home: Any) -> "Outputs":
+        """Outputs go into arrays of the final size where that is known before."""
+        if isinstance(source, ArraySource) and not limit:
+            return Whole(home, source.samples)
+        return Pieces(home)
 
     @property
     def _outputs(self) -> Signature:
@@ -218,26 +236,7 @@ class Stepping:
         return targets
 
 
-class Results:
-    """Arrays for the outputs of all samples, batch after batch."""
-
-    def __init__(self, samples: int) -> None:
-        self.samples, self.done = samples, 0
-        self.arrays: list[np.ndarray] = []
-
-    def next(self, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
-        """The parts for the next batch, whose outputs have these specs."""
-        if not self.arrays:
-            self.arrays = [np.empty((self.samples, *s.shape[1:]), s.dtype) for s in specs]
-        start, self.done = self.done, self.done + specs[0].shape[0]
-        return [array[start : self.done] for array in self.arrays]
-
-
-def _new(specs: Sequence[TensorSpec]) -> list[np.ndarray]:
-    return [np.empty(*spec) for spec in specs]
-
-
-def _predicted(runner: Any, batch: Batch, targets: list[np.ndarray]) -> list[np.ndarray]:
+def _predicted(runner: Any, batch: Batch, targets: list[Any]) -> list[Any]:
     batch.load(runner)
     runner.run_into(targets)
     return targets

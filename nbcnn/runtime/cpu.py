@@ -121,6 +121,7 @@ class CpuDevice:
 
     kind = "cpu"
     name = "cpu"
+    input_copies = 0
 
     def __init__(self, threads: int):
         self.caps: Caps = host_caps(threads)
@@ -147,6 +148,12 @@ class CpuDevice:
 
     def download(self, source: np.ndarray) -> np.ndarray:
         return source.copy()
+
+    def free_bytes(self) -> None:
+        """The system tells when it is too late."""
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        np.copyto(target, source)
 
     def synchronize(self) -> None:
         """Nothing to wait for: `Program.run` returns when it is done."""

@@ -1,27 +1,27 @@
-"""NVIDIA GPUs through numba-cuda: device memory and kernel launches.
+"""NVIDIA GPUs through numba-cuda: whether they can be used here, and opening one.
 
 numba-cuda is imported when a GPU is opened, not before: that costs half a second, and it is an
 optional extra. With NUMBA_ENABLE_CUDASIM=1 in the environment Numba simulates a GPU in Python
-instead; the simulator is part of Numba itself. All work goes to CUDA's default stream, in order.
+instead (`cuda_simulator`); the simulator is part of Numba itself.
 
-State: checked in the simulator and compiled for real GPUs, but not yet run on one.
+State: checked in the simulator and with a stand-in for the driver, and compiled for real GPUs, but
+not yet run on one.
 """
 
 import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
-import numpy as np
-
-from nbcnn.kernels.cuda.call import Caps, Launch
-from nbcnn.kernels.impl import Passes
 from nbcnn.runtime.device import DeviceError
-from nbcnn.runtime.transfers import Feed, Outlet
 
 EXTRA = "pip install 'nbcnn[cuda13]' (or 'nbcnn[cuda12]' for a driver older than 580)"
+DRIVERS = "https://www.nvidia.com/drivers"
+OLDEST = (12, 0)  # version of CUDA that a driver must know
+# The first driver for each major version of CUDA.
+FIRST_DRIVER = {12: "525", 13: "580"}
 
 
 def simulated() -> bool:
@@ -49,6 +49,22 @@ def gpu_count(driver: Any) -> int:
     return count.value
 
 
+def driver_version(driver: Any) -> tuple[int, int]:
+    """The newest CUDA that the driver knows."""
+    version = ctypes.c_int(0)
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def bindings_version() -> tuple[int, int] | None:
+    """The version of CUDA whose libraries are installed beside numba-cuda; None without them."""
+    try:
+        major, minor = metadata.version("cuda-bindings").split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return None
+    return int(major), int(minor)
+
+
 def missing() -> str | None:
     """Why CUDA cannot be used here and how to get it, or None where it can; cheap, and imports
     nothing.
@@ -59,7 +75,7 @@ def missing() -> str | None:
     if driver is None:
         return (
             "no NVIDIA driver was found on this machine; if it has an NVIDIA GPU, install "
-            f"the driver from https://www.nvidia.com/drivers, then {EXTRA}"
+            f"the driver from {DRIVERS}, then {EXTRA}"
         )
     if gpu_count(driver) == 0:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -67,101 +83,56 @@ def missing() -> str | None:
         return f"the NVIDIA driver is there but offers no GPU{hidden}; `nvidia-smi` should list one"
     if importlib.util.find_spec("numba_cuda") is None:
         return f"there is a GPU and a driver, but the package numba-cuda is not installed: {EXTRA}"
+    libraries = bindings_version()
+    if libraries is None:
+        return f"numba-cuda is installed without CUDA's libraries (cuda-bindings): {EXTRA}"
+    too_old = _too_old(driver_version(driver), libraries)
+    if too_old is not None:
+        return too_old
     if simulated():
         return "NUMBA_ENABLE_CUDASIM is set, so this process can reach a simulated GPU only"
     return None
 
 
-class CudaProgram:
-    """Launches in order; arguments are device arrays and numbers, fixed when the program is
-    made.
-    """
-
-    def __init__(self, gpu: Any, launches: Sequence[Launch]):
-        self._gpu = gpu
-        self.calls = tuple(launches)
-        self.regions = len(self.calls)
-
-    def run(self) -> None:
-        with self._gpu:
-            for call in self.calls:
-                call.kernel[call.grid, call.block, 0, call.shared](*call.args)
-
-
-class CudaDevice:
-    """See `runtime.device.Device`."""
-
-    kind = "cuda"
-    close_bytes = 0
-
-    def __init__(self, number: int = 0):
-        reason = None if simulated() else missing()
-        if reason is not None:
-            raise DeviceError(f"device 'cuda:{number}' cannot be used: {reason}")
-        from numba import cuda  # numba-cuda takes the place of Numba's own module of this name
-
-        self.name = f"cuda:{number}"
-        self._cuda = cuda
-        if not simulated() and not cuda.is_available():
-            raise DeviceError(
-                f"device '{self.name}' cannot be used: numba-cuda cannot compile here "
-                f"({cuda.cuda_error() or 'libNVVM is missing'}): {EXTRA}"
-            )
-        if number >= len(cuda.gpus):
-            last = len(cuda.gpus) - 1
-            raise DeviceError(
-                f"device '{self.name}' does not exist: the last one here is 'cuda:{last}'"
-            )
-        self._gpu = cuda.gpus[number]
-        with self._gpu:
-            self.caps = self._read_caps()
-
-    def _read_caps(self) -> Caps:
-        if simulated():
-            return Caps(1, (0, 0), simulated=True)
-        gpu = self._cuda.get_current_device()
-        return Caps(gpu.MULTIPROCESSOR_COUNT, tuple(gpu.compute_capability))
-
-    def impls(self, op: Any) -> tuple:
-        from nbcnn.kernels.cuda import lists
-
-        return lists.impls(op)
-
-    def empty(self, nbytes: int) -> Any:
-        """Uninitialised bytes; CUDA aligns them to 256."""
-        with self._gpu:
-            return self._cuda.device_array(nbytes, np.uint8)
-
-    def view(self, buffer: Any, offset: int, shape: tuple[int, ...], dtype: str) -> Any:
-        kind = np.dtype(dtype)
-        nbytes = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-        with self._gpu:
-            if nbytes == 0:
-                return self._cuda.device_array(shape, kind)
-            return buffer[offset : offset + nbytes].view(kind).reshape(shape)
-
-    def upload(self, target: Any, source: np.ndarray) -> None:
-        values = np.ascontiguousarray(source, dtype=target.dtype).reshape(target.shape)
-        with self._gpu:
-            target.copy_to_device(values)
-
-    def download(self, source: Any) -> np.ndarray:
-        with self._gpu:
-            return np.asarray(source.copy_to_host())
-
-    def synchronize(self) -> None:
-        with self._gpu:
-            self._cuda.synchronize()
-
-    def program(self, calls: Sequence[Launch], passes: Sequence[Passes] = ()) -> CudaProgram:
-        return CudaProgram(self._gpu, calls)
-
-    def feed(self, program: CudaProgram, target: Any, movable: bool) -> Feed:
-        return Feed(self, target)
-
-    def outlet(self, program: CudaProgram, source: Any, movable: bool) -> Outlet:
-        return Outlet(self, source)
+def _too_old(driver: tuple[int, int], libraries: tuple[int, int]) -> str | None:
+    """Machine code runs with any driver of its own major version of CUDA, or a later one."""
+    needed = max(OLDEST[0], libraries[0])
+    if driver[0] >= needed:
+        return None
+    first = FIRST_DRIVER.get(needed, "a newer one")
+    advice = f"install driver {first} or later from {DRIVERS}"
+    if driver >= OLDEST:
+        advice += ", or pip install 'nbcnn[cuda12]'"
+    return (
+        "the NVIDIA driver is too old: it knows CUDA up to {}.{}, ".format(*driver)
+        + "the libraries that are installed are CUDA {}.{}; ".format(*libraries)
+        + advice
+    )
 
 
-def open_device(number: int) -> CudaDevice:
-    return CudaDevice(number)
+def open_device(number: int = 0) -> Any:
+    """GPU `number`. Raises `DeviceError`."""
+    if simulated():
+        from nbcnn.runtime.cuda_simulator import SimulatedDevice
+
+        return SimulatedDevice(number)
+    name, reason = f"cuda:{number}", missing()
+    if reason is not None:
+        raise DeviceError(f"device '{name}' cannot be used: {reason}")
+    count = gpu_count(driver_library())
+    if number >= count:
+        raise DeviceError(
+            f"device '{name}' does not exist: the last one here is 'cuda:{count - 1}'"
+        )
+    from nbcnn.kernels.cuda import compiling
+    from nbcnn.runtime.cuda_device import CudaDevice
+    from nbcnn.runtime.cuda_driver import CudaError, Driver
+
+    try:
+        compiling.versions()
+        return CudaDevice(number, Driver(number))
+    except compiling.CompilerMissing as error:
+        reason = f"there is a GPU and a driver, but {error}: {EXTRA}"
+    except CudaError as error:
+        reason = str(error)
+    raise DeviceError(f"device '{name}' cannot be used: {reason}")

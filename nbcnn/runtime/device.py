@@ -28,6 +28,14 @@ class DeviceError(RuntimeError):
     """
 
 
+class OutOfMemory(DeviceError):
+    """A plan that does not fit: bytes `needed`, and bytes `free`."""
+
+    def __init__(self, text: str, needed: int, free: int):
+        super().__init__(text)
+        self.needed, self.free = needed, free
+
+
 class Program(Protocol):
     """A list of kernel calls, compiled and ready to run any number of times.
 
@@ -49,12 +57,14 @@ class Device(Protocol):
     every kind.
     close_bytes: how much of what operations read and write lies close at hand for the next one; 0
     where that makes no difference. Plans may cut batches so that it is enough (`graph.stretches`).
+    input_copies: how many times an input's size batches on their way to it need beside it.
     """
 
     kind: str
     name: str
     caps: Any
     close_bytes: int
+    input_copies: int
 
     def impls(self, op: Any) -> tuple:
         """Implementations of an operation (`ops.op.Op`), special before general; empty where there
@@ -70,8 +80,14 @@ class Device(Protocol):
     def upload(self, target: Any, source: np.ndarray) -> None:
         """Copy a host array of the same shape into an array, converting its data type."""
 
+    def free_bytes(self) -> int | None:
+        """How much `empty` can still give; None where that is not known."""
+
     def download(self, source: Any) -> np.ndarray:
         """A copy of an array on the host, when all work before it is done."""
+
+    def copy(self, target: Any, source: Any) -> None:
+        """Copy an array of this device to another one of the same shape and type."""
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
@@ -131,7 +147,10 @@ def _automatic(announce: bool) -> Device:
     """
     missing = importlib.import_module("nbcnn.runtime.cuda").missing()
     if missing is None:
-        return get_device("cuda")
+        try:
+            return get_device("cuda")
+        except DeviceError as error:
+            missing = str(error)
     if announce and "auto" not in _announced:
         _announced.add("auto")
         sys.stderr.write(f"nbcnn: device 'auto' is the CPU here: {missing}\n")

@@ -40,20 +40,23 @@ class Feed:
 
 
 class Outlet:
-    """Brings one result of a program into host arrays."""
+    """Brings one result of a program into host arrays, or into others of the device's."""
 
     def __init__(self, device: Any, source: Any):
         self._device, self._source = device, source
-        self._target: np.ndarray | None = None
+        self._target: Any = None
 
-    def aim(self, target: np.ndarray) -> None:
+    def aim(self, target: Any) -> None:
         """Before a run: its result belongs into this array, of the result's shape and type."""
         self._target = target
 
     def collect(self) -> None:
         """After a run: now the array must hold the result."""
-        if self._target is not None:
+        if isinstance(self._target, np.ndarray):
             self._target[...] = self._device.download(self._source)
+        elif self._target is not None:
+            self._device.copy(self._target, self._source)
+            self._device.synchronize()
 
     def release(self) -> None:
         """Let go of the array of the last `aim`."""

@@ -9,14 +9,18 @@ prints JSON: for each kernel and its argument types what is wrong with it, or no
 import json
 import sys
 import traceback
-from types import SimpleNamespace
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from cases.case import Case
 from cases.table import CASES
 
-from nbcnn.kernels.cuda import lists
+from nbcnn.kernels import building
+from nbcnn.kernels.cuda import compiling, cubins, lists
 from nbcnn.kernels.cuda.call import Caps
+from nbcnn.kernels.cuda.compiling import architecture
+from nbcnn.kernels.cuda.packing import kinds_of
 
 
 class Shape:
@@ -49,56 +53,35 @@ def launches(case: Case, dtype: str, caps: Caps):
         yield from impl.bind(spec, caps, inputs, outputs, scratch)
 
 
-def signature(arguments):
-    from numba import from_dtype, typeof, types
-
-    kinds = [
-        types.Array(from_dtype(a.dtype), 1, "C") if isinstance(a, Shape) else typeof(a)
-        for a in arguments
-    ]
-    return types.void(*kinds)
-
-
-def assembled(ptx: str, capability: tuple[int, int]) -> bytes:
-    """Machine code; raises where the assembler refuses the PTX or a symbol is missing."""
-    from cuda.bindings import nvjitlink
-
-    text, handle = ptx.encode(), nvjitlink.create(1, ["-arch=sm_{}{}".format(*capability)])
-    nvjitlink.add_data(handle, nvjitlink.InputType.PTX, text, len(text), "kernel.ptx")
-    nvjitlink.complete(handle)
-    code = bytearray(nvjitlink.get_linked_cubin_size(handle))
-    nvjitlink.get_linked_cubin(handle, code)
-    return bytes(code)
-
-
 def main() -> None:
-    from numba import cuda
-    from numba.cuda import dispatcher
-
-    dtype, capability = sys.argv[1], tuple(map(int, sys.argv[2].split(".")))
-    # Functions that kernels call are compiled for the current device; without a GPU we name one.
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    caps, results, seen = Caps(1, capability), {}, set()
+    dtype, target = sys.argv[1], architecture(tuple(map(int, sys.argv[2].split("."))))
+    caps, wanted = Caps(1, (target.major, target.minor)), {}
     for case in (case for case in CASES if case.tiny):
         for call in launches(case, dtype, caps):
-            types = signature(call.args)
-            if (call.kernel, types) in seen:
-                continue
-            seen.add((call.kernel, types))
-            name = f"{case.name}: {call.kernel.py_func.__qualname__}{types.args}"
-            try:
-                ptx, _ = cuda.compile(
-                    call.kernel.py_func,
-                    types,
-                    device=False,
-                    abi="numba",
-                    cc=capability,
-                    output="ptx",
-                )
-                results[name] = "" if assembled(ptx, capability) else "no machine code"
-            except Exception:
-                results[name] = traceback.format_exc()
-    json.dump(results, sys.stdout)
+            kernel = cubins.Wanted(call.kernel, kinds_of(call.args), target)
+            wanted.setdefault(kernel, f"{case.name}: {kernel.name}")
+    fill(list(wanted))
+    json.dump({name: wrong_with(kernel) for kernel, name in wanted.items()}, sys.stdout)
+
+
+def fill(wanted: list) -> None:
+    """Compile on all processors, if there is a folder for it; what fails is told later."""
+    if cubins.writable():
+        missing = [partial(store, kernel) for kernel in wanted if kernel.load() is None]
+        building.build(missing, compiling.standing_still)
+
+
+def store(kernel) -> None:
+    with suppress(Exception):
+        kernel.store()
+
+
+def wrong_with(kernel) -> str:
+    try:
+        code = kernel.load() or kernel.store()
+        return "" if code.cubin else "no machine code"
+    except Exception:
+        return traceback.format_exc()
 
 
 if __name__ == "__main__":

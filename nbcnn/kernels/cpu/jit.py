@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbcnn.kernels.cpu import building, images, kernel_cache, types
+from nbcnn.kernels import building
+from nbcnn.kernels.cpu import images, kernel_cache, types
 from nbcnn.kernels.cpu.deferred import Deferred, made
 
 # Reassociation and contraction only: infinities and NaN keep their meaning (max pooling, losses).
@@ -152,7 +153,8 @@ def compile_entries(
     if _missing(recipes):
         compiler()
         if kernel_cache.writable():
-            building.build([recipe.store for recipe in _missing(recipes)])
+            tasks = [recipe.store for recipe in _missing(recipes)]
+            building.build(tasks, compiler().standing_still)
     return [Entry(_address(recipe)) for recipe in recipes][: len(wanted)]
 
 

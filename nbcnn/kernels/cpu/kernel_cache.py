@@ -2,9 +2,8 @@
 
 The folder's name is a digest of all sources that kernels are made of, the versions of Python, Numba
 and LLVM, the processor and Numba's settings (`target`), so that nothing in it is ever stale and
-none of it needs a time stamp. Files are written in one move and carry a checksum: half a file, or
-one that something else has written to, counts as absent. Where the folder cannot be read or
-written, kernels are compiled in each process anew.
+none of it needs a time stamp. Files are written in one move and sealed (`disk`). Where the folder
+cannot be read or written, kernels are compiled in each process anew.
 """
 
 import hashlib
@@ -15,7 +14,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from nbcnn.kernels.cpu import disk, target
+from nbcnn.kernels import disk
+from nbcnn.kernels.cpu import target
 
 SUFFIX = ".kernel"
 PACKAGE = Path(__file__).parents[2]
@@ -24,9 +24,6 @@ SOURCES = (
     "kernels/cpu",
     "ops",
 )  # folders of the package that kernels take anything from
-KEPT_FOLDERS = 8  # of other versions; the ones unused for longest go first
-KEPT_SECONDS = 30 * 24 * 3600
-CHECKSUM = 16  # bytes
 
 
 def load(name: str) -> bytes | None:
@@ -35,8 +32,7 @@ def load(name: str) -> bytes | None:
         data = _path(name).read_bytes()
     except OSError:
         return None
-    checksum, code = data[:CHECKSUM], data[CHECKSUM:]
-    return code if checksum == _checksum(name, code) else None
+    return disk.unsealed(name, data)
 
 
 def contains(name: str) -> bool:
@@ -48,7 +44,7 @@ def store(name: str, code: bytes) -> None:
     """Keep machine code under this name, if the folder can be written."""
     if writable():
         try:
-            disk.write(_path(name), _checksum(name, code) + code)
+            disk.write(_path(name), disk.sealed(name, code))
         except OSError as error:
             _warn(error)
 
@@ -118,41 +114,17 @@ def confirm() -> None:
 
 
 def clean(current: Path) -> None:
-    """Remove other versions' folders that nobody used for a month, and all but the newest few."""
-    others = [f for f in current.parent.iterdir() if f != current and _is_ours(f)]
-    used = {f: f.stat().st_mtime for f in others}
-    others.sort(key=used.__getitem__, reverse=True)
-    oldest = time.time() - KEPT_SECONDS
-    for index, other in enumerate(others):
-        if index >= KEPT_FOLDERS or used[other] < oldest:
-            _remove(other)
+    """Remove what belongs to other versions or processors and has not been used for long."""
+    disk.clean(current, SUFFIX)
+    oldest = time.time() - disk.KEPT_SECONDS
     for file in current.parent.glob("*" + target.SUFFIX):
         with suppress(OSError):  # another process may be at it too
             if file.stat().st_mtime < oldest:
                 file.unlink()
 
 
-def _is_ours(path: Path) -> bool:
-    return len(path.name) == 16 and set(path.name) <= set("0123456789abcdef") and path.is_dir()
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder of kernels. Another process may be at it too."""
-    try:
-        for file in path.iterdir():
-            if file.suffix == SUFFIX:
-                file.unlink(missing_ok=True)
-        path.rmdir()
-    except OSError:
-        pass
-
-
 def _path(name: str) -> Path:
     return folder() / (hashlib.sha256(name.encode()).hexdigest()[:32] + SUFFIX)
-
-
-def _checksum(name: str, code: bytes) -> bytes:
-    return hashlib.sha256(name.encode() + b"\0" + code).digest()[:CHECKSUM]
 
 
 def _warn(error: OSError) -> None:

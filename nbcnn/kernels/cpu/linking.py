@@ -11,7 +11,8 @@ never share a symbol.
 This module imports Numba, and is imported when something has to be compiled (`jit.compiler`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,15 @@ from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.registry import cpu_target
 
 from nbcnn.kernels.cpu import images
+
+
+@contextmanager
+def standing_still() -> Iterator[None]:
+    """Nobody else is inside the compiler, which has taken in all that is there to compile with."""
+    with global_compiler_lock:
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+        yield
 
 
 class UnfinishedLibrary(codegen.JITCodeLibrary):

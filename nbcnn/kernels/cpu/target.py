@@ -17,7 +17,8 @@ from importlib import util
 from pathlib import Path
 from typing import NamedTuple
 
-from nbcnn.kernels.cpu import disk, images
+from nbcnn.kernels import disk
+from nbcnn.kernels.cpu import images
 
 SUFFIX = ".target"
 # What tells an x86 processor's features, in Linux's words.

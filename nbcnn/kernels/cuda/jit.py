@@ -1,4 +1,7 @@
-"""Compiling CUDA kernels: the only place that calls `cuda.jit`.
+"""Marking CUDA kernels and the functions that they call: the only place that calls `cuda.jit`.
+
+For a real GPU a kernel is compiled when a program needs it (`cubins`), with plain pointers in the
+place of arrays, and launched by the driver; in Numba's simulator it is Numba's own kernel.
 
 Kernels are written for any grid: each thread strides over the elements by the size of the grid,
 computes whole elements, and adds in an order that depends on shapes only. There are no atomic
@@ -11,6 +14,7 @@ Modules with kernels hold the name `cuda`, which the simulator replaces while a 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from math import erf
 from typing import Any
@@ -22,6 +26,21 @@ from nbcnn.kernels import scalar
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+# What `device` has made for real GPUs.
+DEVICE_FUNCTIONS: list[Any] = []
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A function that is launched on a grid of real threads; arguments of `kernel`."""
+
+    py_func: Callable
+    bounds: int | None
+    constants: tuple
+
+    @property
+    def name(self) -> str:
+        return f"{self.py_func.__module__.rpartition('.')[2]}.{self.py_func.__qualname__}"
 
 
 def kernel(
@@ -37,14 +56,18 @@ def kernel(
     """
     if function is None:
         return partial(kernel, bounds=bounds, constants=constants)
-    if SIMULATED or bounds is None:
-        return cuda.jit(function)
-    return cuda.jit(launch_bounds=bounds)(function)
+    return cuda.jit(function) if SIMULATED else Kernel(function, bounds, constants)
 
 
 def device(function: Callable) -> Any:
-    """Decorator of functions that kernels call. The simulator takes them as they are."""
-    return function if SIMULATED else cuda.jit(device=True)(function)
+    """Decorator of functions that kernels call. The simulator takes them as they are.
+
+    On a real GPU they get arrays as pointers, too.
+    """
+    if SIMULATED:
+        return function
+    DEVICE_FUNCTIONS.append(cuda.jit(device=True)(function))
+    return DEVICE_FUNCTIONS[-1]
 
 
 def _numpy_erf(x):

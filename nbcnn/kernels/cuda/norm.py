@@ -27,7 +27,7 @@ def statistics_kernel(s, x, gamma, beta, mean, var, line):
             spread += distance * distance
         mean[c] = center
         var[c] = spread / s.rows
-        origin = x[c] if s.rows > 0 else x.dtype.type(0)
+        origin = np.float64(x[c]) if s.rows > 0 else 0.0
         scale = gamma[c] / sqrt(spread / s.rows + s.epsilon)
         line[c] = origin
         line[s.c + c] = scale

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 WORTHWHILE = 3  # kernels: below, a copy would not be done before this process alone
 MOST_PROCESSES = 8
@@ -29,20 +30,18 @@ def process_count(tasks: int) -> int:
     return max(1, min(wanted, MOST_PROCESSES, tasks // 2))
 
 
-def build(tasks: Sequence[Callable[[], None]]) -> None:
+def build(
+    tasks: Sequence[Callable[[], None]], still: Callable[[], AbstractContextManager] = nullcontext
+) -> None:
     """Run every task, each in one of several processes. What a task leaves must be on disk.
 
-    Some may not have been run in the end, where a copy has failed.
+    Some may not have been run in the end, where a copy has failed. Inside `still()` nobody else may
+    be in the compiler: it is copied then.
     """
     processes = process_count(len(tasks))
     if processes == 1:
         return
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
-
-    with global_compiler_lock:  # nobody else may be inside the compiler when it is copied
-        cpu_target.typing_context.refresh()
-        cpu_target.target_context.refresh()
+    with still():
         queue = _queue(len(tasks))
         begin = time.monotonic()
         copies: list[int] = []

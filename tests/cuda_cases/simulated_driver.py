@@ -1,0 +1,27 @@
+"""A device as a real GPU's, launcher, streams, graphs and all, on a stand-in for the driver that
+runs every launch in Numba's simulator. For processes with NUMBA_ENABLE_CUDASIM=1.
+"""
+
+import numpy as np
+from cuda_double import Double, Launched, Pointer, device
+
+from nbcnn.runtime import device as devices
+from nbcnn.runtime.cuda_device import CudaDevice
+
+
+def simulate(launched: Launched, driver: Double) -> None:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    arguments = [
+        FakeCUDAArray(a.array(driver)) if isinstance(a, Pointer) else a for a in launched.arguments
+    ]
+    with np.errstate(all="ignore"):
+        launched.kernel[launched.grid, launched.block, 0, launched.shared](*arguments)
+
+
+def opened(**options) -> CudaDevice:
+    """The device 'cuda:7' of this process."""
+    found = device(Double(simulate, **options), 7)
+    found._caps = found._caps._replace(simulated=True)
+    devices._opened[("cuda", 7)] = found
+    return found
