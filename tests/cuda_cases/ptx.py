@@ -44,6 +44,22 @@ def quads(x, y):
 
 
 @jit.kernel
+def pairs(x, y):
+    i = cuda.threadIdx.x
+    ptx.store2(y, 2 * i, x[2 * i + 1], x[2 * i])
+
+
+@jit.kernel
+def shared_pairs(x, y):
+    i = cuda.threadIdx.x
+    tile = cuda.shared.array(64, float32)
+    at = ptx.shared_address(tile)
+    ptx.shared_store2(at + 8 * i, x[2 * i + 1], x[2 * i])
+    cuda.syncthreads()
+    y[i], y[32 + i] = ptx.shared_load(at + 4 * i), ptx.shared_load(at + 4 * (32 + i))
+
+
+@jit.kernel
 def shared_words(x, y):
     i = cuda.threadIdx.x
     tile = cuda.shared.array(64, float32)
@@ -207,8 +223,14 @@ def same(x):
     return x
 
 
+def swapped(x):
+    return x.reshape(-1, 2)[:, ::-1].ravel()
+
+
 PROBES = {
     "quads": Probe(quads, numbers(128), 128, lambda x: x[::-1], ("LDG.E.128", "STG.E.128")),
+    "pairs": Probe(pairs, numbers(64), 64, swapped, ("STG.E.64",)),
+    "shared pairs": Probe(shared_pairs, numbers(64), 64, swapped, ("STS.64",)),
     "shared words": Probe(shared_words, numbers(32), 32, lambda x: x[::-1], ("LDS", "STS")),
     "shared quads": Probe(
         shared_quads,

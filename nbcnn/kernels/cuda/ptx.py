@@ -32,7 +32,7 @@ F32, I32, I64 = types.float32, types.int32, types.int64
 # Of a Numba type: the LLVM type and the letter of its registers in constraints.
 KINDS = {F32: (ir.FloatType(), "f"), I32: (ir.IntType(32), "r"), I64: (ir.IntType(64), "l")}
 GLOBAL, SHARED = 1, 3  # address spaces
-WORD, QUAD = ir.FloatType(), ir.VectorType(ir.FloatType(), 4)
+WORD, PAIR, QUAD = ir.FloatType(), ir.VectorType(ir.FloatType(), 2), ir.VectorType(ir.FloatType(), 4)
 
 
 def generated(function: Callable) -> Any:
@@ -106,7 +106,7 @@ def _unpacked(context, builder, sig, vector):
 
 
 def _packed(builder, values):
-    vector = ir.Constant(QUAD, ir.Undefined)
+    vector = ir.Constant(ir.VectorType(WORD, len(values)), ir.Undefined)
     for i, value in enumerate(values):
         vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), i))
     return vector
@@ -136,6 +136,18 @@ def store4(context, p, i, a, b, c, d):
         return context.get_dummy_value()
 
     return signature(types.void, p, i, F32, F32, F32, F32), code
+
+
+@generated
+def store2(context, p, i, a, b):
+    """p[i], p[i + 1] = a, b in one store; the address must be a multiple of 8."""
+
+    def code(context, builder, sig, values):
+        at = _element(context, builder, sig.args[0], *values[:2])
+        builder.store(_packed(builder, values[2:]), _in_space(builder, at, PAIR, GLOBAL), align=8)
+        return context.get_dummy_value()
+
+    return signature(types.void, p, i, F32, F32), code
 
 
 @generated
@@ -181,6 +193,18 @@ def shared_store(context, at, a):
         return context.get_dummy_value()
 
     return signature(types.void, I32, F32), code
+
+
+@generated
+def shared_store2(context, at, a, b):
+    """Two float32 in one store."""
+
+    def code(context, builder, sig, values):
+        at = _shared(builder, values[0], PAIR)
+        builder.store(_packed(builder, values[1:]), at, align=8)
+        return context.get_dummy_value()
+
+    return signature(types.void, I32, F32, F32), code
 
 
 @generated

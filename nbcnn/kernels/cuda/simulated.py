@@ -101,12 +101,21 @@ def store4(p, i, a, b, c, d):
     p[i], p[i + 1], p[i + 2], p[i + 3] = a, b, c, d
 
 
+def store2(p, i, a, b):
+    aligned(p.__array_interface__["data"][0] + 4 * int(i), 8)
+    p[i], p[i + 1] = a, b
+
+
 def shared_load(at):
     return shared_bytes(at, 4).view(np.float32)[0]
 
 
 def shared_store(at, a):
     shared_bytes(at, 4).view(np.float32)[0] = a
+
+
+def shared_store2(at, a, b):
+    shared_bytes(at, 8).view(np.float32)[:] = a, b
 
 
 def shared_load4(at):
