@@ -28,10 +28,22 @@ from nbcnn.kernels.cuda import (
 from nbcnn.kernels.impl import Impl
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
-    "conv2d": (mma_conv.conv2d_tf32, conv_plain.conv2d,),
-    "conv2d_dx": (mma_conv.dx_tf32, conv_plain.conv2d_dx,),
-    "conv2d_dw": (mma_conv_dw.dw_tf32, conv_plain.conv2d_dw,),
-    "matmul": (mma_matmul.tf32, matmul_plain.matmul,),
+    "conv2d": (
+        mma_conv.conv2d_tf32,
+        conv_plain.conv2d,
+    ),
+    "conv2d_dx": (
+        mma_conv.dx_tf32,
+        conv_plain.conv2d_dx,
+    ),
+    "conv2d_dw": (
+        mma_conv_dw.dw_tf32,
+        conv_plain.conv2d_dw,
+    ),
+    "matmul": (
+        mma_matmul.tf32,
+        matmul_plain.matmul,
+    ),
     "unary": elementwise.unary,
     "unary_dx": elementwise.unary_gradient,
     "unary_dx_sum": elementwise.unary_gradient_sum,

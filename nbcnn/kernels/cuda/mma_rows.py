@@ -192,15 +192,11 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
                     for i in range(tall):
                         words = ptx.ldmatrix(int32(xk + i * 16 * LINE))
                         for r in range(4):
-                            xs[4 * i + r] = (
-                                ptx.round_tf32_bits(words[r]) if round_x else words[r]
-                            )
+                            xs[4 * i + r] = ptx.round_tf32_bits(words[r]) if round_x else words[r]
                     for j in range(wide):
                         words = ptx.ldmatrix(int32(wk + j * 16 * LINE))
                         for r in range(4):
-                            ws[4 * j + r] = (
-                                ptx.round_tf32_bits(words[r]) if round_w else words[r]
-                            )
+                            ws[4 * j + r] = ptx.round_tf32_bits(words[r]) if round_w else words[r]
                     for i in range(tall):
                         for j in range(2 * wide):
                             t = (i * 2 * wide + j) * 4

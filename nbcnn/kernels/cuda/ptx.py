@@ -32,7 +32,11 @@ F32, I32, I64 = types.float32, types.int32, types.int64
 # Of a Numba type: the LLVM type and the letter of its registers in constraints.
 KINDS = {F32: (ir.FloatType(), "f"), I32: (ir.IntType(32), "r"), I64: (ir.IntType(64), "l")}
 GLOBAL, SHARED = 1, 3  # address spaces
-WORD, PAIR, QUAD = ir.FloatType(), ir.VectorType(ir.FloatType(), 2), ir.VectorType(ir.FloatType(), 4)
+WORD, PAIR, QUAD = (
+    ir.FloatType(),
+    ir.VectorType(ir.FloatType(), 2),
+    ir.VectorType(ir.FloatType(), 4),
+)
 
 
 def generated(function: Callable) -> Any:
