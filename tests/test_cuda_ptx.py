@@ -14,8 +14,8 @@ import pytest
 TESTS = Path(__file__).parent
 INSTALLED = importlib.util.find_spec("numba_cuda") is not None
 PROBES = (
-    "quads", "pairs", "shared words", "shared pairs", "shared quads", "copies", "sums", "ldmatrix", "ldmatrix_trans", "tf32",
-    "bf16", "rounding", "fences",
+    "quads", "pairs", "shared words", "shared pairs", "shared quads", "copies", "sums", "ldmatrix",
+    "ldmatrix_trans", "tf32", "bf16", "rounding", "fences",
 )  # fmt: skip
 
 

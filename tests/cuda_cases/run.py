@@ -10,6 +10,7 @@ import copy
 import json
 import sys
 import traceback
+from functools import partial
 
 import numpy as np
 from cases.case import Case, specs_of
@@ -26,6 +27,11 @@ TINY = [case for case in CASES if case.tiny]
 def few_threads(calls: list) -> list:
     """The same calls on another grid: results must not depend on it."""
     return [call if call.fixed else call._replace(grid=3, block=2) for call in calls]
+
+
+def noted(seen: list, calls: list) -> list:
+    seen.extend(calls)
+    return calls
 
 
 def accepting(impl, spec, dtype: str, device: Device) -> Device | None:
@@ -47,12 +53,10 @@ def check(case: Case, dtype: str, device: Device) -> str:
         able = accepting(impl, spec, main_dtype(case.op, specs), device)
         if able is None:
             continue
-        seen: list = []
+        calls: list = []
         with np.errstate(all="ignore"):
-            found = run(
-                impl, case.op, arrays, able, change=lambda calls: seen.extend(calls) or calls
-            )
-            strides = not any(call.fixed for call in seen)
+            found = run(impl, case.op, arrays, able, change=partial(noted, calls))
+            strides = not any(call.fixed for call in calls)
             again = run(impl, case.op, arrays, able, change=few_threads) if strides else found
         if [a.dtype.name for a in found] != types or len(found) != len(wanted):
             return f"{impl.name}: {[a.dtype for a in found]}, expected {types}"

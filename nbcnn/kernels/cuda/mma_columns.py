@@ -5,8 +5,8 @@ of convolutions, and x^T dy.
 
 Implicit GEMM as in `mma_rows.py`, but shared memory holds, per stage, `depth` pixels: of each the
 chunks of x at their taps, and those of dy. A thread copies for one pixel at a time, and its chunks
-stay at their taps. TF32 operands are read word by word, from lines padded by 8 words, so that the 32
-lanes meet 32 banks; bfloat16 ones by `ldmatrix.trans`, chunk c of line r at place c ^ (r & 7).
+stay at their taps. TF32 operands are read word by word, from lines padded by 8 words, so that the
+32 lanes meet 32 banks; bfloat16 ones by `ldmatrix.trans`, chunk c of line r at place c ^ (r & 7).
 
 There are few results of a long sum, so it is split: a block adds the pixels of one part, and a
 second launch adds the parts in their order. How many parts there are depends on shapes and the GPU

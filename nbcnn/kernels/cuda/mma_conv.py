@@ -1,8 +1,9 @@
 """Convolutions on tensor cores, in TF32 or with operands rounded to bfloat16.
 
-Forward and data gradient by `mma_rows.py`; the weight gradient is in `mma_conv_dw.py`. A data gradient is made of phases: for the rows h = p
-(mod sh) of dx only the taps u with (p + pt - u * dilh) divisible by sh take part, every sh / gcd(sh,
-dilh)-th, and each phase is a convolution of dy with stride 1 and its own packed weights.
+Forward and data gradient by `mma_rows.py`; the weight gradient is in `mma_conv_dw.py`. A data
+gradient is made of phases: for the rows h = p (mod sh) of dx only the taps u with (p + pt - u *
+dilh) divisible by sh take part, every sh / gcd(sh, dilh)-th, and each phase is a convolution of dy
+with stride 1 and its own packed weights.
 
 TF32 takes x as it is, so its channels must be whole chunks of 16 bytes. For bfloat16 a pass makes
 halves of it, padded. Chosen before other algorithms wherever they are accepted: not yet compared

@@ -79,16 +79,15 @@ def _scratch(bfloat16: bool):
 def _bind(bfloat16: bool):
     def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         calls: list[Launch] = []
-        x, dy = operands = inputs[:2]
-        if bfloat16:
-            operands = scratch["x"], scratch["dy"]
-            calls += mma_pack.halve(x.size // spec.c, spec.c, x, scratch["x"], caps)
-            calls += mma_pack.halve(dy.size // spec.f, spec.f, dy, scratch["dy"], caps)
-        shapes = gradient(spec, bfloat16)
-        calls += mma_columns.launches(shapes, bfloat16, *operands, outputs[0], scratch, caps)
+        x, dy = inputs[:2]
         if spec.bias:
             calls += column_sums(spec, dy, outputs[1], scratch["sums"], caps)
-        return calls
+        if bfloat16:
+            calls += mma_pack.halve(x.size // spec.c, spec.c, x, scratch["x"], caps)
+            calls += mma_pack.halve(dy.size // spec.f, spec.f, dy, scratch["dy"], caps)
+            x, dy = scratch["x"], scratch["dy"]
+        shapes = gradient(spec, bfloat16)
+        return calls + mma_columns.launches(shapes, bfloat16, x, dy, outputs[0], scratch, caps)
 
     return bind
 

@@ -88,7 +88,7 @@ def _bind(bfloat16: bool):
         x, w = operands.values()
         if s.tx:
             shapes = as_columns(s, bfloat16)
-            return calls + mma_columns.launches(shapes, bfloat16, x, w, *outputs, scratch, caps)
+            return calls + mma_columns.launches(shapes, bfloat16, x, w, outputs[0], scratch, caps)
         packs = _packs(s, bfloat16)
         if packs:
             calls += mma_pack.pack(mma_pack.columns(s), bfloat16, w, scratch["weights"], caps)

@@ -1,6 +1,8 @@
 """Operands of products on tensor cores: rounded, and laid out as the kernels read them.
 
-    packed[matrix, row, (u, v), step] = r(w[matrix, tap (u, v), row, step])    r: to TF32 or bfloat16
+    packed[matrix, row, (u, v), step] = r(w[matrix, tap (u, v), row, step])
+
+where r rounds to TF32 or bfloat16.
 
 The steps of the sum of a tap are side by side, padded with zeros to whole chunks of 16 bytes.
 Weights change once per training step, so in inference packed ones are kept. Memory bound: one
