@@ -21,7 +21,7 @@ from numba import cuda, float32, int32, int64
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.call import launch as strided
-from nbcnn.kernels.cuda.mma_tiles import CHUNK, PER_CHUNK, WARP, blocks, flat, quotient
+from nbcnn.kernels.cuda.mma_tiles import BLOCKS, CHUNK, PER_CHUNK, WARP, blocks, flat, quotient
 from nbcnn.kernels.impl import Scratch
 
 PAD = 8  # words between lines of shared memory, against conflicts of banks
@@ -180,7 +180,7 @@ def columns_kernel(tile: Tile) -> Any:
     mma = ptx.mma_bf16 if bfloat16 else ptx.mma_tf32
     pitch, quads = columns + PAD, columns // 4
 
-    @jit.kernel(bounds=threads, constants=(tile,))
+    @jit.kernel(bounds=(threads, BLOCKS), constants=(tile,))
     def mma_columns(s, x, dy, dw):
         thread = int32(cuda.threadIdx.x)
         lane, warp = int32(thread & 31), int32(thread >> 5)

@@ -26,7 +26,7 @@ from numba import cuda, float32, int32, int64
 from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Launch
-from nbcnn.kernels.cuda.mma_tiles import CHUNK, LINE, Tile, blocks_of, flat, quotient
+from nbcnn.kernels.cuda.mma_tiles import BLOCKS, CHUNK, LINE, Tile, blocks_of, flat, quotient
 
 PLACES = LINE // CHUNK  # chunks of a line
 PAD = 8  # words between rows of y in shared memory, against conflicts of banks
@@ -98,7 +98,7 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
     threads, pitch, quads = tile.threads, columns + PAD, columns // 4
     store_tail = tail(act)
 
-    @jit.kernel(bounds=tile.threads, constants=(tile, bfloat16, exact_w, act))
+    @jit.kernel(bounds=(tile.threads, BLOCKS), constants=(tile, bfloat16, exact_w, act))
     def mma_rows(s, x, w, b, y):
         thread = int32(cuda.threadIdx.x)
         lane, warp = int32(thread & 31), int32(thread >> 5)

@@ -16,6 +16,7 @@ WARP = 32
 CHUNK = 16  # bytes
 LINE = 128  # bytes: steps of the sum that are in shared memory at a time, of one row
 PER_CHUNK = {False: 4, True: 8}  # numbers, by whether they are bfloat16
+BLOCKS = 2  # of a multiprocessor: one multiplies while the other waits or stores
 INDEX_LIMIT = 2**31
 
 
