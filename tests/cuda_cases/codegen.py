@@ -67,6 +67,22 @@ def rows_of_rows():
         )
 
 
+def rows_of_hopper():
+    arguments = spec_of(mma_rows.Rows), POINTER, POINTER, POINTER, POINTER
+    for tile in mma_tiles.HOPPER_TILES:
+        for half in (False, True):
+            product = f"HGMMA.64x{tile.columns}x{16 if half else 8}.F32"
+            yield Row(
+                f"mma_rows wgmma {tile.rows}x{tile.columns} bfloat16={half}",
+                mma_rows.rows_kernel(tile, half, True, RELU),
+                arguments,
+                (tile.threads, mma_tiles.BLOCKS),
+                most_registers(tile.threads),
+                (product, COPIES, "STG.E.128", "WARPGROUP.ARRIVE"),
+                ((9, 0, "a"),),
+            )
+
+
 def rows_of_columns():
     arguments = spec_of(mma_columns.Columns), POINTER, POINTER, POINTER
     for half, tiles in mma_columns.TILES.items():
@@ -95,7 +111,7 @@ def rows_of_passes():
         yield Row(name, kernel, arguments, 256, 64, wanted, ((8, 0),))
 
 
-TABLE = [*rows_of_rows(), *rows_of_columns(), *rows_of_passes()]
+TABLE = [*rows_of_rows(), *rows_of_hopper(), *rows_of_columns(), *rows_of_passes()]
 CASES = [(row, target) for row in TABLE for target in row.architectures]
 
 
@@ -105,10 +121,13 @@ def name_of(row: Row, target: tuple) -> str:
 
 def wrong_with(row: Row, code: Machine) -> str:
     found = code.instructions()
+    # The assembler makes wgmma instructions wait for each other where it cannot follow their sums.
+    serial = "serialized" in code.log
     absent = [w for w in row.instructions if not any(f.startswith(w) for f in found)]
     local = sorted({f for f in found if f.startswith(("LDL", "STL"))})
     reasons = [
         f"no {absent}" * bool(absent),
+        "wgmma instructions wait for each other" * serial,
         f"local memory: {local}" * bool(local),
         f"{code.spilled} bytes spilled" * bool(code.spilled),
         f"{code.registers} registers" * (code.registers > row.registers),

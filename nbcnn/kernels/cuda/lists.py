@@ -29,10 +29,12 @@ from nbcnn.kernels.impl import Impl
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
+        mma_conv.hopper_tf32,
         mma_conv.conv2d_tf32,
         conv_plain.conv2d,
     ),
     "conv2d_dx": (
+        mma_conv.hopper_dx_tf32,
         mma_conv.dx_tf32,
         conv_plain.conv2d_dx,
     ),
@@ -41,6 +43,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_plain.conv2d_dw,
     ),
     "matmul": (
+        mma_matmul.hopper_tf32,
         mma_matmul.tf32,
         matmul_plain.matmul,
     ),
@@ -90,10 +93,10 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
 
 # Asked first where operands may be rounded to bfloat16.
 BFLOAT16: dict[str, tuple[Impl, ...]] = {
-    "conv2d": (mma_conv.conv2d_bfloat16,),
-    "conv2d_dx": (mma_conv.dx_bfloat16,),
+    "conv2d": (mma_conv.hopper_bfloat16, mma_conv.conv2d_bfloat16),
+    "conv2d_dx": (mma_conv.hopper_dx_bfloat16, mma_conv.dx_bfloat16),
     "conv2d_dw": (mma_conv_dw.dw_bfloat16,),
-    "matmul": (mma_matmul.bfloat16,),
+    "matmul": (mma_matmul.hopper_bfloat16, mma_matmul.bfloat16),
 }
 
 

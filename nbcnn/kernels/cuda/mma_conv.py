@@ -16,7 +16,7 @@ from nbcnn.kernels.cuda import mma_pack, mma_rows
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_pack import Weights
 from nbcnn.kernels.cuda.mma_rows import Rows
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, refuses, tile_for, too_long
+from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, name_of, refuses, tile_for, too_long
 from nbcnn.kernels.impl import Impl, no_pool
 from nbcnn.ops.conv_spec import LINEAR, Conv2DSpec
 
@@ -36,10 +36,10 @@ def refuses_geometry(s: Conv2DSpec, bfloat16: bool, steps: int) -> str | None:
     return too_long(*sizes)
 
 
-def _accepts(bfloat16: bool):
+def _accepts(bfloat16: bool, hopper: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         return (
-            refuses(dtype, bfloat16, caps)
+            refuses(dtype, bfloat16, hopper, caps)
             or no_pool(spec, dtype, caps)
             or refuses_geometry(spec, bfloat16, spec.c)
         )
@@ -47,11 +47,11 @@ def _accepts(bfloat16: bool):
     return accepts
 
 
-def _accepts_dx(bfloat16: bool):
+def _accepts_dx(bfloat16: bool, hopper: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         if spec.sh * spec.sw > MOST_PHASES:
             return f"{spec.sh * spec.sw} phases"
-        return refuses(dtype, bfloat16, caps) or refuses_geometry(spec, bfloat16, spec.f)
+        return refuses(dtype, bfloat16, hopper, caps) or refuses_geometry(spec, bfloat16, spec.f)
 
     return accepts
 
@@ -112,12 +112,12 @@ def _source(bfloat16: bool, x, steps: int, scratch, caps: Caps) -> tuple[list[La
     return calls, scratch["source"]
 
 
-def _bind(bfloat16: bool):
+def _bind(bfloat16: bool, hopper: bool):
     def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         x, w = inputs[:2]
         calls, source = _source(bfloat16, x, spec.c, scratch, caps)
         packed, rows = scratch["weights"], forward(spec, bfloat16)
-        tile = tile_for(rows.rows, rows.f, 1, caps)
+        tile = tile_for(rows.rows, rows.f, 1, hopper, caps)
         bias = inputs[2] if spec.bias else w
         return [
             *calls,
@@ -128,7 +128,7 @@ def _bind(bfloat16: bool):
     return bind
 
 
-def _bind_dx(bfloat16: bool):
+def _bind_dx(bfloat16: bool, hopper: bool):
     def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         dy, w = inputs
         calls, source = _source(bfloat16, dy, spec.f, scratch, caps)
@@ -137,7 +137,7 @@ def _bind_dx(bfloat16: bool):
             stop = first + weights.words(bfloat16)
             packed = scratch["weights"][first:stop] if stop > first else scratch["weights"]
             calls += mma_pack.pack(weights, bfloat16, w, packed, caps)
-            tile = tile_for(rows.rows, rows.f, 1, caps)
+            tile = tile_for(rows.rows, rows.f, 1, hopper, caps)
             operands = source, packed, w, *outputs
             calls.append(mma_rows.launch(tile, bfloat16, True, LINEAR, rows, *operands))
             first = stop
@@ -146,12 +146,12 @@ def _bind_dx(bfloat16: bool):
     return bind
 
 
-def _impl(bfloat16: bool, data_gradient: bool) -> Impl:
+def _impl(bfloat16: bool, data_gradient: bool, hopper: bool = False) -> Impl:
     accepts, bind = (_accepts_dx, _bind_dx) if data_gradient else (_accepts, _bind)
     return Impl(
-        "mma_bfloat16" if bfloat16 else "mma_tf32",
-        accepts(bfloat16),
-        bind(bfloat16),
+        name_of(bfloat16, hopper),
+        accepts(bfloat16, hopper),
+        bind(bfloat16, hopper),
         _scratch(bfloat16, data_gradient),
         rtol=1.0 if bfloat16 else TF32_RTOL,
     )
@@ -159,3 +159,5 @@ def _impl(bfloat16: bool, data_gradient: bool) -> Impl:
 
 conv2d_tf32, conv2d_bfloat16 = _impl(False, False), _impl(True, False)
 dx_tf32, dx_bfloat16 = _impl(False, True), _impl(True, True)
+hopper_tf32, hopper_bfloat16 = _impl(False, False, True), _impl(True, False, True)
+hopper_dx_tf32, hopper_dx_bfloat16 = _impl(False, True, True), _impl(True, True, True)

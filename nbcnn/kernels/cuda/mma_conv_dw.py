@@ -12,7 +12,7 @@ from nbcnn.kernels.cuda import jit, mma_columns, mma_pack
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
 from nbcnn.kernels.cuda.mma_columns import Columns
 from nbcnn.kernels.cuda.mma_conv import TF32_RTOL, refuses_geometry
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, blocks, chunks_of, flat, refuses
+from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, blocks, chunks_of, flat, name_of, refuses
 from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
@@ -54,7 +54,7 @@ def _accepts(bfloat16: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         whole = bfloat16 or spec.f % PER_CHUNK[False] == 0
         return (
-            refuses(dtype, bfloat16, caps)
+            refuses(dtype, bfloat16, False, caps)
             or no_pool(spec, dtype, caps)
             or refuses_geometry(spec, bfloat16, spec.c)
             or (None if whole else f"{spec.f} filters are no whole chunks of 16 bytes")
@@ -93,7 +93,8 @@ def _bind(bfloat16: bool):
 
 
 def _impl(bfloat16: bool) -> Impl:
-    name, rtol = ("mma_bfloat16", 1.0) if bfloat16 else ("mma_tf32", TF32_RTOL)
+    rtol = 1.0 if bfloat16 else TF32_RTOL
+    name = name_of(bfloat16)
     return Impl(name, _accepts(bfloat16), _bind(bfloat16), _scratch(bfloat16), rtol=rtol)
 
 

@@ -13,13 +13,15 @@ from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_columns import Columns
 from nbcnn.kernels.cuda.mma_conv import TF32_RTOL
 from nbcnn.kernels.cuda.mma_rows import Rows
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, refuses, tile_for, too_long
+from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, name_of, refuses, tile_for, too_long
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import LINEAR, MatmulSpec
 
 
-def _accepts(bfloat16: bool):
+def _accepts(bfloat16: bool, hopper: bool):
     def accepts(s: MatmulSpec, dtype: str, caps: Caps) -> str | None:
+        if hopper and s.tx:
+            return "x^T w"
         if s.tx and s.tw:
             return "both operands are transposed"
         if s.tx and (s.bias or s.act != LINEAR):
@@ -30,7 +32,7 @@ def _accepts(bfloat16: bool):
         if not bfloat16 and any(line % PER_CHUNK[False] for line in lines):
             return f"rows of {lines} are no whole chunks of 16 bytes"
         sizes = s.batch * s.m * s.n, s.batch * s.m * s.k, s.batch * s.k * s.n
-        return refuses(dtype, bfloat16, caps) or too_long(*sizes)
+        return refuses(dtype, bfloat16, hopper, caps) or too_long(*sizes)
 
     return accepts
 
@@ -49,9 +51,9 @@ def as_columns(s: MatmulSpec, bfloat16: bool) -> Columns:
     )  # fmt: skip
 
 
-def _packs(s: MatmulSpec, bfloat16: bool) -> bool:
-    """Whether w is laid out anew."""
-    return bfloat16 or not s.tw
+def _packs(s: MatmulSpec, bfloat16: bool, hopper: bool) -> bool:
+    """Whether w is laid out anew, or rounded beforehand."""
+    return bfloat16 or hopper or not s.tw
 
 
 def _matrices(s: MatmulSpec) -> tuple[int, int]:
@@ -65,19 +67,19 @@ def _halves(s: MatmulSpec) -> dict[str, tuple[int, int]]:
     return {"x": (xs * s.k, s.m), "w": (ws * s.k, s.n)} if s.tx else {"x": (xs * s.m, s.k)}
 
 
-def _scratch(bfloat16: bool):
+def _scratch(bfloat16: bool, hopper: bool):
     def scratch(s: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         needed = mma_columns.scratch(as_columns(s, bfloat16), bfloat16, caps) if s.tx else {}
         if bfloat16:
             needed |= {name: mma_pack.halves_scratch(*shape) for name, shape in _halves(s).items()}
-        if not s.tx and _packs(s, bfloat16):
+        if not s.tx and _packs(s, bfloat16, hopper):
             needed["weights"] = mma_pack.packed_scratch(mma_pack.columns(s), bfloat16)
         return needed
 
     return scratch
 
 
-def _bind(bfloat16: bool):
+def _bind(bfloat16: bool, hopper: bool):
     def bind(s: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         calls: list[Launch] = []
         operands = {"x": inputs[0], "w": inputs[1]}
@@ -89,11 +91,11 @@ def _bind(bfloat16: bool):
         if s.tx:
             shapes = as_columns(s, bfloat16)
             return calls + mma_columns.launches(shapes, bfloat16, x, w, outputs[0], scratch, caps)
-        packs = _packs(s, bfloat16)
+        packs = _packs(s, bfloat16, hopper)
         if packs:
             calls += mma_pack.pack(mma_pack.columns(s), bfloat16, w, scratch["weights"], caps)
             w = scratch["weights"]
-        tile = tile_for(s.m, s.n, s.batch, caps)
+        tile = tile_for(s.m, s.n, s.batch, hopper, caps)
         bias = inputs[2] if s.bias else w
         rows = as_rows(s, bfloat16)
         product = mma_rows.launch(tile, bfloat16, packs, s.act, rows, x, w, bias, *outputs)
@@ -102,9 +104,11 @@ def _bind(bfloat16: bool):
     return bind
 
 
-def _impl(bfloat16: bool) -> Impl:
-    name, rtol = ("mma_bfloat16", 1.0) if bfloat16 else ("mma_tf32", TF32_RTOL)
-    return Impl(name, _accepts(bfloat16), _bind(bfloat16), _scratch(bfloat16), rtol=rtol)
+def _impl(bfloat16: bool, hopper: bool = False) -> Impl:
+    made = (make(bfloat16, hopper) for make in (_accepts, _bind, _scratch))
+    rtol = 1.0 if bfloat16 else TF32_RTOL
+    return Impl(name_of(bfloat16, hopper), *made, rtol=rtol)
 
 
 tf32, bfloat16 = _impl(False), _impl(True)
+hopper_tf32, hopper_bfloat16 = _impl(False, True), _impl(True, True)

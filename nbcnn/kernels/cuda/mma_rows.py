@@ -14,6 +14,10 @@ bank twice. While tensor cores multiply one stage, the next are on their way. Ei
 line; a thread stays with its place in the line and so has one tap at a time. Sums stay in
 registers, in the order of the steps: results do not depend on tiles' sizes, nor on the grid.
 
+On Hopper (sm_90a) four warps multiply 64 rows by all columns of a block at once, and read both
+operands from shared memory, whose layout is what `wgmma` calls swizzled by 128 bytes. TF32 operands
+then cannot be rounded on the way: x loses its lower bits, weights are rounded.
+
 Weights are packed to rows of one filter and rounded by `mma_pack.py`; TF32 operands that are no
 weights are rounded here, between shared memory and the instruction.
 """
@@ -26,7 +30,16 @@ from numba import cuda, float32, int32, int64
 from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Launch
-from nbcnn.kernels.cuda.mma_tiles import BLOCKS, CHUNK, LINE, Tile, blocks_of, flat, quotient
+from nbcnn.kernels.cuda.mma_tiles import (
+    ALIGNMENT,
+    BLOCKS,
+    CHUNK,
+    LINE,
+    Tile,
+    blocks_of,
+    flat,
+    quotient,
+)
 
 PLACES = LINE // CHUNK  # chunks of a line
 PAD = 8  # words between rows of y in shared memory, against conflicts of banks
@@ -94,6 +107,8 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
     ahead = stages - 1
     wait = ptx.wait_async(stages - 2)
     mma = ptx.mma_bf16 if bfloat16 else ptx.mma_tf32
+    hopper = tile.hopper
+    wgmma = ptx.wgmma(warp_columns, bfloat16) if hopper else None
     round_x, round_w = not bfloat16, not (bfloat16 or exact_w)
     threads, pitch, quads = tile.threads, columns + PAD, columns // 4
     store_tail = tail(act)
@@ -138,17 +153,13 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
                 v, u = int32(0), int32(u + 1)
 
         shared = ptx.shared_address(cuda.shared.array(0, float32))
+        if hopper:
+            shared = int32((shared + ALIGNMENT - 1) & -ALIGNMENT)
         target = int32(shared + line * LINE + ((place ^ (line & 7)) << 4))
         end = int32(shared + stages * stage_bytes)
 
-        # Where this lane's rows for `ldmatrix` are. Of x: 16 rows and both chunks of a step; of w:
-        # both chunks of 8 columns, then of 8 more.
-        turn = int32(lane & 7)
         warp_row = int32(warp // warps_across * warp_rows)
         warp_column = int32(warp % warps_across * warp_columns)
-        x_at = int32(shared + (warp_row + (lane & 15)) * LINE)
-        w_at = int32(shared + x_bytes + (warp_column + turn + (lane >> 4) * 8) * LINE)
-        x_chunk, w_chunk = int32(lane >> 4), int32((lane >> 3) & 1)
         total = cuda.local.array(sums, float32)
         xs, ws = cuda.local.array(x_words, int32), cuda.local.array(w_words, int32)
         for i in range(sums):
@@ -159,6 +170,8 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
         for part in range(-ahead, parts):
             if part >= 0:
                 wait()
+                if hopper:
+                    ptx.fence_async()
                 cuda.syncthreads()
             if part + ahead < parts:
                 down, right = int32(u * s.dilh), int32(v * s.dilw)
@@ -186,25 +199,7 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
                     target = int32(target - stages * stage_bytes)
             ptx.commit_async()
             if part >= 0:
-                for k in range(PLACES // 2):
-                    xk = int32(x_at + stage + (((2 * k + x_chunk) ^ turn) << 4))
-                    wk = int32(w_at + stage + (((2 * k + w_chunk) ^ turn) << 4))
-                    for i in range(tall):
-                        words = ptx.ldmatrix(int32(xk + i * 16 * LINE))
-                        for r in range(4):
-                            xs[4 * i + r] = ptx.round_tf32_bits(words[r]) if round_x else words[r]
-                    for j in range(wide):
-                        words = ptx.ldmatrix(int32(wk + j * 16 * LINE))
-                        for r in range(4):
-                            ws[4 * j + r] = ptx.round_tf32_bits(words[r]) if round_w else words[r]
-                    for i in range(tall):
-                        for j in range(2 * wide):
-                            t = (i * 2 * wide + j) * 4
-                            total[t], total[t + 1], total[t + 2], total[t + 3] = mma(
-                                total[t], total[t + 1], total[t + 2], total[t + 3],
-                                xs[4 * i], xs[4 * i + 1], xs[4 * i + 2], xs[4 * i + 3],
-                                ws[2 * j], ws[2 * j + 1],
-                            )  # fmt: skip
+                multiply(int32(shared + stage), lane, warp_row, warp_column, xs, ws, total)
                 stage = int32(stage + stage_bytes)
                 if stage >= stages * stage_bytes:
                     stage = int32(0)
@@ -232,6 +227,41 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
             if m < pixels:
                 store_tail(s, values, b, f, y, to)
 
+    @jit.device
+    def by_warps(stage, lane, warp_row, warp_column, xs, ws, total):
+        """Each warp for itself: fragments come by `ldmatrix`, of x 16 rows and both chunks of a
+        step, of w both chunks of 8 columns, then of 8 more.
+        """
+        turn = int32(lane & 7)
+        x_at = int32(stage + (warp_row + (lane & 15)) * LINE)
+        w_at = int32(stage + x_bytes + (warp_column + turn + (lane >> 4) * 8) * LINE)
+        x_chunk, w_chunk = int32(lane >> 4), int32((lane >> 3) & 1)
+        for k in range(PLACES // 2):
+            xk = int32(x_at + (((2 * k + x_chunk) ^ turn) << 4))
+            wk = int32(w_at + (((2 * k + w_chunk) ^ turn) << 4))
+            for i in range(tall):
+                words = ptx.ldmatrix(int32(xk + i * 16 * LINE))
+                for r in range(4):
+                    xs[4 * i + r] = ptx.round_tf32_bits(words[r]) if round_x else words[r]
+            for j in range(wide):
+                words = ptx.ldmatrix(int32(wk + j * 16 * LINE))
+                for r in range(4):
+                    ws[4 * j + r] = ptx.round_tf32_bits(words[r]) if round_w else words[r]
+            for i in range(tall):
+                for j in range(2 * wide):
+                    t = (i * 2 * wide + j) * 4
+                    total[t], total[t + 1], total[t + 2], total[t + 3] = mma(
+                        total[t], total[t + 1], total[t + 2], total[t + 3],
+                        xs[4 * i], xs[4 * i + 1], xs[4 * i + 2], xs[4 * i + 3],
+                        ws[2 * j], ws[2 * j + 1],
+                    )  # fmt: skip
+
+    @jit.device
+    def by_four_warps(stage, lane, warp_row, warp_column, xs, ws, total):
+        x_at = int32(stage + (warp_row >> 6) * 64 * LINE)
+        wgmma(total, ptx.descriptor(x_at), ptx.descriptor(int32(stage + x_bytes)))
+
+    multiply = by_four_warps if hopper else by_warps
     return mma_rows
 
 

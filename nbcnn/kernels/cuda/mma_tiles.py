@@ -14,6 +14,7 @@ from nbcnn.kernels.cuda.call import Caps
 
 WARP = 32
 CHUNK = 16  # bytes
+ALIGNMENT = 1024  # bytes, of lines that wgmma reads
 LINE = 128  # bytes: steps of the sum that are in shared memory at a time, of one row
 PER_CHUNK = {False: 4, True: 8}  # numbers, by whether they are bfloat16
 BLOCKS = 2  # of a multiprocessor: one multiplies while the other waits or stores
@@ -30,6 +31,7 @@ class Tile(NamedTuple):
     warp_rows: int
     warp_columns: int
     stages: int
+    hopper: bool = False  # four warps multiply what is in shared memory
 
     @property
     def threads(self) -> int:
@@ -37,8 +39,10 @@ class Tile(NamedTuple):
 
     @property
     def shared(self) -> int:
-        """Bytes of shared memory: a line of every row and column, per stage."""
-        return self.stages * (self.rows + self.columns) * LINE
+        """Bytes of shared memory: a line of every row and column, per stage; and room to begin at
+        a multiple of `ALIGNMENT`.
+        """
+        return self.stages * (self.rows + self.columns) * LINE + self.hopper * ALIGNMENT
 
 
 # From large to small. 128 x 128: 64 sums a thread, two blocks share a multiprocessor with 227 KB of
@@ -48,14 +52,17 @@ TILES = (
     Tile(128, 64, 64, 32, 3),
     Tile(64, 64, 32, 32, 3),
 )
-SIMULATED = Tile(16, 32, 16, 16, 3)
+# A warp has 16 of the 64 rows that four multiply at a time.
+HOPPER_TILES = (Tile(128, 128, 16, 128, 3, True), Tile(128, 64, 16, 64, 4, True))
+SIMULATED = {False: Tile(16, 32, 16, 16, 3), True: Tile(64, 16, 16, 16, 2, True)}
 
 
-def tile_for(rows: int, columns: int, batch: int, caps: Caps) -> Tile:
+def tile_for(rows: int, columns: int, batch: int, hopper: bool, caps: Caps) -> Tile:
     """The largest tile whose blocks give every multiprocessor some work, and whose operands fit."""
     if caps.simulated:
-        return SIMULATED
-    fitting = [t for t in TILES if t.shared <= caps.shared] or [TILES[-1]]
+        return SIMULATED[hopper]
+    tiles = HOPPER_TILES if hopper else TILES
+    fitting = [t for t in tiles if t.shared <= caps.shared] or [tiles[-1]]
     for tile in fitting:
         padded = columns + tile.columns // 2 < blocks(columns, tile.columns) * tile.columns
         if not padded and blocks_of(tile, rows, columns, batch) >= caps.multiprocessors:
@@ -75,7 +82,7 @@ def blocks_of(tile: Tile, rows: int, columns: int, batch: int) -> int:
     return blocks(rows, tile.rows) * blocks(columns, tile.columns) * batch
 
 
-def refuses(dtype: str, bfloat16: bool, caps: Caps) -> str | None:
+def refuses(dtype: str, bfloat16: bool, hopper: bool, caps: Caps) -> str | None:
     """Why this GPU, or this type, has no such products."""
     if dtype != "float32":
         return f"no {dtype}"
@@ -83,7 +90,14 @@ def refuses(dtype: str, bfloat16: bool, caps: Caps) -> str | None:
         return "products of float32 are to be exact"
     if not caps.simulated and caps.compute_capability < (8, 0):
         return "no tensor cores for TF32 and bfloat16"
+    if hopper and not caps.simulated and caps.compute_capability != (9, 0):
+        return "no wgmma instructions"
     return None
+
+
+def name_of(bfloat16: bool, hopper: bool = False) -> str:
+    """Of an implementation."""
+    return ("wgmma_" if hopper else "mma_") + ("bfloat16" if bfloat16 else "tf32")
 
 
 def too_long(*sizes: int) -> str | None:

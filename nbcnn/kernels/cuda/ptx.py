@@ -316,6 +316,63 @@ mma_bf16 = instruction(
 )
 
 
+# -- matrices in shared memory (sm_90a), multiplied by four warps
+
+DEPTH = 4  # wgmma instructions for a line of 128 bytes
+
+
+@cache
+def wgmma(columns: int, bfloat16: bool) -> Any:
+    """The function (sums, a, b) by which four warps add a b^T to their sums, a local array of
+    `columns` / 2: a (64, 128 bytes) and b (columns, 128 bytes) are described by `descriptor`, and
+    hold TF32, of which the upper 19 bits count, or bfloat16.
+
+    Sums 4j to 4j + 3 of lane (g, t) of warp i are those of `mma_tf32` for columns 8j to 8j + 7, of
+    rows 16i + g and 16i + g + 8. All instructions of a line are one piece of PTX, since between
+    pieces the assembler would wait for each.
+    """
+    count = columns // 2
+    kind, steps = ("bf16", 16) if bfloat16 else ("tf32", 8)
+    sums = ", ".join(f"${i}" for i in range(count))
+    form = f"wgmma.mma_async.sync.aligned.m64n{columns}k{steps}.f32.{kind}.{kind}"
+    ends = "1, 1, 0, 0" if bfloat16 else "1, 1"
+    lines = ["{", ".reg .pred p;", ".reg .b64 a, b;", "setp.eq.b32 p, 0, 0;"]
+    lines += [f"mov.b64 a, ${2 * count};", f"mov.b64 b, ${2 * count + 1};"]
+    lines += ["wgmma.fence.sync.aligned;"]
+    for i in range(DEPTH):
+        lines += ["add.s64 a, a, 2;", "add.s64 b, b, 2;"] if i else []  # 32 bytes on
+        lines += [f"{form} {{{sums}}}, a, b, p, {ends};"]
+    lines += ["wgmma.commit_group.sync.aligned;", "wgmma.wait_group.sync.aligned 0;", "}"]
+    inputs = [*map(str, range(count)), "l", "l"]
+    constraints = ",".join(["=f"] * count + inputs + ["~{memory}"])
+    result = ir.LiteralStructType([WORD] * count)
+    function = ir.FunctionType(result, [WORD] * count + [ir.IntType(64)] * 2)
+
+    def wgmma(context, sums, a, b):
+        def code(context, builder, sig, values):
+            base = _element(context, builder, sig.args[0], values[0])
+            places = [builder.gep(base, [ir.Constant(ir.IntType(32), i)]) for i in range(count)]
+            operands = [*map(builder.load, places), *values[1:]]
+            assembly = ir.InlineAsm(function, " ".join(lines), constraints, side_effect=True)
+            found = builder.call(assembly, operands, attrs=("convergent",))
+            for i, place in enumerate(places):
+                builder.store(builder.extract_value(found, i), place)
+            return context.get_dummy_value()
+
+        return signature(types.void, sums, I64, I64), code
+
+    return simulated.wgmma(columns, bfloat16) if jit.SIMULATED else intrinsic(wgmma)
+
+
+@jit.device
+def descriptor(at):
+    """Of lines of 128 bytes in shared memory, the chunks of 16 bytes of line r at place c ^ (r &
+    7); the first is at `at`, a multiple of 1024.
+    """
+    lines = types.int64(1) << 16 | types.int64(64) << 32 | types.int64(1) << 62
+    return types.int64((at & 0x3FFFF) >> 4) | lines
+
+
 # -- bits
 
 

@@ -286,6 +286,59 @@ def mma_bf16(*registers):
     return together(_mma_bf16, registers)
 
 
+# -- matrices in shared memory, multiplied by four warps
+
+
+def _described(word: int, rows: int, step: int) -> np.ndarray:
+    """Bits of the rows that a descriptor of swizzled lines of 128 bytes tells, 32 bytes of each,
+    [row, word]. It has no room for the array's number: the first is meant.
+    """
+    if (word >> 62) & 3 != 1 or (word >> 49) & 7:
+        raise ValueError(f"{word:#x} does not describe swizzled lines of 128 bytes")
+    start, group = (word & 0x3FFF) << 4, ((word >> 32) & 0x3FFF) << 4
+    aligned(start, 1024)
+    row, chunk = np.arange(rows)[:, None], np.arange(2)[None]
+    at = start + 32 * step + row // 8 * group + row % 8 * 128 + 16 * chunk
+    at ^= (at >> 3) & 0x70
+    found = [[shared_bytes(int(a), 16).view(np.uint32) for a in line] for line in at]
+    return np.array(found).reshape(rows, 8)
+
+
+@cache
+def _wgmma(columns: int, bfloat16: bool) -> Callable:
+    values = bf16_values if bfloat16 else tf32_value
+
+    def multiply(brought: list) -> list[np.ndarray]:
+        described = {descriptors for _, descriptors in brought}
+        if len(described) > 1:
+            raise ValueError(f"lanes have different descriptors: {described}")
+        a, b = described.pop()
+        product = np.zeros((64, columns))
+        with np.errstate(all="ignore"):
+            for step in range(4):
+                left, right = (
+                    values(_described(d, n, step)).reshape(n, -1).astype(np.float64)
+                    for d, n in ((a, 64), (b, columns))
+                )
+                product += left @ right.T
+            # [warp, half, g, column block, t, number] -> [warp, g, t, column block, half, number]
+            product = product.reshape(4, 2, 8, columns // 8, 4, 2).transpose(0, 2, 4, 3, 1, 5)
+            sums = np.array([values for values, _ in brought])
+            return list((sums + product.reshape(128, -1)).astype(np.float32))
+
+    return multiply
+
+
+@cache
+def wgmma(columns: int, bfloat16: bool) -> Callable:
+    function = _wgmma(columns, bfloat16)
+
+    def multiply(sums, a, b):
+        sums[:] = together(function, (sums.copy(), (int(a), int(b))), 4 * WARP)
+
+    return multiply
+
+
 # -- bits
 
 
