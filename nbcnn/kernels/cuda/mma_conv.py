@@ -16,13 +16,19 @@ from nbcnn.kernels.cuda import mma_pack, mma_rows
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_pack import Weights
 from nbcnn.kernels.cuda.mma_rows import Rows
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, name_of, refuses, tile_for, too_long
-from nbcnn.kernels.impl import Impl, no_pool
+from nbcnn.kernels.cuda.mma_tiles import (
+    PER_CHUNK,
+    chunks_of,
+    name_of,
+    refuses,
+    rtol_of,
+    tile_for,
+    too_long,
+)
+from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import LINEAR, Conv2DSpec
 
 MOST_PHASES = 16  # of a data gradient: each is a launch
-# TF32 keeps 10 of 23 bits of the mantissa: 3e-4 of the largest result is usual, 1e-3 the most.
-TF32_RTOL = 100.0
 
 
 def refuses_geometry(s: Conv2DSpec, bfloat16: bool, steps: int) -> str | None:
@@ -92,13 +98,25 @@ def phases(s: Conv2DSpec, bfloat16: bool) -> list[tuple[Weights, Rows]]:
     return made
 
 
-def _scratch(bfloat16: bool, data_gradient: bool):
-    def scratch(spec: Conv2DSpec, dtype: str, caps: Caps):
-        all_taps = (mma_pack.channels if data_gradient else mma_pack.filters)(spec)
-        pixels = (spec.oh * spec.ow) if data_gradient else (spec.h * spec.w)
-        needed = {"weights": mma_pack.packed_scratch(all_taps, bfloat16)}
+def _scratch(bfloat16: bool):
+    def scratch(s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+        needed = {"weights": mma_pack.packed_scratch(mma_pack.filters(s), bfloat16)}
         if bfloat16:
-            needed["source"] = mma_pack.halves_scratch(spec.n * pixels, all_taps.steps)
+            needed["source"] = mma_pack.halves_scratch(s.n * s.h * s.w, s.c)
+        return needed
+
+    return scratch
+
+
+def _scratch_dx(bfloat16: bool):
+    def scratch(s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+        needed = {
+            f"weights_{i}": mma_pack.packed_scratch(weights, bfloat16)
+            for i, (weights, _) in enumerate(phases(s, bfloat16))
+            if weights.words(bfloat16)
+        }
+        if bfloat16:
+            needed["source"] = mma_pack.halves_scratch(s.n * s.oh * s.ow, s.f)
         return needed
 
     return scratch
@@ -132,28 +150,26 @@ def _bind_dx(bfloat16: bool, hopper: bool):
     def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         dy, w = inputs
         calls, source = _source(bfloat16, dy, spec.f, scratch, caps)
-        first = 0
-        for weights, rows in phases(spec, bfloat16):
-            stop = first + weights.words(bfloat16)
-            packed = scratch["weights"][first:stop] if stop > first else scratch["weights"]
+        for i, (weights, rows) in enumerate(phases(spec, bfloat16)):
+            packed = scratch.get(f"weights_{i}", w)  # a phase without taps reads none
             calls += mma_pack.pack(weights, bfloat16, w, packed, caps)
             tile = tile_for(rows.rows, rows.f, 1, hopper, caps)
             operands = source, packed, w, *outputs
             calls.append(mma_rows.launch(tile, bfloat16, True, LINEAR, rows, *operands))
-            first = stop
         return calls
 
     return bind
 
 
 def _impl(bfloat16: bool, data_gradient: bool, hopper: bool = False) -> Impl:
-    accepts, bind = (_accepts_dx, _bind_dx) if data_gradient else (_accepts, _bind)
+    forms = (_accepts_dx, _bind_dx, _scratch_dx) if data_gradient else (_accepts, _bind, _scratch)
+    accepts, bind, scratch = forms
     return Impl(
         name_of(bfloat16, hopper),
         accepts(bfloat16, hopper),
         bind(bfloat16, hopper),
-        _scratch(bfloat16, data_gradient),
-        rtol=1.0 if bfloat16 else TF32_RTOL,
+        scratch(bfloat16),
+        rtol=rtol_of(bfloat16, hopper),
     )
 
 

@@ -11,8 +11,16 @@ from numba import cuda
 from nbcnn.kernels.cuda import jit, mma_columns, mma_pack
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
 from nbcnn.kernels.cuda.mma_columns import Columns
-from nbcnn.kernels.cuda.mma_conv import TF32_RTOL, refuses_geometry
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, blocks, chunks_of, flat, name_of, refuses
+from nbcnn.kernels.cuda.mma_conv import refuses_geometry
+from nbcnn.kernels.cuda.mma_tiles import (
+    PER_CHUNK,
+    blocks,
+    chunks_of,
+    flat,
+    name_of,
+    refuses,
+    rtol_of,
+)
 from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
@@ -93,9 +101,8 @@ def _bind(bfloat16: bool):
 
 
 def _impl(bfloat16: bool) -> Impl:
-    rtol = 1.0 if bfloat16 else TF32_RTOL
-    name = name_of(bfloat16)
-    return Impl(name, _accepts(bfloat16), _bind(bfloat16), _scratch(bfloat16), rtol=rtol)
+    accepts, bind, scratch = _accepts(bfloat16), _bind(bfloat16), _scratch(bfloat16)
+    return Impl(name_of(bfloat16), accepts, bind, scratch, rtol=rtol_of(bfloat16))
 
 
 dw_tf32, dw_bfloat16 = _impl(False), _impl(True)

@@ -11,9 +11,16 @@ Chosen before other algorithms wherever they are accepted: not yet compared on a
 from nbcnn.kernels.cuda import mma_columns, mma_pack, mma_rows
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_columns import Columns
-from nbcnn.kernels.cuda.mma_conv import TF32_RTOL
 from nbcnn.kernels.cuda.mma_rows import Rows
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, name_of, refuses, tile_for, too_long
+from nbcnn.kernels.cuda.mma_tiles import (
+    PER_CHUNK,
+    chunks_of,
+    name_of,
+    refuses,
+    rtol_of,
+    tile_for,
+    too_long,
+)
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import LINEAR, MatmulSpec
 
@@ -105,9 +112,9 @@ def _bind(bfloat16: bool, hopper: bool):
 
 
 def _impl(bfloat16: bool, hopper: bool = False) -> Impl:
-    made = (make(bfloat16, hopper) for make in (_accepts, _bind, _scratch))
-    rtol = 1.0 if bfloat16 else TF32_RTOL
-    return Impl(name_of(bfloat16, hopper), *made, rtol=rtol)
+    accepts, bind, scratch = (make(bfloat16, hopper) for make in (_accepts, _bind, _scratch))
+    rtol = rtol_of(bfloat16, hopper)
+    return Impl(name_of(bfloat16, hopper), accepts, bind, scratch, rtol=rtol)
 
 
 tf32, bfloat16 = _impl(False), _impl(True)
