@@ -19,18 +19,32 @@ TESTS = Path(__file__).parent
 SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
 
 
+SHARES = 2  # processes
+
+
 def run_cases(**environment):
     """Results of all cases: what is wrong with each, and the operations that the device has."""
     paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
-    done = subprocess.run(
-        [sys.executable, "-m", "cuda_cases.run"],
-        env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    environment = {
+        **os.environ,
+        **environment,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "cuda_cases.run", str(share), str(SHARES)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for share in range(SHARES)
+    ]
+    ended = [process.communicate(timeout=600) for process in processes]
+    assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
+    found = [json.loads(stdout) for stdout, _ in ended]
+    results = {name: wrong for part in found for name, wrong in part["results"].items()}
+    return {"results": results, "operations": found[0]["operations"]}
 
 
 @pytest.fixture(scope="module")

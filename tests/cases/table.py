@@ -13,10 +13,11 @@ from cases import (
     pool,
     random,
     reduce,
+    tensor_cores,
 )
 
 MODULES = (
-    conv, dense, bfloat16, pool, norm, layer_norm, elementwise, reduce, copy, loss, random,
-    optimizer,
+    conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, loss,
+    random, optimizer,
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]

@@ -48,6 +48,8 @@ def launches(case: Case, dtype: str, caps: Caps):
         [Shape(s.shape, s.dtype) for s in group] for group in (specs, case.op.infer(*specs))
     )
     for impl in lists.impls(case.op):
+        if impl.accepts(spec, dtype, caps) is not None:
+            continue
         wanted = impl.scratch(spec, dtype, caps)
         scratch = {name: Shape(s.shape, s.dtype) for name, s in wanted.items()}
         yield from impl.bind(spec, caps, inputs, outputs, scratch)
@@ -55,7 +57,7 @@ def launches(case: Case, dtype: str, caps: Caps):
 
 def main() -> None:
     dtype, target = sys.argv[1], architecture(tuple(map(int, sys.argv[2].split("."))))
-    caps, wanted = Caps(1, (target.major, target.minor)), {}
+    caps, wanted = Caps(1, (target.major, target.minor), tf32=True), {}
     for case in (case for case in CASES if case.tiny):
         for call in launches(case, dtype, caps):
             kernel = cubins.Wanted(call.kernel, kinds_of(call.args), target)

@@ -46,12 +46,13 @@ class Kernel:
 def kernel(
     function: Callable | None = None,
     *,
-    bounds: int | None = None,
+    bounds: int | tuple[int, int] | None = None,
     constants: tuple = (),
 ) -> Any:
     """Decorator of functions that are launched on a grid.
 
-    bounds: the most threads of a block, which decides how many registers a thread may have.
+    bounds: the most threads of a block, and how many blocks at least are to fit in a
+    multiprocessor, which decide how many registers a thread may have.
     constants: what the function is closed over, where a factory makes kernels (tile sizes, types).
     """
     if function is None:

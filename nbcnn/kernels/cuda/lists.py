@@ -16,6 +16,9 @@ from nbcnn.kernels.cuda import (
     layer_norm,
     loss,
     matmul_plain,
+    mma_conv,
+    mma_conv_dw,
+    mma_matmul,
     norm,
     optimizer,
     pool,
@@ -25,10 +28,25 @@ from nbcnn.kernels.cuda import (
 from nbcnn.kernels.impl import Impl
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
-    "conv2d": (conv_plain.conv2d,),
-    "conv2d_dx": (conv_plain.conv2d_dx,),
-    "conv2d_dw": (conv_plain.conv2d_dw,),
-    "matmul": (matmul_plain.matmul,),
+    "conv2d": (
+        mma_conv.hopper_tf32,
+        mma_conv.conv2d_tf32,
+        conv_plain.conv2d,
+    ),
+    "conv2d_dx": (
+        mma_conv.hopper_dx_tf32,
+        mma_conv.dx_tf32,
+        conv_plain.conv2d_dx,
+    ),
+    "conv2d_dw": (
+        mma_conv_dw.dw_tf32,
+        conv_plain.conv2d_dw,
+    ),
+    "matmul": (
+        mma_matmul.hopper_tf32,
+        mma_matmul.tf32,
+        matmul_plain.matmul,
+    ),
     "unary": elementwise.unary,
     "unary_dx": elementwise.unary_gradient,
     "unary_dx_sum": elementwise.unary_gradient_sum,
@@ -73,6 +91,14 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "accumulate": (optimizer.accumulate,),
 }
 
+# Asked first where operands may be rounded to bfloat16.
+BFLOAT16: dict[str, tuple[Impl, ...]] = {
+    "conv2d": (mma_conv.hopper_bfloat16, mma_conv.conv2d_bfloat16),
+    "conv2d_dx": (mma_conv.hopper_dx_bfloat16, mma_conv.dx_bfloat16),
+    "conv2d_dw": (mma_conv_dw.dw_bfloat16,),
+    "matmul": (mma_matmul.hopper_bfloat16, mma_matmul.bfloat16),
+}
+
 
 @cache
 def _made(name: str, op: Any) -> tuple[Impl, ...]:
@@ -82,4 +108,5 @@ def _made(name: str, op: Any) -> tuple[Impl, ...]:
 def impls(op: Any) -> tuple[Impl, ...]:
     """Implementations of an operation, in order; none for an unknown one."""
     entry = IMPLS.get(op.impl_op, ())
-    return entry if isinstance(entry, tuple) else _made(op.impl_op, op)
+    found = entry if isinstance(entry, tuple) else _made(op.impl_op, op)
+    return (*BFLOAT16.get(op.impl_op, ()), *found) if getattr(op, "bfloat16", False) else found
