@@ -14,8 +14,8 @@ class Launch(NamedTuple):
     """Run `kernel[grid, block](*args)`: `grid` blocks of `block` threads, each up to three sizes.
 
     `weights_only`: reads nothing but weights and constants, so in inference it runs once per weight
-    change. `shared`: bytes of dynamic shared memory of a block. `fixed`: the kernel is made for this
-    grid and block (its blocks own tiles); others stride over the elements by any grid.
+    change. `shared`: bytes of dynamic shared memory of a block. `fixed`: the kernel is made for
+    this grid and block (its blocks own tiles); others stride over the elements by any grid.
     """
 
     kernel: Any
@@ -38,6 +38,8 @@ class Caps(NamedTuple):
     multiprocessors: int
     compute_capability: tuple[int, int]
     simulated: bool = False  # Numba's CUDA simulator: correct, and very slow
+    tf32: bool = False  # products of float32 may round their operands to TF32
+    shared: int = 49152  # bytes of shared memory that a block may ask for
 
 
 def launch(kernel: Any, caps: Caps, size: int, *args: Any) -> list[Launch]:
