@@ -30,10 +30,10 @@ _lock = threading.Lock()
 class Memory:
     """The arrays whose addresses were asked for in one block, as bytes."""
 
-    def __init__(self):
-        self.starts = []
-        self.arrays = []
-        self.keep = []
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.arrays: list[np.ndarray] = []
+        self.keep: list[Any] = []
 
     def number(self, array: Any) -> int:
         start, nbytes = array.__array_interface__["data"][0], array.size * array.itemsize
@@ -144,10 +144,10 @@ class Group:
     takes away.
     """
 
-    def __init__(self, lanes: int):
-        self.brought = [None] * lanes
-        self.results = []
-        self.error = None
+    def __init__(self, lanes: int) -> None:
+        self.brought: list[Any] = [None] * lanes
+        self.results: list[Any] = []
+        self.error: Exception | None = None
         self.barrier = threading.Barrier(lanes, self.compute)
 
     def compute(self) -> None:
