@@ -27,12 +27,13 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 def kernel(
     function: Callable | None = None,
     *,
-    bounds: int | None = None,
+    bounds: int | tuple[int, int] | None = None,
     constants: tuple = (),
 ) -> Any:
     """Decorator of functions that are launched on a grid.
 
-    bounds: the most threads of a block, which decides how many registers a thread may have.
+    bounds: the most threads of a block, which decides how many registers a thread may have; and
+    how many blocks a multiprocessor should hold.
     constants: what the function is closed over, where a factory makes kernels (tile sizes, types).
     """
     if function is None:
@@ -45,6 +46,13 @@ def kernel(
 def device(function: Callable) -> Any:
     """Decorator of functions that kernels call. The simulator takes them as they are."""
     return function if SIMULATED else cuda.jit(device=True)(function)
+
+
+def inlined(function: Callable) -> Any:
+    """Decorator of functions that become part of the kernels that call them, so that arrays which
+    live in registers can be passed to them.
+    """
+    return function if SIMULATED else cuda.jit(device=True, forceinline=True)(function)
 
 
 def _numpy_erf(x):

@@ -10,12 +10,14 @@ from functools import cache
 from typing import Any
 
 from nbcnn.kernels.cuda import (
+    conv_implicit,
     conv_plain,
     copy,
     elementwise,
     layer_norm,
     loss,
     matmul_plain,
+    matmul_tiled,
     norm,
     optimizer,
     pool,
@@ -25,10 +27,10 @@ from nbcnn.kernels.cuda import (
 from nbcnn.kernels.impl import Impl
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
-    "conv2d": (conv_plain.conv2d,),
-    "conv2d_dx": (conv_plain.conv2d_dx,),
-    "conv2d_dw": (conv_plain.conv2d_dw,),
-    "matmul": (matmul_plain.matmul,),
+    "conv2d": (conv_implicit.conv2d, conv_plain.conv2d),
+    "conv2d_dx": (conv_implicit.conv2d_dx, conv_plain.conv2d_dx),
+    "conv2d_dw": (conv_implicit.conv2d_dw, conv_plain.conv2d_dw),
+    "matmul": (matmul_tiled.matmul, matmul_plain.matmul),
     "unary": elementwise.unary,
     "unary_dx": elementwise.unary_gradient,
     "unary_dx_sum": elementwise.unary_gradient_sum,
