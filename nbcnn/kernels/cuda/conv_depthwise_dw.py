@@ -3,7 +3,7 @@
     dw[u,v,r] = sum over images and pixels of x[n, i*sh + u*dilh - pt, j*sw + v*dilw - pl, r // m] *
                 dy[n,i,j,r]
 
-A thread keeps the sums of all taps (of one kernel row, where there are more than 25) for four
+A thread keeps the sums of all taps (of one kernel row, where there are more than nine) for four
 filters and goes through strips of pixels; per strip and kernel row each word of x is read once, as
 in `conv_depthwise`. A block has threads along the filters and rows of threads that share a slab of
 strips and are added in order; slabs are added in order by a second launch.
@@ -20,21 +20,15 @@ from numpy import float32, int32
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.column_sums import column_sums, sums_scratch
-from nbcnn.kernels.cuda.conv_depthwise import (
-    Strip,
-    accepts,
-    lanes_of,
-    line_reader,
-    strip_for,
-    words,
-)
+from nbcnn.kernels.cuda.conv_depthwise import accepts, lanes_of, strip_for
+from nbcnn.kernels.cuda.conv_strips import Strip, line_reader, words
 from nbcnn.kernels.cuda.indices import divided
 from nbcnn.kernels.cuda.tile_product import add_parts
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
 
-MOST_TAPS = 25  # of a thread: four sums each
-SLAB_STRIPS = 64  # of a row of threads, at least
+MOST_TAPS = 9  # of a thread: four sums each, which stay in registers
+SLAB_STRIPS = 16  # of a row of threads, at least
 
 
 class Shares(NamedTuple):

@@ -12,6 +12,8 @@ from typing import Any
 from nbcnn.kernels.cuda import (
     conv_depthwise,
     conv_depthwise_dw,
+    conv_direct,
+    conv_im2col,
     conv_implicit,
     conv_plain,
     copy,
@@ -29,9 +31,26 @@ from nbcnn.kernels.cuda import (
 from nbcnn.kernels.impl import Impl
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
-    "conv2d": (conv_depthwise.conv2d, conv_implicit.conv2d, conv_plain.conv2d),
-    "conv2d_dx": (conv_depthwise.conv2d_dx, conv_implicit.conv2d_dx, conv_plain.conv2d_dx),
-    "conv2d_dw": (conv_depthwise_dw.conv2d_dw, conv_implicit.conv2d_dw, conv_plain.conv2d_dw),
+    "conv2d": (
+        conv_depthwise.conv2d,
+        conv_direct.conv2d,
+        conv_implicit.conv2d,
+        conv_im2col.conv2d,
+        conv_plain.conv2d,
+    ),
+    "conv2d_dx": (
+        conv_depthwise.conv2d_dx,
+        conv_direct.conv2d_dx,
+        conv_implicit.conv2d_dx,
+        conv_im2col.conv2d_dx,
+        conv_plain.conv2d_dx,
+    ),
+    "conv2d_dw": (
+        conv_depthwise_dw.conv2d_dw,
+        conv_implicit.conv2d_dw,
+        conv_im2col.conv2d_dw,
+        conv_plain.conv2d_dw,
+    ),
     "matmul": (matmul_tiled.matmul, matmul_plain.matmul),
     "unary": elementwise.unary,
     "unary_dx": elementwise.unary_gradient,
