@@ -71,6 +71,16 @@ def device(function: Callable) -> Any:
     return DEVICE_FUNCTIONS[-1]
 
 
+def inlined(function: Callable) -> Any:
+    """Decorator of functions that become part of the kernels that call them, so that arrays which
+    live in registers can be passed to them.
+    """
+    if SIMULATED:
+        return function
+    DEVICE_FUNCTIONS.append(cuda.jit(device=True, forceinline=True)(function))
+    return DEVICE_FUNCTIONS[-1]
+
+
 def _numpy_erf(x):
     return type(x)(erf(x))
 
