@@ -34,6 +34,9 @@ MAY_IMPORT = {
 ONLY_IN = [
     ("numba.njit", {"kernels/cpu/jit.py"}),
     ("cuda.jit(", {"kernels/cuda/jit.py"}),
+    ("@intrinsic", {"kernels/cpu/simd.py", "kernels/cpu/simd_streams.py", "kernels/cuda/ptx.py"}),
+    ("numba.cuda.extending", {"kernels/cuda/ptx.py"}),
+    ("InlineAsm", {"kernels/cuda/ptx.py"}),
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
