@@ -20,7 +20,7 @@ from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.index import divided
 
-THREADS, SIMULATED_THREADS = 256, 8
+THREADS, SIMULATED_THREADS = 256, 6  # 6: lanes are halved unevenly, and some have nothing
 ACROSS, SIMULATED_ACROSS = 32, 4  # threads side by side, at most
 BLOCKS = 1024  # a GPU has room for about as many at a time
 FEWEST, MOST = 8, 64  # rows a lane takes
@@ -110,8 +110,12 @@ def place(g, block, thread, width, rows):
 
 @jit.device
 def row_place(g, block, thread):
-    """(row, lane) of a thread in a block over rows."""
+    """(row, lane) of a thread in a block over rows; for threads to spare a row beyond all, and a
+    lane that does not exist.
+    """
     place, lane = divided(thread, g.lanes)
+    if place >= g.rows:
+        return g.rows * g.blocks, g.lanes
     return block * g.rows + place, lane
 
 
