@@ -15,7 +15,7 @@ from cuda_cases.machine_code import compiled
 
 from nbcnn.kernels.cuda.call import Caps
 from nbcnn.ops.conv_spec import RELU
-from nbcnn.ops.elementwise import Binary, Cast, Unary, UnaryGradient, UnaryGradientSum
+from nbcnn.ops.elementwise import Binary, Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.layer_norm import LayerNorm, LayerNormGradient
 from nbcnn.ops.loss import SoftmaxCrossEntropy, SoftmaxCrossEntropyGradient
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift

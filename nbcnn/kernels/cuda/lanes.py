@@ -22,6 +22,7 @@ from nbcnn.kernels.cuda.index import divided
 
 THREADS, SIMULATED_THREADS = 256, 6  # 6: lanes are halved unevenly, and some have nothing
 ACROSS, SIMULATED_ACROSS = 32, 4  # threads side by side, at most
+NARROW, SIMULATED_NARROW = 4, 2
 BLOCKS = 1024  # a GPU has room for about as many at a time
 FEWEST, MOST = 8, 64  # rows a lane takes
 
@@ -54,17 +55,20 @@ def threads(caps: Caps) -> int:
 
 def columns(rows: int, across: int, caps: Caps, outer: int = 1) -> Columns:
     """For `outer` arrays of rows of `across` columns each: elements, or quads of them."""
-    beside = max(1, min(across, SIMULATED_ACROSS if caps.simulated else ACROSS))
-    tiles, lanes = -(-across // beside), threads(caps) // beside
+    tiles = -(-across // (SIMULATED_ACROSS if caps.simulated else ACROSS))
+    beside = max(1, -(-across // max(tiles, 1)))  # tiles of one size
+    lanes = threads(caps) // beside
     each = -(-rows * tiles * outer // (lanes * BLOCKS))
     each = 1 if caps.simulated else max(FEWEST, min(MOST, each))
     return Columns(beside, lanes, tiles, lanes * each, -(-rows // (lanes * each)))
 
 
 def one_slab(rows: int, across: int, caps: Caps) -> Columns:
-    """The same in a single slab: for the few rows that blocks have left."""
-    g = columns(rows, across, caps)
-    return g._replace(rows=rows, slabs=1)
+    """For the few rows that blocks have left, in a single slab. What counts here is how many rows
+    a thread reads one after the other, so blocks are narrow.
+    """
+    beside = max(1, min(across, SIMULATED_NARROW if caps.simulated else NARROW))
+    return Columns(beside, threads(caps) // beside, -(-across // beside), rows, 1)
 
 
 def along_rows(rows: int, length: int, caps: Caps) -> Rows:

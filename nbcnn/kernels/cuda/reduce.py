@@ -216,11 +216,13 @@ def fold_slabs(function: str, spec: ReduceSpec, divisor: int, caps, x, y) -> lis
     """What slabs have left, folded in float64 where it is a float."""
     source = str(x.dtype)
     dtype = "float64" if np.dtype(source).kind == "f" else source
-    g = cut(spec, caps)
-    g = g._replace(per=spec.length, slabs=1)
+    if spec.inner == 1:
+        g = cut(spec, caps)._replace(per=spec.length, slabs=1)
+    else:
+        c = lanes.one_slab(spec.length, spec.inner, caps)
+        g = Fold(c.columns, c.lanes, c.tiles, spec.length, 1, 0)
     kernel = block_kernel(function, source, dtype, lanes.threads(caps))
-    blocks = g.tiles if g.along else g.tiles * spec.outer
-    return lanes.launch_blocks(kernel, caps, blocks, spec, g, divisor, x, y)
+    return lanes.launch_blocks(kernel, caps, g.tiles, spec, g, divisor, x, y)
 
 
 def reduce(op):
