@@ -86,6 +86,20 @@ def where_spec(*operands: tuple[int, ...]) -> WhereSpec:
     return WhereSpec(int(np.prod(shape, dtype=np.int64)), *sizes, *strides)
 
 
+def merged_where(spec: WhereSpec) -> WhereSpec:
+    """The same selection with neighbouring axes merged where all three operands allow."""
+    axes: list[list[int]] = []
+    for size, *steps in zip(spec[1:7], spec[7:13], spec[13:19], spec[19:25]):
+        if size == 1:
+            continue
+        if axes and axes[-1][1:] == [size * step for step in steps]:
+            axes[-1] = [axes[-1][0] * size, *steps]
+        else:
+            axes.append([size, *steps])
+    axes = [[1, 0, 0, 0]] * (MAX_RANK - len(axes)) + axes
+    return WhereSpec(spec.n, *(axis[k] for k in range(4) for axis in axes))
+
+
 def broadcast_strides(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
     """Element strides of a contiguous array of `shape` read as `target`, padded in front to
     MAX_RANK axes.

@@ -3,13 +3,13 @@
 import dataclasses
 
 import numpy as np
-from cases.case import Case, large, normal, positive
+from cases.case import Case, normal, positive
 
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TAIL_ACTIVATIONS, TANH
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.norm_pool import BatchNormMaxPool, BatchNormMaxPoolGradient
 
-TINY = [("small", (2, 3, 2, 4))]
+TINY = [("small", (2, 3, 2, 4)), ("odd", (3, 2, 5))]
 LARGE = [
     ("images", (3, 14, 14, 6)),
     ("one_row", (1, 17)),
@@ -34,20 +34,22 @@ def norms(name, shape, tiny):
         yield Case(f"scale_shift-{tail}", ScaleShift(act), (x, gamma, beta), tiny=tiny)
 
 
-def residuals(name, shape):
+def residuals(name, shape, tiny):
     """With an addition before the activation; its gradient is written, and may begin as a sum."""
     x, dy, more = normal(*shape) - 2.0, normal(*shape, seed=2), normal(*shape, seed=3)
     gamma, beta, y = positive(shape[-1]), normal(shape[-1], seed=1), np.tanh(dy[::-1])
     for act_name, act in TAIL_ACTIVATIONS.items():
         tail, gradient = f"{name}-{act_name}", statistics(x, dy, gamma, beta)
         op = BatchNormGradient(1e-3, act, True, shared=True)
-        yield large(f"batchnorm-added-{tail}", BatchNorm(1e-3, act, True), x, gamma, beta, dy)
-        yield large(f"batchnorm_dx-shared-{tail}", op, *gradient, y)
+        added = BatchNorm(1e-3, act, True)
+        yield Case(f"batchnorm-added-{tail}", added, (x, gamma, beta, dy), tiny=tiny)
+        yield Case(f"batchnorm_dx-shared-{tail}", op, (*gradient, y), tiny=tiny)
         joined = dataclasses.replace(op, joined=True)
-        yield large(f"batchnorm_dx-joined-{tail}", joined, *gradient, y, more)
+        yield Case(f"batchnorm_dx-joined-{tail}", joined, (*gradient, y, more), tiny=tiny)
     for act in (LINEAR, RELU):
         op = BatchNormGradient(1e-3, act, joined=True, shared=True)
-        yield large(f"batchnorm_dx-sum-{name}-{act}", op, *statistics(x, dy, gamma, beta), more)
+        inputs = (*statistics(x, dy, gamma, beta), more)
+        yield Case(f"batchnorm_dx-sum-{name}-{act}", op, inputs, tiny=tiny)
 
 
 def statistics(x, dy, gamma, beta):
@@ -66,6 +68,7 @@ def shifted():
     yield Case("scale_shift-no_rows", ScaleShift(), (normal(0, 3, 4), positive(4), normal(4)))
 
 
+TINY_POOLED = [("small", (1, 4, 6, 4), (2, 2)), ("odd", (1, 2, 6, 3), (1, 3))]
 POOLED = [
     ("images", (3, 14, 12, 16), (2, 2)),
     ("tail", (5, 6, 10, 21), (2, 2)),
@@ -79,7 +82,7 @@ POOLED = [
 ]
 
 
-def pooled(name, shape, window):
+def pooled(name, shape, window, tiny):
     """With the max pool that follows; some gammas are negative."""
     n, h, w, c = shape
     small = (n, h // window[0], w // window[1], c)
@@ -89,12 +92,15 @@ def pooled(name, shape, window):
     few = statistics(x, dy, gamma, beta)[2:] if n else (*np.ones((3, c)), np.ones((3, c)))
     for act in (LINEAR, RELU):
         op = BatchNormMaxPool(1e-3, act, window)
-        yield large(f"batchnorm_maxpool-{name}-{act}", op, x, gamma, beta)
+        yield Case(f"batchnorm_maxpool-{name}-{act}", op, (x, gamma, beta), tiny=tiny)
         op = BatchNormMaxPoolGradient(1e-3, act, window)
-        yield large(f"batchnorm_maxpool_dx-{name}-{act}", op, x, dy, winners, *few)
+        inputs = (x, dy, winners, *few)
+        yield Case(f"batchnorm_maxpool_dx-{name}-{act}", op, inputs, tiny=tiny)
 
 
 CASES = [case for row in TINY for case in norms(*row, tiny=True)]
 CASES += [*(case for row in LARGE for case in norms(*row, tiny=False)), *shifted()]
-CASES += [case for row in LARGE for case in residuals(*row)]
-CASES += [case for row in POOLED for case in pooled(*row)]
+CASES += [case for row in TINY[:1] for case in residuals(*row, tiny=True)]
+CASES += [case for row in LARGE for case in residuals(*row, tiny=False)]
+CASES += [case for row in TINY_POOLED for case in pooled(*row, tiny=True)]
+CASES += [case for row in POOLED for case in pooled(*row, tiny=False)]

@@ -32,7 +32,7 @@ from nbcnn.kernels.cpu.simd_streams import fetch, put
 from nbcnn.kernels.cpu.streaming import PIECE, fence, write_out
 from nbcnn.kernels.cpu.vector_math import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
-from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec, WhereSpec
+from nbcnn.ops.broadcast import BroadcastSpec, FlatSpec, WhereSpec, merged_where
 from nbcnn.ops.elementwise import COMPARISONS, Binary, Unary, UnaryGradient
 from nbcnn.ops.op import result_dtype
 
@@ -198,20 +198,6 @@ def cast(task, thread, spec, to_bool, x, y):
             put(y, i, number(fetch(x, i)), 0)
 
 
-def merged(spec: WhereSpec) -> WhereSpec:
-    """The same selection with neighbouring axes merged where all three operands allow."""
-    axes: list[list[int]] = []
-    for size, *steps in zip(spec[1:7], spec[7:13], spec[13:19], spec[19:25]):
-        if size == 1:
-            continue
-        if axes and axes[-1][1:] == [size * step for step in steps]:
-            axes[-1] = [axes[-1][0] * size, *steps]
-        else:
-            axes.append([size, *steps])
-    axes = [[1, 0, 0, 0]] * (6 - len(axes)) + axes
-    return WhereSpec(spec.n, *(axis[k] for k in range(4) for axis in axes))
-
-
 def bytes_of(dtype: str) -> str:
     """The type in which kernels see values of this type: booleans are bytes."""
     return "uint8" if dtype == "bool" else dtype
@@ -268,7 +254,7 @@ def binary_impls(op: Binary) -> tuple[Impl, ...]:
 def bind_where(
     spec: WhereSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
-    spec = merged(spec)
+    spec = merged_where(spec)
     g = grid(spec.n // max(spec.d5, 1), spec.d5)
     return [Call(where, g.tasks, (spec, g, *map(flat, inputs), flat(outputs[0])))]
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from nbcnn.kernels.cuda import (
+    activation_sum,
     conv_depthwise,
     conv_depthwise_dw,
     conv_direct,
@@ -26,12 +27,17 @@ from nbcnn.kernels.cuda import (
     mma_conv_dw,
     mma_matmul,
     norm,
+    norm_gradient,
+    norm_pool,
     optimizer,
     pool,
     random,
     reduce,
 )
 from nbcnn.kernels.impl import Impl
+
+_dense_loss, _dense_loss_dx, _dense_probability, _dense_probability_dx = loss.loss_impls(False)
+_sparse_loss, _sparse_loss_dx, _sparse_probability, _sparse_probability_dx = loss.loss_impls(True)
 
 IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "conv2d": (
@@ -67,7 +73,7 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     ),
     "unary": elementwise.unary,
     "unary_dx": elementwise.unary_gradient,
-    "unary_dx_sum": elementwise.unary_gradient_sum,
+    "unary_dx_sum": activation_sum.impls,
     "binary": elementwise.binary,
     "where": (elementwise.where,),
     "cast": (elementwise.cast,),
@@ -82,7 +88,9 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "upsample2d": (pool.upsample2d,),
     "upsample2d_dx": (pool.upsample2d_dx,),
     "batchnorm": (norm.batchnorm,),
-    "batchnorm_dx": (norm.batchnorm_dx,),
+    "batchnorm_dx": (norm_gradient.batchnorm_dx,),
+    "batchnorm_maxpool": (norm_pool.batchnorm_maxpool,),
+    "batchnorm_maxpool_dx": (norm_pool.batchnorm_maxpool_dx,),
     "layernorm": (layer_norm.layernorm,),
     "layernorm_dx": (layer_norm.layernorm_dx,),
     "scale_shift": (norm.scale_shift,),
@@ -90,14 +98,14 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "softmax_dx": (loss.softmax_dx,),
     "log_softmax": (loss.log_softmax,),
     "log_softmax_dx": (loss.log_softmax_dx,),
-    "softmax_crossentropy": loss.softmax_crossentropy,
-    "softmax_crossentropy_sparse": loss.softmax_crossentropy,
-    "softmax_crossentropy_dx": loss.softmax_crossentropy_dx,
-    "softmax_crossentropy_sparse_dx": loss.softmax_crossentropy_dx,
-    "crossentropy": loss.crossentropy,
-    "crossentropy_sparse": loss.crossentropy,
-    "crossentropy_dx": loss.crossentropy_dx,
-    "crossentropy_sparse_dx": loss.crossentropy_dx,
+    "softmax_crossentropy": (_dense_loss,),
+    "softmax_crossentropy_dx": (_dense_loss_dx,),
+    "softmax_crossentropy_sparse": (_sparse_loss,),
+    "softmax_crossentropy_sparse_dx": (_sparse_loss_dx,),
+    "crossentropy": (_dense_probability,),
+    "crossentropy_dx": (_dense_probability_dx,),
+    "crossentropy_sparse": (_sparse_probability,),
+    "crossentropy_sparse_dx": (_sparse_probability_dx,),
     "dropout": (random.dropout,),
     "sgd": (optimizer.sgd,),
     "rmsprop": (optimizer.rmsprop,),

@@ -1,13 +1,21 @@
-"""Pooling and upsampling: one thread per output element; gradients gather over the windows that
-cover a pixel.
+"""Pooling and upsampling of (n, h, w, c): a thread takes one pixel of the result and four of its
+channels, or one; threads of a warp lie along the channels, so what they read lies together.
+
+A max pool keeps which pixel of its window won, one byte. Gradients gather: a pixel of the input
+looks at the windows that cover it, in the order of the windows, so nothing is added by two threads.
 """
+
+from functools import cache
 
 import numpy as np
 from numba import cuda
 
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import launch
+from nbcnn.kernels.cuda.index import divider, is_far
+from nbcnn.kernels.cuda.quads import access, width_of
 from nbcnn.kernels.impl import Impl, always
+from nbcnn.ops.pool import Pool2DSpec
 
 
 @jit.device
@@ -19,127 +27,211 @@ def pixels_inside(s, p, q):
     return max(rows, 0) * max(columns, 0)
 
 
-@jit.kernel
-def maxpool_kernel(s, x, y, winner, keep):
-    """`winner` gets the place in the window where `keep` is 1; the first of equal ones, or the
-    first NaN.
+@cache
+def pixel(far: bool):
+    """find(i, h, w, c) = (image, row, column, channel) of element i; `find` counts in quads of
+    channels where c does.
     """
-    for i in range(cuda.grid(1), s.n * s.oh * s.ow * s.c, cuda.gridsize(1)):
-        c, q = i % s.c, i // s.c % s.ow
-        p, n = i // (s.c * s.ow) % s.oh, i // (s.c * s.ow * s.oh)
-        best, place = -np.inf, -1
-        for u in range(s.kh):
-            row = p * s.sh + u - s.pt
-            if row < 0 or row >= s.h:
-                continue
-            for v in range(s.kw):
-                column = q * s.sw + v - s.pl
-                if column < 0 or column >= s.w:
-                    continue
-                value = x[((n * s.h + row) * s.w + column) * s.c + c]
-                if place < 0 or value > best or (value != value and best == best):
-                    best, place = value, u * s.kw + v
-        y[i] = best
-        if keep:
-            winner[i] = max(place, 0)
+    divided = divider(far)
+
+    @jit.device
+    def find(i, h, w, c):
+        i, channel = divided(i, c)
+        i, column = divided(i, w)
+        image, row = divided(i, h)
+        return image, row, column, channel
+
+    return find
 
 
-@jit.kernel
-def maxpool_dx_kernel(s, dy, winner, dx):
-    for i in range(cuda.grid(1), s.n * s.h * s.w * s.c, cuda.gridsize(1)):
-        c, column = i % s.c, i // s.c % s.w
-        row, n = i // (s.c * s.w) % s.h, i // (s.c * s.w * s.h)
-        total = np.float64(0.0)
-        for u in range(s.kh):
-            p = row + s.pt - u  # output row times stride
-            if p < 0 or p % s.sh or p // s.sh >= s.oh:
-                continue
-            for v in range(s.kw):
-                q = column + s.pl - v
-                if q < 0 or q % s.sw or q // s.sw >= s.ow:
-                    continue
-                yi = ((n * s.oh + p // s.sh) * s.ow + q // s.sw) * s.c + c
-                if winner[yi] == u * s.kw + v:
-                    total += dy[yi]
-        dx[i] = total
+@cache
+def covering(far: bool):
+    """cover(at, kernel, step, size): the first and the end of the windows that hold a place `at`
+    (from the padding's edge) along one axis.
+    """
+    divided = divider(far)
+
+    @jit.device
+    def cover(at, kernel, step, size):
+        last, _ = divided(at, step)
+        first = 0
+        if at >= kernel:
+            first, _ = divided(at - kernel + step, step)
+        return first, min(last + 1, size)
+
+    return cover
 
 
-@jit.kernel
-def avgpool_kernel(s, weight, x, y):
+@cache
+def maxpool_kernel(dtype: str, width: int, keep: bool, far: bool):
+    """`winner` gets the place in the window; the first of equal ones, or the first NaN."""
+    number, (fetch, put), find = np.dtype(dtype).type, access(width), pixel(far)
+
+    @jit.kernel(constants=(dtype, width, keep, far))
+    def maxpool(s, x, y, winner):
+        v, best = cuda.local.array(width, number), cuda.local.array(width, number)
+        place = cuda.local.array(width, np.int32)
+        quads = s.c // width
+        i = cuda.grid(1)
+        while i < s.n * s.oh * s.ow * quads:
+            n, p, q, k = find(i, s.oh, s.ow, quads)
+            top, left = p * s.sh - s.pt, q * s.sw - s.pl
+            for j in range(width):
+                best[j], place[j] = number(-np.inf), np.int32(-1)
+            for u in range(max(-top, 0), min(s.kh, s.h - top)):
+                for w in range(max(-left, 0), min(s.kw, s.w - left)):
+                    fetch(x, ((n * s.h + top + u) * s.w + left + w) * s.c + k * width, v)
+                    for j in range(width):
+                        nan = v[j] != v[j] and best[j] == best[j]
+                        if place[j] < 0 or v[j] > best[j] or nan:
+                            best[j], place[j] = v[j], np.int32(u * s.kw + w)
+            put(y, i * width, best)
+            if keep:
+                for j in range(width):
+                    winner[i * width + j] = max(place[j], 0)
+            i += cuda.gridsize(1)
+
+    return maxpool
+
+
+@cache
+def maxpool_gradient_kernel(dtype: str, width: int, far: bool):
+    number, (fetch, put) = np.dtype(dtype).type, access(width)
+    find, cover = pixel(far), covering(far)
+
+    @jit.kernel(constants=(dtype, width, far))
+    def maxpool_gradient(s, dy, winner, dx):
+        v, total = cuda.local.array(width, number), cuda.local.array(width, number)
+        quads = s.c // width
+        i = cuda.grid(1)
+        while i < s.n * s.h * s.w * quads:
+            n, row, column, k = find(i, s.h, s.w, quads)
+            for j in range(width):
+                total[j] = number(0)
+            first_p, end_p = cover(row + s.pt, s.kh, s.sh, s.oh)
+            first_q, end_q = cover(column + s.pl, s.kw, s.sw, s.ow)
+            for p in range(first_p, end_p):
+                u = row + s.pt - p * s.sh
+                for q in range(first_q, end_q):
+                    place = u * s.kw + column + s.pl - q * s.sw
+                    at = ((n * s.oh + p) * s.ow + q) * s.c + k * width
+                    fetch(dy, at, v)
+                    for j in range(width):
+                        if winner[at + j] == place:
+                            total[j] += v[j]
+            put(dx, i * width, total)
+            i += cuda.gridsize(1)
+
+    return maxpool_gradient
+
+
+@cache
+def avgpool_kernel(dtype: str, width: int, far: bool):
     """`weight` times the mean."""
-    for i in range(cuda.grid(1), s.n * s.oh * s.ow * s.c, cuda.gridsize(1)):
-        c, q = i % s.c, i // s.c % s.ow
-        p, n = i // (s.c * s.ow) % s.oh, i // (s.c * s.ow * s.oh)
-        total = np.float64(0.0)
-        for u in range(s.kh):
-            row = p * s.sh + u - s.pt
-            if row < 0 or row >= s.h:
-                continue
-            for v in range(s.kw):
-                column = q * s.sw + v - s.pl
-                if column >= 0 and column < s.w:
-                    total += x[((n * s.h + row) * s.w + column) * s.c + c]
-        y[i] = weight * total / max(pixels_inside(s, p, q), 1)
+    number, (fetch, put), find = np.dtype(dtype).type, access(width), pixel(far)
+
+    @jit.kernel(constants=(dtype, width, far))
+    def avgpool(s, weight, x, y):
+        v, total = cuda.local.array(width, number), cuda.local.array(width, number)
+        quads = s.c // width
+        i = cuda.grid(1)
+        while i < s.n * s.oh * s.ow * quads:
+            n, p, q, k = find(i, s.oh, s.ow, quads)
+            top, left = p * s.sh - s.pt, q * s.sw - s.pl
+            for j in range(width):
+                total[j] = number(0)
+            for u in range(max(-top, 0), min(s.kh, s.h - top)):
+                for w in range(max(-left, 0), min(s.kw, s.w - left)):
+                    fetch(x, ((n * s.h + top + u) * s.w + left + w) * s.c + k * width, v)
+                    for j in range(width):
+                        total[j] += v[j]
+            share = number(weight) / number(max(pixels_inside(s, p, q), 1))
+            for j in range(width):
+                total[j] *= share
+            put(y, i * width, total)
+            i += cuda.gridsize(1)
+
+    return avgpool
 
 
-@jit.kernel
-def avgpool_dx_kernel(s, dy, dx):
-    for i in range(cuda.grid(1), s.n * s.h * s.w * s.c, cuda.gridsize(1)):
-        c, column = i % s.c, i // s.c % s.w
-        row, n = i // (s.c * s.w) % s.h, i // (s.c * s.w * s.h)
-        total = np.float64(0.0)
-        for u in range(s.kh):
-            p = row + s.pt - u  # output row times stride
-            if p < 0 or p % s.sh or p // s.sh >= s.oh:
-                continue
-            for v in range(s.kw):
-                q = column + s.pl - v
-                if q < 0 or q % s.sw or q // s.sw >= s.ow:
-                    continue
-                yi = ((n * s.oh + p // s.sh) * s.ow + q // s.sw) * s.c + c
-                total += dy[yi] / pixels_inside(s, p // s.sh, q // s.sw)
-        dx[i] = total
+@cache
+def avgpool_gradient_kernel(dtype: str, width: int, far: bool):
+    number, (fetch, put) = np.dtype(dtype).type, access(width)
+    find, cover = pixel(far), covering(far)
+
+    @jit.kernel(constants=(dtype, width, far))
+    def avgpool_gradient(s, dy, dx):
+        v, total = cuda.local.array(width, number), cuda.local.array(width, number)
+        quads = s.c // width
+        i = cuda.grid(1)
+        while i < s.n * s.h * s.w * quads:
+            n, row, column, k = find(i, s.h, s.w, quads)
+            for j in range(width):
+                total[j] = number(0)
+            first_p, end_p = cover(row + s.pt, s.kh, s.sh, s.oh)
+            first_q, end_q = cover(column + s.pl, s.kw, s.sw, s.ow)
+            for p in range(first_p, end_p):
+                for q in range(first_q, end_q):
+                    fetch(dy, ((n * s.oh + p) * s.ow + q) * s.c + k * width, v)
+                    share = number(1) / number(pixels_inside(s, p, q))
+                    for j in range(width):
+                        total[j] += v[j] * share
+            put(dx, i * width, total)
+            i += cuda.gridsize(1)
+
+    return avgpool_gradient
 
 
-@jit.kernel
-def upsample_kernel(s, x, y):
-    for i in range(cuda.grid(1), s.n * s.h * s.w * s.c, cuda.gridsize(1)):
-        c, column = i % s.c, i // s.c % s.w
-        row, n = i // (s.c * s.w) % s.h, i // (s.c * s.w * s.h)
-        y[i] = x[((n * s.oh + row // s.kh) * s.ow + column // s.kw) * s.c + c]
+@cache
+def upsample_kernel(dtype: str, width: int, far: bool):
+    number, (fetch, put), find = np.dtype(dtype).type, access(width), pixel(far)
+    divided = divider(far)
+
+    @jit.kernel(constants=(dtype, width, far))
+    def upsample(s, x, y):
+        v = cuda.local.array(width, number)
+        quads = s.c // width
+        i = cuda.grid(1)
+        while i < s.n * s.h * s.w * quads:
+            n, row, column, k = find(i, s.h, s.w, quads)
+            p, _ = divided(row, s.kh)
+            q, _ = divided(column, s.kw)
+            fetch(x, ((n * s.oh + p) * s.ow + q) * s.c + k * width, v)
+            put(y, i * width, v)
+            i += cuda.gridsize(1)
+
+    return upsample
 
 
-def bind_maxpool(spec, caps, inputs, outputs, scratch):
-    (x,), y = inputs, outputs[0]
-    keep = len(outputs) > 1
-    winner = outputs[1] if keep else y
-    return launch(maxpool_kernel, caps, y.size, spec, x, y, winner, int(keep))
+def bind_with(kernel_of, *numbers: int):
+    """`bind` of a kernel that is made by type, width and size of indices."""
+
+    def bind(spec: Pool2DSpec, caps, inputs, outputs, scratch):
+        y = outputs[0]
+        dtype = str(y.dtype)
+        width = width_of(dtype, spec.c)
+        kernel = kernel_of(dtype, width, is_far(max(a.size for a in (*inputs, *outputs))))
+        return launch(kernel, caps, y.size // width, spec, *numbers, *inputs, *outputs)
+
+    return bind
 
 
-def bind_maxpool_dx(spec, caps, inputs, outputs, scratch):
-    return launch(maxpool_dx_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
+def bind_maxpool(spec: Pool2DSpec, caps, inputs, outputs, scratch):
+    (x,), y, keep = inputs, outputs[0], len(outputs) > 1
+    dtype = str(x.dtype)
+    width = width_of(dtype, spec.c)
+    kernel = maxpool_kernel(dtype, width, keep, is_far(x.size))
+    return launch(kernel, caps, y.size // width, spec, x, y, outputs[-1])
 
 
-def bind_avgpool(spec, caps, inputs, outputs, scratch):
-    return launch(avgpool_kernel, caps, outputs[0].size, spec, 1, *inputs, *outputs)
+def bind_upsample_dx(spec: Pool2DSpec, caps, inputs, outputs, scratch):
+    """A sum: the mean, times how many."""
+    return bind_with(avgpool_kernel, spec.kh * spec.kw)(spec, caps, inputs, outputs, scratch)
 
 
-def bind_avgpool_dx(spec, caps, inputs, outputs, scratch):
-    return launch(avgpool_dx_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
-
-
-def bind_upsample(spec, caps, inputs, outputs, scratch):
-    return launch(upsample_kernel, caps, outputs[0].size, spec, *inputs, *outputs)
-
-
-def bind_upsample_dx(spec, caps, inputs, outputs, scratch):
-    weight = spec.kh * spec.kw  # a sum
-    return launch(avgpool_kernel, caps, outputs[0].size, spec, weight, *inputs, *outputs)
-
-
-maxpool2d = Impl("plain", always, bind_maxpool)
-maxpool2d_dx = Impl("plain", always, bind_maxpool_dx)
-avgpool2d = Impl("plain", always, bind_avgpool)
-avgpool2d_dx = Impl("plain", always, bind_avgpool_dx)
-upsample2d = Impl("plain", always, bind_upsample)
-upsample2d_dx = Impl("plain", always, bind_upsample_dx)
+maxpool2d = Impl("pixels", always, bind_maxpool)
+maxpool2d_dx = Impl("pixels", always, bind_with(maxpool_gradient_kernel))
+avgpool2d = Impl("pixels", always, bind_with(avgpool_kernel, 1))
+avgpool2d_dx = Impl("pixels", always, bind_with(avgpool_gradient_kernel))
+upsample2d = Impl("pixels", always, bind_with(upsample_kernel))
+upsample2d_dx = Impl("pixels", always, bind_upsample_dx)
