@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from references import conv as reference
 
-from nbcnn.kernels.cpu import conv_direct, conv_direct_dw, conv_winograd, conv_winograd_dw, gemm
+from nbcnn.kernels.cpu import (
+    conv_direct,
+    conv_direct_dw,
+    conv_gather_dw,
+    conv_winograd,
+    conv_winograd_dw,
+    gemm,
+)
 from nbcnn.ops.conv import window_output
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH, Conv2DSpec, MatmulSpec
 
@@ -41,6 +48,9 @@ CONVOLUTIONS = {
     "many-small": conv_spec(40, 5, 5, 6, 16, 5, 5, "valid", bias=1),
     "deep": conv_spec(1, 5, 5, 700, 20, 1, 1, bias=1),
     "wide": conv_spec(2, 9, 8, 200, 70, 3, 3),
+    "wide-strided": conv_spec(5, 19, 18, 37, 20, 3, 3, strides=(2, 2), bias=1),
+    "wide-sparse": conv_spec(3, 14, 13, 33, 9, 2, 1, "valid", strides=(3, 3), bias=1),
+    "wide-chunks": conv_spec(1, 41, 40, 170, 8, 3, 3, strides=(2, 2), bias=1),
     "row-blocks": conv_spec(1, 41, 40, 16, 16, 3, 3, bias=1),
     "one-pixel": conv_spec(1, 1, 1, 1, 1, 1, 1, bias=1),
 }  # fmt: skip
@@ -120,7 +130,9 @@ def test_conv2d_dw(spec, dtype):
     spec = spec._replace(act=0)
     expected = reference.conv2d_dw(spec, x, dy)
     expected = list(expected) if spec.bias else [expected]
-    check(conv_direct_dw.dw, spec, [x, dy], [expected[0].reshape(w.shape), *expected[1:]])
+    for impl in (conv_direct_dw.dw, conv_gather_dw.dw):
+        if impl.accepts(spec, dtype, guard.CpuDevice(2).caps) is None:
+            check(impl, spec, [x, dy], [expected[0].reshape(w.shape), *expected[1:]])
 
 
 @pytest.mark.parametrize("name", TILED)
@@ -166,7 +178,7 @@ def test_matmul_shared_operand(dtype):
     check(gemm.gemm, spec, [x, w], [reference.matmul(spec, x, w)])
 
 
-@pytest.mark.parametrize("name", ["odd", "many-small", "row-blocks"])
+@pytest.mark.parametrize("name", ["odd", "many-small", "row-blocks", "wide-strided", "wide-chunks"])
 def test_same_bits_at_any_number_of_threads(name):
     s = CONVOLUTIONS[name]._replace(act=0, bias=1)
     x, w, b, dy = arrays(s, "float32")
@@ -174,6 +186,8 @@ def test_same_bits_at_any_number_of_threads(name):
         (conv_direct.conv2d, [x, w, b], [dy.shape]),
         (conv_direct_dw.dw, [x, dy], [w.shape, b.shape]),
     ]
+    if name.startswith("wide"):
+        jobs.append((conv_gather_dw.dw, [x, dy], [w.shape, b.shape]))
     for impl, inputs, shapes in jobs:
         once, again = (kernel_runner.run(impl, s, inputs, shapes, threads) for threads in (1, 2))
         for one, two in zip(once, again):

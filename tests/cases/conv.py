@@ -74,6 +74,14 @@ LARGE = [
     row("pointwise_many_channels", (2, 13, 17, 144), (1, 1, 144, 24)),
     row("pointwise_powers", (2, 5, 7, 512), (1, 1, 512, 256)),
     row("powers", (1, 7, 6, 512), (3, 3, 512, 160), padding="same"),
+    # weight gradients by lines of channels: planes of rows and columns, several slabs; chunks;
+    # groups that end within lines
+    row("lines_strided", (5, 33, 31, 20), (3, 3, 20, 18), 2, "same"),
+    row("lines_chunks", (1, 41, 40, 170), (3, 3, 170, 8), 2, "same"),
+    row("lines_uneven", (3, 17, 19, 37), (4, 3, 37, 33), (3, 2), ((2, 0), (1, 3))),
+    row("lines_sparse", (2, 14, 13, 33), (2, 2, 33, 9), 3),
+    row("lines_dilated", (2, 15, 16, 24), (3, 3, 24, 20), (2, 3), "same", dilation=(3, 2)),
+    row("lines_grouped", (3, 11, 9, 72), (3, 3, 18, 68), 2, "same", groups=4),
     # channels and filters beside multiples of a vector
     row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=TANH),
     row("stride_tail", (1, 8, 8, 17), (3, 3, 17, 33), 2),

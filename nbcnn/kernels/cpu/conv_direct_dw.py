@@ -21,6 +21,9 @@ most would compete for a few places in L1.
 The sums of slabs are partial results; slabs follow from the shape alone and are added in order, so
 the same bits come out with any number of threads. More slabs cost memory traffic: large dw are
 split by panels instead.
+
+Chosen for few channels: with more, others make sums of more pixels at a time (`conv_gather_dw.py`,
+`conv_product_dw.py`).
 """
 
 from functools import cache

@@ -114,20 +114,20 @@ def _block(s, row_bytes, run, tile, caps):
     does.
     """
     room = max(1, (caps.l2 // 3 // max(row_bytes, 1) - s.kh * s.dilh) // s.sh)
-    if s.n >= _slabs(s, tile) and s.n > 1 and room >= s.oh:
-        return max(1, min(s.n // _slabs(s, tile), run // s.oh, room // s.oh)), s.oh
+    if s.n >= slabs_worth(s, tile) and s.n > 1 and room >= s.oh:
+        return max(1, min(s.n // slabs_worth(s, tile), run // s.oh, room // s.oh)), s.oh
     rows = max(1, min(run, room, s.oh))
     return 1, -(-s.oh // -(-s.oh // rows))
 
 
-def _slabs(s, tile: Tile) -> int:
+def slabs_worth(s, tile: Tile) -> int:
     """Slabs that are worth their cost."""
     size = s.kh * s.kw * s.c // s.groups * s.f
     most = min(TASKS, s.n * s.oh * s.ow // SLAB_PIXELS, slabs.MOST_ELEMENTS // size)
-    return max(1, min(most, _steps(s, tile) // TASK_STEPS))
+    return max(1, min(most, vector_steps(s, tile) // TASK_STEPS))
 
 
-def _steps(s, tile: Tile) -> int:
+def vector_steps(s, tile: Tile) -> int:
     """Vector multiply-adds."""
     columns = padded_columns(s.f // s.groups, tile) // tile.lanes
     return s.n * s.oh * s.ow * s.kh * s.kw * s.c * columns
@@ -136,7 +136,7 @@ def _steps(s, tile: Tile) -> int:
 def _split(s, blocks, tile, caps):
     """(slabs, parts): tasks that are worth their cost, partial sums that fit in L2."""
     size = s.kh * s.kw * s.c // s.groups * s.f
-    count, worth = min(blocks, _slabs(s, tile)), max(1, _steps(s, tile) // TASK_STEPS)
+    count, worth = min(blocks, slabs_worth(s, tile)), max(1, vector_steps(s, tile) // TASK_STEPS)
     parts = max(
         -(-2 * size * tile.item // caps.l2), min(-(-4 * caps.threads // count), worth // count)
     )

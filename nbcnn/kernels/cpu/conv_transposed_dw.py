@@ -50,16 +50,10 @@ def exchanged(spec: Conv2DSpec) -> Conv2DSpec:
     return pixelwise(spec)._replace(c=spec.f, f=spec.c, bias=0)
 
 
-def _slabs(spec: Conv2DSpec) -> int:
-    return slabs.slab_count(spec.n * spec.oh * spec.ow, spec.f, SLAB_PIXELS)
-
-
 def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     needed = conv_direct_dw.scratch(exchanged(spec), dtype, caps)
     needed["transposed"] = Scratch((spec.f * spec.c,), dtype)
-    if spec.bias:
-        needed["sums"] = Scratch((_slabs(spec), spec.f), dtype)
-    return needed
+    return {**needed, **bias_scratch(spec, dtype)}
 
 
 def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
@@ -67,12 +61,21 @@ def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
     turned = scratch["transposed"]
     calls = conv_direct_dw.bind(exchanged(spec), caps, (dy, x), [turned], scratch)
     calls.append(Call(transpose, 1, (spec.f, spec.c, turned, outputs[0].reshape(-1))))
-    if spec.bias:
-        sums, pixels = scratch["sums"], spec.n * spec.oh * spec.ow
-        args = (len(sums), pixels, spec.f, dy.reshape(-1), sums.reshape(-1))
-        calls.append(Call(sum_slab, len(sums), args))
-        calls += slabs.reductions(sums, [outputs[1]])
-    return calls
+    return [*calls, *bias_gradient(spec, dy, outputs[1:], scratch)]
+
+
+def bias_scratch(spec: Conv2DSpec, dtype: str) -> dict[str, Scratch]:
+    count = slabs.slab_count(spec.n * spec.oh * spec.ow, spec.f, SLAB_PIXELS)
+    return {"sums": Scratch((count, spec.f), dtype)} if spec.bias else {}
+
+
+def bias_gradient(spec: Conv2DSpec, dy, outputs, scratch) -> list[Call]:
+    """Calls that sum dy over all pixels, where there is a bias: a pass of their own."""
+    if not spec.bias:
+        return []
+    sums, pixels = scratch["sums"], spec.n * spec.oh * spec.ow
+    args = (len(sums), pixels, spec.f, dy.reshape(-1), sums.reshape(-1))
+    return [Call(sum_slab, len(sums), args), *slabs.reductions(sums, outputs)]
 
 
 @jit.kernel
