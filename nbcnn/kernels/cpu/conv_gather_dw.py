@@ -22,9 +22,9 @@ multiplies panel by panel of dy. Chunks are as large as makes the traffic of dw 
 dy least together. In grouped convolutions a chunk has some of the groups. Slabs follow from the
 shape alone and are added in order: the same bits with any number of threads.
 
-Chosen for more channels than a line has, in groups of a line at least, in front of `direct`; but for
-1x1 with every pixel (`conv_product_dw.py`). 1.0 to 1.2 times as fast up to 128 channels, 1.2 to 2.3
-times with more (Zen 3, two cores); groups of 8 channels took 1.4 times as long.
+Chosen for more channels than a line has, in groups of a line at least, in front of `direct`; but
+not for 1x1 with every pixel (`conv_product_dw.py`). 1.0 to 1.2 times as fast up to 128 channels,
+1.1 to 2.3 times with more (Zen 3, two cores); groups of 8 channels took 1.4 times as long.
 """
 
 from functools import cache
