@@ -1,7 +1,5 @@
-"""The command line: `python -m nbcnn`, or `nbcnn`.
-
-nbcnn devices
-nbcnn warmup [MODEL] [--batch-size 32] [--inference] [--cuda sm_90]
+"""The command line, `python -m nbcnn` or `nbcnn`: `nbcnn devices` lists the devices, `nbcnn warmup`
+compiles kernels before they are needed.
 """
 
 import argparse

@@ -121,9 +121,7 @@ def test_without_graphs_launches_go_on(gpu, where):
     programs = [gpu.program(two_launches(gpu)) for _ in range(2)]
     gpu.driver.fail = refuse
     with pytest.warns(RuntimeWarning, match="cuda:0: steps are launched kernel by kernel") as said:
-        for _ in range(4):
-            for program in programs:
-                program.run()
+        [program.run() for program in programs * 4]
     assert len(said) == 1
     gpu.synchronize()
     assert len(gpu.driver.launched) == 16

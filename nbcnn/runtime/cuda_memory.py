@@ -80,7 +80,8 @@ def borrowed(value: Any, what: str = "array") -> DeviceArray:
         return value
     told = value.__cuda_array_interface__
     shape, dtype = tuple(told["shape"]), np.dtype(told["typestr"])
-    expected, step = [], dtype.itemsize
+    expected: list[int] = []
+    step = dtype.itemsize
     for size in reversed(shape):
         expected.insert(0, step)
         step *= size

@@ -26,7 +26,7 @@ USUAL = {"f": ("uint8",), "i": ("uint8",)}
 def host_array(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Memory at an address of the host's as an array."""
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = (ctypes.c_uint8 * nbytes).from_address(address)
+    raw = memoryview((ctypes.c_uint8 * nbytes).from_address(address))
     return np.frombuffer(raw, np.uint8).view(dtype).reshape(shape)
 
 

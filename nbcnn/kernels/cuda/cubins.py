@@ -131,7 +131,12 @@ def _path(name: str) -> Path:
     return folder() / (hashlib.sha256(name.encode()).hexdigest()[:32] + SUFFIX)
 
 
-@cache
+_warned = False
+
+
 def _warn(error: OSError) -> None:
-    text = f"compiled kernels cannot be kept, the next process must compile again: {error}"
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    global _warned
+    if not _warned:
+        _warned = True
+        text = f"compiled kernels cannot be kept, the next process must compile again: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
