@@ -15,7 +15,7 @@ from numba import cuda, int64
 
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, flat
+from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, flat, quotient
 from nbcnn.kernels.impl import Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec, MatmulSpec
 
@@ -75,9 +75,11 @@ def number(s, w, row, tap, step):
     """Of the packed weights; `row` counts through all matrices."""
     if step >= s.steps:
         return ptx.from_bits(0)
-    u, v = s.u0 + tap // s.kw * s.su, s.v0 + tap % s.kw * s.sv
-    at = row // s.rows * s.matrix_stride + row % s.rows * s.row_stride
-    return w[at + u * s.u_stride + v * s.v_stride + step * s.step_stride]
+    u, matrix = quotient(tap, s.kw), quotient(row, s.rows)
+    v = tap - u * s.kw
+    at = matrix * int64(s.matrix_stride) + (row - matrix * s.rows) * s.row_stride
+    at += (s.u0 + u * s.su) * s.u_stride + (s.v0 + v * s.sv) * s.v_stride
+    return w[at + step * s.step_stride]
 
 
 @jit.kernel
@@ -85,7 +87,9 @@ def pack_tf32(s, steps, w, packed):
     """`steps`: padded."""
     taps = s.kh * s.kw
     for i in range(cuda.grid(1), s.batch * s.rows * taps * steps, cuda.gridsize(1)):
-        value = number(s, w, i // (steps * taps), i // steps % taps, i % steps)
+        line = quotient(i, steps)
+        row = quotient(line, taps)
+        value = number(s, w, row, line - row * taps, i - line * steps)
         packed[i] = ptx.from_bits(ptx.round_tf32(value))
 
 
@@ -93,7 +97,9 @@ def pack_tf32(s, steps, w, packed):
 def pack_bf16(s, steps, w, packed):
     taps, pairs = s.kh * s.kw, steps // 2
     for i in range(cuda.grid(1), s.batch * s.rows * taps * pairs, cuda.gridsize(1)):
-        row, tap, step = i // (pairs * taps), i // pairs % taps, i % pairs * 2
+        line = quotient(i, pairs)
+        row, step = quotient(line, taps), (i - line * pairs) * 2
+        tap = line - row * taps
         low, high = number(s, w, row, tap, step), number(s, w, row, tap, step + 1)
         packed[i] = ptx.from_bits(ptx.pack_bf16(low, high))
 
@@ -103,7 +109,8 @@ def halve_kernel(rows, steps, x, halves):
     """halves (rows, chunks of 8) = x (rows, steps) in bfloat16."""
     chunks = (steps + 7) // 8
     for i in range(cuda.grid(1), rows * chunks, cuda.gridsize(1)):
-        row, first = i // chunks, i % chunks * 8
+        row = quotient(i, chunks)
+        first = (i - row * chunks) * 8
         at = int64(row) * steps + first
         if steps % 8 == 0:
             a, b, c, d = ptx.load4(x, at)
