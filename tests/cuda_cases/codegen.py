@@ -105,6 +105,7 @@ def rows_of_passes():
     for kernel, arguments, wanted in (
         (mma_pack.pack_tf32, packing, ()),
         (mma_pack.pack_bf16, packing, ("F2FP.BF16",)),
+        (mma_pack.pad_kernel, halving, ()),
         (mma_pack.halve_kernel, halving, ("F2FP.BF16", "LDG.E.128", "STG.E.128")),
     ):
         name = kernel.py_func.__name__

@@ -132,6 +132,17 @@ def halve_kernel(rows, steps, x, halves):
                 halves[4 * i + k] = ptx.from_bits(ptx.pack_bf16(low, high))
 
 
+@jit.kernel
+def pad_kernel(rows, steps, x, chunks):
+    """chunks (rows, steps padded to chunks of 4) = x (rows, steps) in TF32."""
+    padded = (steps + 3) // 4 * 4
+    for i in range(cuda.grid(1), rows * padded, cuda.gridsize(1)):
+        row = quotient(i, padded)
+        step = i - row * padded
+        value = x[int64(row) * steps + step] if step < steps else ptx.from_bits(0)
+        chunks[i] = ptx.from_bits(ptx.round_tf32(value))
+
+
 def packed_scratch(s: Weights, bfloat16: bool) -> Scratch:
     return Scratch((s.words(bfloat16),), "float32", constant=True)
 
@@ -142,11 +153,18 @@ def pack(s: Weights, bfloat16: bool, w, packed, caps: Caps) -> list[Launch]:
     return [call._replace(weights_only=True) for call in calls]
 
 
-def halves_scratch(rows: int, steps: int) -> Scratch:
-    return Scratch((rows * padded(steps, True) // 2,), "float32")
+def in_chunks(steps: int, bfloat16: bool) -> bool:
+    """Whether the products can read rows of so many float32 as they are."""
+    return not bfloat16 and steps % PER_CHUNK[bfloat16] == 0
 
 
-def halve(rows: int, steps: int, x, halves, caps: Caps) -> list[Launch]:
-    """`halves` = x (rows, steps) in bfloat16, rows padded to whole chunks."""
-    count = rows * chunks_of(steps, True)
-    return launch(halve_kernel, caps, count, rows, steps, flat(x), halves)
+def chunks_scratch(rows: int, steps: int, bfloat16: bool) -> Scratch:
+    words = padded(steps, bfloat16) // (2 if bfloat16 else 1)
+    return Scratch((rows * words,), "float32")
+
+
+def to_chunks(rows: int, steps: int, bfloat16: bool, x, chunks, caps: Caps) -> list[Launch]:
+    """`chunks` = x (rows, steps) in whole chunks of 16 bytes."""
+    kernel = halve_kernel if bfloat16 else pad_kernel
+    count = chunks_of(steps, True) if bfloat16 else padded(steps, False)
+    return launch(kernel, caps, rows * count, rows, steps, flat(x), chunks)
