@@ -40,7 +40,7 @@ def run_cases(**environment):
         )
         for share in range(SHARES)
     ]
-    ended = [process.communicate(timeout=600) for process in processes]
+    ended = [process.communicate(timeout=900) for process in processes]
     assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
     found = [json.loads(stdout) for stdout, _ in ended]
     results = {name: wrong for part in found for name, wrong in part["results"].items()}

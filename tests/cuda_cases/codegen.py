@@ -17,7 +17,10 @@ from numba import typeof, types
 from nbcnn.kernels.cuda import mma_columns, mma_pack, mma_rows, mma_tiles
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
 
-MAIN = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
+# One kernel is compiled for all, others for those that differ most: a compilation takes seconds.
+ALL = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
+MAIN = {False: ALL, True: ((8, 0), (12, 0))}
+SUMS = {False: ((8, 0), (9, 0)), True: ((8, 6), (10, 0))}
 ONE = ((9, 0),)
 POINTER = types.CPointer(types.float32)
 COPIES, MATRICES = "LDGSTS.E.BYPASS.128", "LDSM.16.M88.4"
@@ -63,7 +66,7 @@ def rows_of_rows():
             (tile.threads, mma_tiles.BLOCKS),
             most_registers(tile.threads),
             (PRODUCT[half], COPIES, MATRICES, "STG.E.128", "STS.64", "LDS.128"),
-            MAIN if main else ONE,
+            MAIN[half] if main else ONE,
         )
 
 
@@ -94,7 +97,7 @@ def rows_of_columns():
                 (tile.threads, mma_tiles.BLOCKS),
                 most_registers(tile.threads),
                 (PRODUCT[half], COPIES, "LDSM.16.MT88.4" if half else "LDS", "STG.E.128"),
-                MAIN if tile == tiles[0] else ONE,
+                SUMS[half] if tile == tiles[0] else ONE,
             )
 
 
@@ -105,6 +108,7 @@ def rows_of_passes():
     for kernel, arguments, wanted in (
         (mma_pack.pack_tf32, packing, ()),
         (mma_pack.pack_bf16, packing, ("F2FP.BF16",)),
+        (mma_pack.pad_kernel, halving, ()),
         (mma_pack.halve_kernel, halving, ("F2FP.BF16", "LDG.E.128", "STG.E.128")),
     ):
         name = kernel.py_func.__name__

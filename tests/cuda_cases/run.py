@@ -13,6 +13,7 @@ import traceback
 from functools import partial
 
 import numpy as np
+from cases import tensor_cores
 from cases.case import Case, specs_of
 from cases.execution import run
 from cases.expected import TOLERANCE, difference, expected
@@ -22,6 +23,7 @@ from nbcnn.graph.choosing import main_dtype
 from nbcnn.runtime.device import Device, get_device
 
 TINY = [case for case in CASES if case.tiny]
+FOR_CORES = {case.name for case in tensor_cores.CASES}
 
 
 def few_threads(calls: list) -> list:
@@ -29,15 +31,26 @@ def few_threads(calls: list) -> list:
     return [call if call.fixed else call._replace(grid=3, block=2) for call in calls]
 
 
+def impls_of(case: Case, device: Device) -> tuple:
+    """Of operands that may be rounded only those that do: for the others it is no new case."""
+    from nbcnn.kernels.cuda import lists
+
+    rounds = getattr(case.op, "bfloat16", False)
+    return lists.BFLOAT16[case.op.impl_op] if rounds else device.impls(case.op)
+
+
 def noted(seen: list, calls: list) -> list:
     seen.extend(calls)
     return calls
 
 
-def accepting(impl, spec, dtype: str, device: Device) -> Device | None:
-    """The device, or one that may round to TF32 where only such a one has an implementation."""
+def accepting(impl, case: Case, spec, dtype: str, device: Device) -> Device | None:
+    """The device, or one that may round to TF32 where only such a one takes the implementation; a
+    simulated one is slow, and does that for cases that were made for it.
+    """
     rounding = copy.copy(device)
-    rounding.caps = device.caps._replace(tf32=True)
+    rounds = not device.caps.simulated or case.name in FOR_CORES
+    rounding.caps = device.caps._replace(tf32=rounds)
     able = (d for d in (device, rounding) if impl.accepts(spec, dtype, d.caps) is None)
     return next(able, None)
 
@@ -49,8 +62,8 @@ def check(case: Case, dtype: str, device: Device) -> str:
     spec = case.op.spec(*specs)
     wanted = expected(case.op, spec, arrays)
     types = [s.dtype for s in (specs if case.op.stateful else case.op.infer(*specs))]
-    for impl in device.impls(case.op):
-        able = accepting(impl, spec, main_dtype(case.op, specs), device)
+    for impl in impls_of(case, device):
+        able = accepting(impl, case, spec, main_dtype(case.op, specs), device)
         if able is None:
             continue
         calls: list = []

@@ -5,9 +5,9 @@ gradient is made of phases: for the rows h = p (mod sh) of dx only the taps u wi
 dilh) divisible by sh take part, every sh / gcd(sh, dilh)-th, and each phase is a convolution of dy
 with stride 1 and its own packed weights.
 
-TF32 takes x as it is, so its channels must be whole chunks of 16 bytes. For bfloat16 a pass makes
-halves of it, padded. Chosen before other algorithms wherever they are accepted: not yet compared
-on a GPU.
+TF32 takes x as it is, if its channels are whole chunks of 16 bytes. Else a pass pads them, and for
+bfloat16 one makes halves of them. Chosen before other algorithms wherever they are accepted: not
+yet compared on a GPU.
 """
 
 from math import gcd
@@ -17,7 +17,6 @@ from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_pack import Weights
 from nbcnn.kernels.cuda.mma_rows import Rows
 from nbcnn.kernels.cuda.mma_tiles import (
-    PER_CHUNK,
     chunks_of,
     name_of,
     refuses,
@@ -31,11 +30,9 @@ from nbcnn.ops.conv_spec import LINEAR, Conv2DSpec
 MOST_PHASES = 16  # of a data gradient: each is a launch
 
 
-def refuses_geometry(s: Conv2DSpec, bfloat16: bool, steps: int) -> str | None:
+def refuses_geometry(s: Conv2DSpec) -> str | None:
     if s.groups > 1:
         return "groups"
-    if steps % PER_CHUNK[False] and not bfloat16:
-        return f"{steps} channels are no whole chunks of 16 bytes"
     sizes = s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.f, s.kh * s.kw * s.c * s.f
     if min(sizes) == 0:
         return "nothing to multiply"
@@ -47,7 +44,7 @@ def _accepts(bfloat16: bool, hopper: bool):
         return (
             refuses(dtype, bfloat16, hopper, caps)
             or no_pool(spec, dtype, caps)
-            or refuses_geometry(spec, bfloat16, spec.c)
+            or refuses_geometry(spec)
         )
 
     return accepts
@@ -57,7 +54,7 @@ def _accepts_dx(bfloat16: bool, hopper: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         if spec.sh * spec.sw > MOST_PHASES:
             return f"{spec.sh * spec.sw} phases"
-        return refuses(dtype, bfloat16, hopper, caps) or refuses_geometry(spec, bfloat16, spec.f)
+        return refuses(dtype, bfloat16, hopper, caps) or refuses_geometry(spec)
 
     return accepts
 
@@ -101,8 +98,8 @@ def phases(s: Conv2DSpec, bfloat16: bool) -> list[tuple[Weights, Rows]]:
 def _scratch(bfloat16: bool):
     def scratch(s: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         needed = {"weights": mma_pack.packed_scratch(mma_pack.filters(s), bfloat16)}
-        if bfloat16:
-            needed["source"] = mma_pack.halves_scratch(s.n * s.h * s.w, s.c)
+        if not mma_pack.in_chunks(s.c, bfloat16):
+            needed["source"] = mma_pack.chunks_scratch(s.n * s.h * s.w, s.c, bfloat16)
         return needed
 
     return scratch
@@ -115,8 +112,8 @@ def _scratch_dx(bfloat16: bool):
             for i, (weights, _) in enumerate(phases(s, bfloat16))
             if weights.words(bfloat16)
         }
-        if bfloat16:
-            needed["source"] = mma_pack.halves_scratch(s.n * s.oh * s.ow, s.f)
+        if not mma_pack.in_chunks(s.f, bfloat16):
+            needed["source"] = mma_pack.chunks_scratch(s.n * s.oh * s.ow, s.f, bfloat16)
         return needed
 
     return scratch
@@ -124,10 +121,10 @@ def _scratch_dx(bfloat16: bool):
 
 def _source(bfloat16: bool, x, steps: int, scratch, caps: Caps) -> tuple[list[Launch], object]:
     """What the products read for x, and the calls that make it."""
-    if not bfloat16:
+    if "source" not in scratch:
         return [], x
-    calls = mma_pack.halve(x.size // steps, steps, x, scratch["source"], caps)
-    return calls, scratch["source"]
+    target = scratch["source"]
+    return mma_pack.to_chunks(x.size // steps, steps, bfloat16, x, target, caps), target
 
 
 def _bind(bfloat16: bool, hopper: bool):

@@ -13,7 +13,6 @@ from nbcnn.kernels.cuda.call import Caps, Launch, launch
 from nbcnn.kernels.cuda.mma_columns import Columns
 from nbcnn.kernels.cuda.mma_conv import refuses_geometry
 from nbcnn.kernels.cuda.mma_tiles import (
-    PER_CHUNK,
     blocks,
     chunks_of,
     flat,
@@ -58,14 +57,17 @@ def column_sums(s: Conv2DSpec, dy, db, sums, caps: Caps) -> list[Launch]:
     ]
 
 
+def _operands(s: Conv2DSpec) -> dict[str, tuple[int, int]]:
+    """Their rows, and numbers of each."""
+    return {"x": (s.n * s.h * s.w, s.c), "dy": (s.n * s.oh * s.ow, s.f)}
+
+
 def _accepts(bfloat16: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-        whole = bfloat16 or spec.f % PER_CHUNK[False] == 0
         return (
             refuses(dtype, bfloat16, False, caps)
             or no_pool(spec, dtype, caps)
-            or refuses_geometry(spec, bfloat16, spec.c)
-            or (None if whole else f"{spec.f} filters are no whole chunks of 16 bytes")
+            or refuses_geometry(spec)
         )
 
     return accepts
@@ -74,9 +76,9 @@ def _accepts(bfloat16: bool):
 def _scratch(bfloat16: bool):
     def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         needed = mma_columns.scratch(gradient(spec, bfloat16), bfloat16, caps)
-        if bfloat16:
-            needed["x"] = mma_pack.halves_scratch(spec.n * spec.h * spec.w, spec.c)
-            needed["dy"] = mma_pack.halves_scratch(spec.n * spec.oh * spec.ow, spec.f)
+        for name, (rows, steps) in _operands(spec).items():
+            if not mma_pack.in_chunks(steps, bfloat16):
+                needed[name] = mma_pack.chunks_scratch(rows, steps, bfloat16)
         if spec.bias:
             needed["sums"] = Scratch((slabs_of(spec) * spec.f,), "float32")
         return needed
@@ -87,14 +89,14 @@ def _scratch(bfloat16: bool):
 def _bind(bfloat16: bool):
     def bind(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         calls: list[Launch] = []
-        x, dy = inputs[:2]
         if spec.bias:
-            calls += column_sums(spec, dy, outputs[1], scratch["sums"], caps)
-        if bfloat16:
-            calls += mma_pack.halve(x.size // spec.c, spec.c, x, scratch["x"], caps)
-            calls += mma_pack.halve(dy.size // spec.f, spec.f, dy, scratch["dy"], caps)
-            x, dy = scratch["x"], scratch["dy"]
-        shapes = gradient(spec, bfloat16)
+            calls += column_sums(spec, inputs[1], outputs[1], scratch["sums"], caps)
+        arrays = []
+        for (name, shape), array in zip(_operands(spec).items(), inputs):
+            if name in scratch:
+                calls += mma_pack.to_chunks(*shape, bfloat16, array, scratch[name], caps)
+            arrays.append(scratch.get(name, array))
+        (x, dy), shapes = arrays, gradient(spec, bfloat16)
         return calls + mma_columns.launches(shapes, bfloat16, x, dy, outputs[0], scratch, caps)
 
     return bind

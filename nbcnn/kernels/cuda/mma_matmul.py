@@ -4,8 +4,9 @@
                  columns, rounded, which w^T is before. So it is left in place for TF32.
     x^T w        by `mma_columns.py`: gradients of weights, a long sum of few results.
 
-x^T w^T, which no layer makes, is left to others. For bfloat16 a pass makes halves of x, padded.
-Chosen before other algorithms wherever they are accepted: not yet compared on a GPU.
+x^T w^T, which no layer makes, is left to others. Rows that are no whole chunks of 16 bytes are
+padded by a pass, and for bfloat16 one makes halves of them. Chosen before other algorithms wherever
+they are accepted: not yet compared on a GPU.
 """
 
 from nbcnn.kernels.cuda import mma_columns, mma_pack, mma_rows
@@ -13,7 +14,6 @@ from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.mma_columns import Columns
 from nbcnn.kernels.cuda.mma_rows import Rows
 from nbcnn.kernels.cuda.mma_tiles import (
-    PER_CHUNK,
     chunks_of,
     name_of,
     refuses,
@@ -35,9 +35,6 @@ def _accepts(bfloat16: bool, hopper: bool):
             return "a tail behind x^T w"
         if min(s.batch, s.m, s.n, s.k) == 0:
             return "nothing to multiply"
-        lines = (s.m, s.n) if s.tx else (s.k,)
-        if not bfloat16 and any(line % PER_CHUNK[False] for line in lines):
-            return f"rows of {lines} are no whole chunks of 16 bytes"
         sizes = s.batch * s.m * s.n, s.batch * s.m * s.k, s.batch * s.k * s.n
         return refuses(dtype, bfloat16, hopper, caps) or too_long(*sizes)
 
@@ -60,7 +57,7 @@ def as_columns(s: MatmulSpec, bfloat16: bool) -> Columns:
 
 def _packs(s: MatmulSpec, bfloat16: bool, hopper: bool) -> bool:
     """Whether w is laid out anew, or rounded beforehand."""
-    return bfloat16 or hopper or not s.tw
+    return hopper or not s.tw or not mma_pack.in_chunks(s.k, bfloat16)
 
 
 def _matrices(s: MatmulSpec) -> tuple[int, int]:
@@ -68,17 +65,18 @@ def _matrices(s: MatmulSpec) -> tuple[int, int]:
     return (s.batch if s.xb else 1), (s.batch if s.wb else 1)
 
 
-def _halves(s: MatmulSpec) -> dict[str, tuple[int, int]]:
-    """Operands that a pass makes halves of: rows, and numbers of each."""
+def _passes(s: MatmulSpec, bfloat16: bool) -> dict[str, tuple[int, int]]:
+    """Operands that a pass lays out in whole chunks: rows, and numbers of each."""
     xs, ws = _matrices(s)
-    return {"x": (xs * s.k, s.m), "w": (ws * s.k, s.n)} if s.tx else {"x": (xs * s.m, s.k)}
+    shapes = {"x": (xs * s.k, s.m), "w": (ws * s.k, s.n)} if s.tx else {"x": (xs * s.m, s.k)}
+    return {n: shape for n, shape in shapes.items() if not mma_pack.in_chunks(shape[1], bfloat16)}
 
 
 def _scratch(bfloat16: bool, hopper: bool):
     def scratch(s: MatmulSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
         needed = mma_columns.scratch(as_columns(s, bfloat16), bfloat16, caps) if s.tx else {}
-        if bfloat16:
-            needed |= {name: mma_pack.halves_scratch(*shape) for name, shape in _halves(s).items()}
+        for name, shape in _passes(s, bfloat16).items():
+            needed[name] = mma_pack.chunks_scratch(*shape, bfloat16)
         if not s.tx and _packs(s, bfloat16, hopper):
             needed["weights"] = mma_pack.packed_scratch(mma_pack.columns(s), bfloat16)
         return needed
@@ -90,10 +88,9 @@ def _bind(bfloat16: bool, hopper: bool):
     def bind(s: MatmulSpec, caps: Caps, inputs, outputs, scratch) -> list[Launch]:
         calls: list[Launch] = []
         operands = {"x": inputs[0], "w": inputs[1]}
-        if bfloat16:
-            for name, shape in _halves(s).items():
-                calls += mma_pack.halve(*shape, operands[name], scratch[name], caps)
-                operands[name] = scratch[name]
+        for name, shape in _passes(s, bfloat16).items():
+            calls += mma_pack.to_chunks(*shape, bfloat16, operands[name], scratch[name], caps)
+            operands[name] = scratch[name]
         x, w = operands.values()
         if s.tx:
             shapes = as_columns(s, bfloat16)

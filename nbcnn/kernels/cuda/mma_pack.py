@@ -15,7 +15,7 @@ from numba import cuda, int64
 
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
-from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, flat
+from nbcnn.kernels.cuda.mma_tiles import PER_CHUNK, chunks_of, flat, quotient
 from nbcnn.kernels.impl import Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec, MatmulSpec
 
@@ -75,9 +75,11 @@ def number(s, w, row, tap, step):
     """Of the packed weights; `row` counts through all matrices."""
     if step >= s.steps:
         return ptx.from_bits(0)
-    u, v = s.u0 + tap // s.kw * s.su, s.v0 + tap % s.kw * s.sv
-    at = row // s.rows * s.matrix_stride + row % s.rows * s.row_stride
-    return w[at + u * s.u_stride + v * s.v_stride + step * s.step_stride]
+    u, matrix = quotient(tap, s.kw), quotient(row, s.rows)
+    v = tap - u * s.kw
+    at = matrix * int64(s.matrix_stride) + (row - matrix * s.rows) * s.row_stride
+    at += (s.u0 + u * s.su) * s.u_stride + (s.v0 + v * s.sv) * s.v_stride
+    return w[at + step * s.step_stride]
 
 
 @jit.kernel
@@ -85,7 +87,9 @@ def pack_tf32(s, steps, w, packed):
     """`steps`: padded."""
     taps = s.kh * s.kw
     for i in range(cuda.grid(1), s.batch * s.rows * taps * steps, cuda.gridsize(1)):
-        value = number(s, w, i // (steps * taps), i // steps % taps, i % steps)
+        line = quotient(i, steps)
+        row = quotient(line, taps)
+        value = number(s, w, row, line - row * taps, i - line * steps)
         packed[i] = ptx.from_bits(ptx.round_tf32(value))
 
 
@@ -93,7 +97,9 @@ def pack_tf32(s, steps, w, packed):
 def pack_bf16(s, steps, w, packed):
     taps, pairs = s.kh * s.kw, steps // 2
     for i in range(cuda.grid(1), s.batch * s.rows * taps * pairs, cuda.gridsize(1)):
-        row, tap, step = i // (pairs * taps), i // pairs % taps, i % pairs * 2
+        line = quotient(i, pairs)
+        row, step = quotient(line, taps), (i - line * pairs) * 2
+        tap = line - row * taps
         low, high = number(s, w, row, tap, step), number(s, w, row, tap, step + 1)
         packed[i] = ptx.from_bits(ptx.pack_bf16(low, high))
 
@@ -103,7 +109,8 @@ def halve_kernel(rows, steps, x, halves):
     """halves (rows, chunks of 8) = x (rows, steps) in bfloat16."""
     chunks = (steps + 7) // 8
     for i in range(cuda.grid(1), rows * chunks, cuda.gridsize(1)):
-        row, first = i // chunks, i % chunks * 8
+        row = quotient(i, chunks)
+        first = (i - row * chunks) * 8
         at = int64(row) * steps + first
         if steps % 8 == 0:
             a, b, c, d = ptx.load4(x, at)
@@ -125,6 +132,17 @@ def halve_kernel(rows, steps, x, halves):
                 halves[4 * i + k] = ptx.from_bits(ptx.pack_bf16(low, high))
 
 
+@jit.kernel
+def pad_kernel(rows, steps, x, chunks):
+    """chunks (rows, steps padded to chunks of 4) = x (rows, steps) in TF32."""
+    padded = (steps + 3) // 4 * 4
+    for i in range(cuda.grid(1), rows * padded, cuda.gridsize(1)):
+        row = quotient(i, padded)
+        step = i - row * padded
+        value = x[int64(row) * steps + step] if step < steps else ptx.from_bits(0)
+        chunks[i] = ptx.from_bits(ptx.round_tf32(value))
+
+
 def packed_scratch(s: Weights, bfloat16: bool) -> Scratch:
     return Scratch((s.words(bfloat16),), "float32", constant=True)
 
@@ -135,11 +153,18 @@ def pack(s: Weights, bfloat16: bool, w, packed, caps: Caps) -> list[Launch]:
     return [call._replace(weights_only=True) for call in calls]
 
 
-def halves_scratch(rows: int, steps: int) -> Scratch:
-    return Scratch((rows * padded(steps, True) // 2,), "float32")
+def in_chunks(steps: int, bfloat16: bool) -> bool:
+    """Whether the products can read rows of so many float32 as they are."""
+    return not bfloat16 and steps % PER_CHUNK[bfloat16] == 0
 
 
-def halve(rows: int, steps: int, x, halves, caps: Caps) -> list[Launch]:
-    """`halves` = x (rows, steps) in bfloat16, rows padded to whole chunks."""
-    count = rows * chunks_of(steps, True)
-    return launch(halve_kernel, caps, count, rows, steps, flat(x), halves)
+def chunks_scratch(rows: int, steps: int, bfloat16: bool) -> Scratch:
+    words = padded(steps, bfloat16) // (2 if bfloat16 else 1)
+    return Scratch((rows * words,), "float32")
+
+
+def to_chunks(rows: int, steps: int, bfloat16: bool, x, chunks, caps: Caps) -> list[Launch]:
+    """`chunks` = x (rows, steps) in whole chunks of 16 bytes."""
+    kernel = halve_kernel if bfloat16 else pad_kernel
+    count = chunks_of(steps, True) if bfloat16 else padded(steps, False)
+    return launch(kernel, caps, rows * count, rows, steps, flat(x), chunks)

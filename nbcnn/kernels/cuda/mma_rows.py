@@ -122,11 +122,11 @@ def rows_kernel(tile: Tile, bfloat16: bool, exact_w: bool, act: int) -> Any:
         oh, ow, pixels = int32(s.oh), int32(s.ow), int32(s.n * s.oh * s.ow)
         steps = int32(kh * kw * chunks)
         across = quotient(filters + columns - 1, columns)
-        down = quotient(pixels + rows - 1, rows)
+        bands = quotient(pixels + rows - 1, rows)
         band = quotient(int32(cuda.blockIdx.x), across)
-        matrix = quotient(band, down)
+        matrix = quotient(band, bands)
         first_column = int32((cuda.blockIdx.x - band * across) * columns)
-        first_row = int32((band - matrix * down) * rows)
+        first_row = int32((band - matrix * bands) * rows)
 
         # This thread's place in its lines, and its lines of x and w.
         place, line = int32(thread & 7), int32(thread >> 3)

@@ -64,8 +64,9 @@ def tile_for(rows: int, columns: int, batch: int, hopper: bool, caps: Caps) -> T
     tiles = HOPPER_TILES if hopper else TILES
     fitting = [t for t in tiles if t.shared <= caps.shared] or [tiles[-1]]
     for tile in fitting:
-        padded = columns + tile.columns // 2 < blocks(columns, tile.columns) * tile.columns
-        if not padded and blocks_of(tile, rows, columns, batch) >= caps.multiprocessors:
+        idle = blocks(columns, tile.columns) * tile.columns - columns
+        enough = blocks_of(tile, rows, columns, batch) >= caps.multiprocessors
+        if enough and idle < tile.columns // 2:
             return tile
     return fitting[-1]
 

@@ -1,0 +1,77 @@
+"""When tensor cores are used, and by which tiles; in a process with the simulator, since Numba's
+real target wants to be installed.
+"""
+
+SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
+
+CHOICES = """
+from nbcnn.kernels.cuda import lists, mma_columns, mma_tiles
+from nbcnn.kernels.cuda.call import Caps
+from nbcnn.kernels.impl import choose
+from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
+from nbcnn.ops.dense import Matmul
+from nbcnn.ops.tensor import TensorSpec
+
+X, W, Y = (8, 28, 28, 64), (3, 3, 64, 96), (8, 26, 26, 96)
+
+
+def kinds(caps, dtype="float32", **options):
+    cases = (
+        (Conv2D(**options), X, W),
+        (Conv2DInputGradient(**options, shape=X), Y, W),
+        (Conv2DKernelGradient(**options, shape=W), X, Y),
+        (Matmul(**options), (128, 256), (256, 512)),
+        (Matmul(tx=True, **options), (128, 256), (128, 512)),
+    )
+    found = []
+    for op, *shapes in cases:
+        specs = [TensorSpec(shape, dtype) for shape in shapes]
+        name = choose(lists.impls(op), op.spec(*specs), dtype, caps).impl.name
+        found.append(name if name.startswith(("mma", "wgmma")) else "")
+    return found
+
+
+none = [""] * 5
+hopper = Caps(132, (9, 0), tf32=True, shared=232448)
+ampere = hopper._replace(compute_capability=(8, 0), shared=166912)
+on_hopper = ["wgmma_tf32", "wgmma_tf32", "mma_tf32", "wgmma_tf32", "mma_tf32"]
+assert kinds(hopper) == on_hopper, kinds(hopper)
+assert kinds(ampere) == ["mma_tf32"] * 5
+assert kinds(hopper._replace(compute_capability=(12, 0))) == ["mma_tf32"] * 5
+assert kinds(hopper._replace(tf32=False)) == none
+assert kinds(hopper._replace(compute_capability=(7, 5))) == none
+assert kinds(hopper, "float64") == none
+exact = hopper._replace(tf32=False)
+assert kinds(exact, bfloat16=True) == [n.replace("tf32", "bfloat16") for n in on_hopper]
+assert kinds(ampere._replace(tf32=False), bfloat16=True) == ["mma_bfloat16"] * 5
+assert kinds(exact._replace(compute_capability=(7, 5)), bfloat16=True) == none
+
+# Grouped convolutions, and data gradients of as many phases as launches would be, are left.
+op = Conv2D(groups=2)
+specs = [TensorSpec(X, "float32"), TensorSpec((3, 3, 32, 96), "float32")]
+name = choose(lists.impls(op), op.spec(*specs), "float32", hopper).impl.name
+assert not name.startswith(("mma", "wgmma")), name
+
+# Tiles: the largest that keeps all multiprocessors busy, does not idle, and fits in shared memory.
+for tile in (*mma_tiles.TILES, *mma_tiles.HOPPER_TILES):
+    assert tile.rows * (tile.columns + 8) * 4 <= tile.shared <= 101376
+    assert tile.rows % (tile.threads // 8) == tile.columns % (tile.threads // 8) == 0
+large, narrow, small = mma_tiles.TILES
+assert mma_tiles.tile_for(100_000, 256, 1, False, ampere) == large
+assert mma_tiles.tile_for(100_000, 64, 1, False, ampere) == narrow
+assert mma_tiles.tile_for(1568, 512, 1, False, ampere) == small
+assert mma_tiles.tile_for(100_000, 256, 1, False, ampere._replace(shared=49152)) == small
+for half in (False, True):
+    first, *_, last = mma_columns.TILES[half]
+    shapes = mma_columns.Columns(8, 28, 28, 16, 24, 64, 96, 3, 3, 28, 28, 1, 1, 1, 1, 1, 1)
+    assert mma_columns.tile_for(shapes, half, ampere) == first
+    assert mma_columns.tile_for(shapes, half, ampere._replace(shared=49152)) == last
+    parts = mma_columns.split(shapes, first, ampere).parts
+    assert 1 < parts <= shapes.pixels // first.depth // mma_columns.LEAST_DEPTHS + 1
+"""
+
+
+def test_choices(python, tmp_path):
+    script = tmp_path / "choices.py"
+    script.write_text(CHOICES)
+    python(script, **SIMULATED)
