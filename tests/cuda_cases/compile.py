@@ -15,6 +15,7 @@ import numpy as np
 from cases.case import Case
 from cases.table import CASES
 
+from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels.cuda import lists
 from nbcnn.kernels.cuda.call import Caps
 
@@ -44,6 +45,8 @@ def launches(case: Case, dtype: str, caps: Caps):
         [Shape(s.shape, s.dtype) for s in group] for group in (specs, case.op.infer(*specs))
     )
     for impl in lists.impls(case.op):
+        if impl.accepts(spec, main_dtype(case.op, specs), caps) is not None:
+            continue
         wanted = impl.scratch(spec, dtype, caps)
         scratch = {name: Shape(s.shape, s.dtype) for name, s in wanted.items()}
         yield from impl.bind(spec, caps, inputs, outputs, scratch)
