@@ -22,6 +22,8 @@ from nbcnn.ops.conv_spec import (
     TAIL_ACTIVATIONS,
 )
 
+SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
+
 
 class Geometry(NamedTuple):
     """Shapes of x (n, h, w, c) and w (kh, kw, c / groups, f), and attributes of the operation."""
@@ -52,8 +54,26 @@ TINY = [
     row("no_images", (0, 4, 4, 2), (3, 3, 2, 2)),
 ]
 
+# Small ones beside the edges of a GPU's tiles, which are small in its simulator: more pixels,
+# filters or terms of a sum than a tile has, and fewer; channels in words of four, and not.
+TINY_TILES = [
+    row("words", (1, 5, 4, 4), (3, 2, 4, 12), padding="same"),
+    row("words_strided", (1, 7, 6, 4), (3, 3, 4, 12), 2, "same", (1, 2)),
+    row("words_groups", (1, 4, 4, 8), (3, 3, 4, 8), groups=2),
+    row("words_pointwise", (2, 3, 5, 8), (1, 1, 8, 4), 2),
+    row("words_deep", (1, 3, 3, 8), (3, 3, 8, 4), padding="same", act=TANH),
+    row("no_words", (1, 6, 5, 5), (2, 2, 5, 9), (1, 2), ((1, 0), (0, 2))),
+    row("few_channels", (1, 4, 6, 3), (3, 3, 3, 16), padding="same", act=SIGMOID),
+    row("few_filters", (1, 5, 6, 12), (2, 3, 12, 3), 2, "same"),
+    row("few_of_both", (1, 4, 5, 4), (3, 3, 4, 4), padding="same", act=TANH),
+    row("depthwise_words", (1, 3, 6, 8), (3, 3, 1, 8), padding="same", groups=8, act=SIGMOID),
+    row("depthwise_words_strided", (1, 5, 7, 4), (3, 3, 1, 4), 2, "same", groups=4),
+    row("depthwise_words_dilated", (1, 5, 6, 4), (2, 3, 1, 4), 1, "same", 2, 4),
+    row("depthwise_long", (1, 7, 5, 2), (5, 5, 1, 2), padding="same", groups=2),
+    row("multiplier_strided", (1, 5, 5, 2), (3, 2, 1, 4), 2, groups=2),
+]
+
 POOLS = {"max": MAX_POOL, "indices": MAX_POOL_INDEXED, "mean": MEAN_POOL}
-SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
 
 LARGE = [
     # layers of well-known networks
@@ -276,9 +296,9 @@ def convolutions():
     for g in TINY:
         yield from forward(g, True, TAIL_ACTIVATIONS)
         yield from gradients(g, True)
-    for g in LARGE:
-        yield from forward(g, False, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})
-        yield from gradients(g, False)
+    for g, tiny in [(g, True) for g in TINY_TILES] + [(g, False) for g in LARGE]:
+        yield from forward(g, tiny, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})
+        yield from gradients(g, tiny)
     for g, window in POOLED:
         yield from pooled(g._replace(name=f"pooled_{g.name}"), window)
     yield from pooled_nan()

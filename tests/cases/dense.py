@@ -40,6 +40,22 @@ def orientations():
     yield Case("matmul-no_stack", Matmul(), (normal(0, 2, 3), normal(0, 3, 4)))
 
 
+def tiles():
+    """Small products beside the edges of a GPU's tiles, which are small in its simulator: rows in
+    words of four and not, more than a tile and less, sums in parts.
+    """
+    for tx, tw in ORIENTATIONS:
+        for m, n, k in [(20, 12, 8), (17, 9, 6)]:
+            name = f"matmul-{m}x{n}x{k}-{tx:d}{tw:d}"
+            yield Case(name, Matmul(tx, tw), operands(m, n, k, tx, tw))
+    yield Case("matmul-words-stack", Matmul(tx=True), (Draw((2, 8, 4)), Draw((2, 8, 12), 1)))
+    for m, n, k in [(4, 8, 44), (5, 3, 41)]:
+        for name in ("relu", "tanh"):
+            inputs = *operands(m, n, k, False, False), Draw((n,), 2)
+            op = Matmul(bias=True, act=TAIL_ACTIVATIONS[name])
+            yield Case(f"matmul-parts-{m}x{n}x{k}-bias_{name}", op, inputs)
+
+
 def sizes():
     acts = list(TAIL_ACTIVATIONS.items())
     for i, (m, n, k) in enumerate(SIZES):
@@ -80,4 +96,4 @@ def sizes():
     yield large("matmul-shared", Matmul(tw=True), Draw((33, 40)), Draw((5, 17, 40), 1))
 
 
-CASES = [*orientations(), *sizes()]
+CASES = [*orientations(), *tiles(), *sizes()]

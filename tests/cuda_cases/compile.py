@@ -16,6 +16,7 @@ import numpy as np
 from cases.case import Case
 from cases.table import CASES
 
+from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels import building
 from nbcnn.kernels.cuda import compiling, cubins, lists
 from nbcnn.kernels.cuda.call import Caps
@@ -48,7 +49,7 @@ def launches(case: Case, dtype: str, caps: Caps):
         [Shape(s.shape, s.dtype) for s in group] for group in (specs, case.op.infer(*specs))
     )
     for impl in lists.impls(case.op):
-        if impl.accepts(spec, dtype, caps) is not None:
+        if impl.accepts(spec, main_dtype(case.op, specs), caps) is not None:
             continue
         wanted = impl.scratch(spec, dtype, caps)
         scratch = {name: Shape(s.shape, s.dtype) for name, s in wanted.items()}

@@ -6,7 +6,7 @@ and rows of threads that share a slab and are added in order.
 from functools import cache
 from typing import Any
 
-from numba import cuda
+from numba import cuda, types
 from numpy import float32, int32
 
 from nbcnn.kernels.cuda import jit
@@ -24,7 +24,7 @@ def partial_kernel(across: int, down: int) -> Any:
 
     @jit.kernel(bounds=threads, constants=(across, down))
     def partial_sums(rows, columns, slab_rows, x, parts):
-        shared = cuda.shared.array(threads, float32)
+        shared = cuda.shared.array(0, types.float32)  # a number per thread
         t = int32(cuda.threadIdx.x)
         down_at, across_at = divided(t, int32(across))
         column_blocks = int32((columns + across - 1) // across)
@@ -64,7 +64,8 @@ def column_sums(rows: int, columns: int, caps: Caps, x: Any, parts: Any, y: Any)
     flat = x.reshape(x.size), parts.reshape(parts.size)
     grid = count * -(-columns // across)
     kernel = partial_kernel(across, down)
-    first = Launch(kernel, grid, across * down, (rows, columns, slab_rows, *flat), fixed=True)
+    args, threads = (rows, columns, slab_rows, *flat), across * down
+    first = Launch(kernel, grid, threads, args, shared=4 * threads, fixed=True)
     return [
         first,
         *launch(add_parts_kernel, caps, columns, columns, count, 1, 0, 0, parts, parts, y),

@@ -14,7 +14,7 @@ Not run on a GPU.
 from functools import cache
 from typing import Any, NamedTuple
 
-from numba import cuda
+from numba import cuda, types
 from numpy import float32, int32
 
 from nbcnn.kernels.cuda import jit
@@ -98,7 +98,7 @@ def gradient_kernel(strip: Strip, kernel_rows: int, across: int, down: int) -> A
 
     @jit.kernel(bounds=threads, constants=(strip, kernel_rows, across, down))
     def kernel_gradient(s, strips, slab_strips, x, dy, parts):
-        shared = cuda.shared.array(threads, float32)
+        shared = cuda.shared.array(0, types.float32)  # a number per thread
         total = cuda.local.array(sums, float32)
         line = cuda.local.array(line_size, float32)
         slope = cuda.local.array(slopes, float32)
@@ -149,7 +149,8 @@ def bind_dw(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: di
     grid = blocks * -(-s.kw // cut.strip.taps) * cut.slabs
     flat = tuple(a.reshape(a.size) for a in (x, dy, parts))
     args = (s, cut.strips, cut.slab_strips, *flat)
-    calls = [Launch(kernel, grid, cut.across * cut.down, args, fixed=True)]
+    threads = cut.across * cut.down
+    calls = [Launch(kernel, grid, threads, args, shared=4 * threads, fixed=True)]
     calls += add_parts(caps, cut.slabs, s._replace(bias=0, act=0), parts, dy, dw)
     if s.bias:
         calls += column_sums(s.n * s.oh * s.ow, s.f, caps, dy, scratch["sums"], outputs[1])

@@ -103,8 +103,17 @@ def direct_kernel(share: Share, smooth: int) -> Any:
             to = int32(start + i * s.out_w * s.results)
             if i < left:
                 for r in range(results):
-                    v = finished(s, total[i * results + r], bias, int32(first + r))
-                    y[int32(to + r)] = v
+                    at = i * results + r
+                    total[at] = finished(s, total[at], bias, int32(first + r))
+                if results % 4:
+                    for r in range(results):
+                        y[int32(to + r)] = total[i * results + r]
+                else:
+                    for r in range(0, results, 4):
+                        at = i * results + r
+                        ptx.store4(
+                            y, int32(to + r), total[at], total[at + 1], total[at + 2], total[at + 3]
+                        )
 
     @jit.kernel(bounds=THREADS, constants=(share, smooth))
     def convolve(s, step, result, x, w, bias, y):

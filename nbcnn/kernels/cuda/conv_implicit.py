@@ -39,6 +39,8 @@ def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     s = spec
     if s.n == 0:
         return "no images"
+    if s.groups == s.c > 1:
+        return "depthwise: tiles would be empty"
     taps = s.kh * s.kw * (s.c // s.groups)
     sizes = s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.f, taps * s.f
     return no_pool(s, dtype, caps) or refused(dtype, *(size * tiles.MOST_SPLITS for size in sizes))

@@ -8,7 +8,7 @@ from numba import cuda
 
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
-from nbcnn.kernels.cuda.elementwise import cast_kernel
+from nbcnn.kernels.cuda.elementwise import bind_cast
 from nbcnn.ops.broadcast import FlatSpec
 
 
@@ -38,4 +38,4 @@ def gather(caps: Caps, order, x, y) -> list[Launch]:
 
 def convert(caps: Caps, x, y) -> list[Launch]:
     """y is x, in the type of y."""
-    return launch(cast_kernel(y.dtype.name), caps, y.size, FlatSpec(y.size), x, y)
+    return bind_cast(FlatSpec(y.size), caps, [x], [y], {})

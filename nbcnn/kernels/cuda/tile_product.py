@@ -17,18 +17,17 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda
+from numba import cuda, types
 from numpy import float32, int32
 
 from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda import jit, ptx
 from nbcnn.kernels.cuda.call import Caps, Launch, launch
 from nbcnn.kernels.cuda.indices import divided
-from nbcnn.kernels.cuda.tiles import Cut, Tile
+from nbcnn.kernels.cuda.tiles import ITEM, PADDING, Cut, Tile
 from nbcnn.ops.conv_spec import RELU
 
-WARP, ITEM = 32, 4
-PADDING = 4  # of a row in shared memory: stores of transposed quads then meet different banks
+WARP = 32
 
 
 class Source(NamedTuple):
@@ -208,7 +207,6 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
     a_places, a_steps = numbers(a, a_quads)
     b_places, b_steps = numbers(b, b_quads)
     a_stage, b_stage = depth * (rows + PADDING), depth * (columns + PADDING)
-    a_shared, b_shared = 2 * a_stage, 2 * b_stage
     results, width = 16 * row_quads * column_quads, 4 * column_quads
     corner, multiply = multiplication(tile)
     row_of, vector = target.row, target.vector
@@ -250,8 +248,7 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
 
     @jit.kernel(bounds=(tile.threads, tile.resident), constants=(tile, a, b, target, smooth))
     def product(s, oa, ob, oy, x, w, bias, y):
-        a_tile = cuda.shared.array(a_shared, float32)
-        b_tile = cuda.shared.array(b_shared, float32)
+        shared = cuda.shared.array(0, types.float32)  # two stages of A, two of B
         a_place = cuda.local.array(a_places, int32)
         a_step = cuda.local.array(a_steps, int32)
         b_place = cuda.local.array(b_places, int32)
@@ -269,7 +266,8 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
         stages = int32((steps + depth - 1) // depth)
 
         row, column = corner(int32(cuda.threadIdx.x))
-        at_a, at_b = ptx.shared_address(a_tile), ptx.shared_address(b_tile)
+        at_a = ptx.shared_address(shared)
+        at_b = int32(at_a + 2 * ITEM * a_stage)
         from_a, from_b = int32(at_a + ITEM * row), int32(at_b + ITEM * column)
         base_a = int32(s.a_first + batch * s.a_batch)
         base_b = int32(s.b_first + batch * s.b_batch)
@@ -330,7 +328,8 @@ def product_launch(
     kernel = product_kernel(cut.tile, *sources, smooth)
     grid = cut.row_blocks * cut.column_blocks * cut.splits * batch
     flat = tuple(a.reshape(a.size) for a in arrays)
-    return Launch(kernel, grid, cut.tile.threads, (product, *operands, *flat), fixed=True)
+    args = (product, *operands, *flat)
+    return Launch(kernel, grid, cut.tile.threads, args, shared=cut.tile.shared, fixed=True)
 
 
 def add_parts(caps: Caps, splits: int, spec: Any, parts: Any, bias: Any, y: Any) -> list[Launch]:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from nbcnn.kernels.cuda.call import Caps
 
+ITEM = 4  # bytes
+PADDING = 4  # of a row in shared memory: stores of transposed quads then meet different banks
+
 
 class Tile(NamedTuple):
     rows: int
@@ -23,6 +26,11 @@ class Tile(NamedTuple):
     @property
     def threads(self) -> int:
         return self.rows * self.columns // (16 * self.row_quads * self.column_quads)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory: two stages of both operands."""
+        return 2 * ITEM * self.depth * (self.rows + self.columns + 2 * PADDING)
 
 
 LARGE = Tile(128, 128, 8, 2, 2, 2)
