@@ -7,9 +7,12 @@ import pytest
 SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
 
 MODELS = """
+import sys
 import numpy as np
 import nbcnn
 from nbcnn import layers
+
+sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
 
 
 def lenet5():
