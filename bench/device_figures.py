@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -202,7 +203,7 @@ def split(plan: Any) -> list[list]:
     first = gradients[0]
     updates = [i for i, s in enumerate(steps) if s.node.op.stateful and i > first]
     cuts = [0, first, updates[0], len(steps)]
-    return [[call for s in steps[i:j] for call in s.steady] for i, j in zip(cuts, cuts[1:])]
+    return [[call for s in steps[i:j] for call in s.steady] for i, j in pairwise(cuts)]
 
 
 def fill(plan: Any, x, y) -> None:

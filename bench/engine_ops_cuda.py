@@ -1,4 +1,4 @@
-"""Worker of `peers_cuda.py`: single operations by nbcnn's kernels on a GPU, as a plan would run them.
+"""Worker of `peers_cuda.py`: single operations by nbcnn's kernels on a GPU, as plans run them.
 
 python engine_ops_cuda.py THREADS DEVICE PRECISION
 """

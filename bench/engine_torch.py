@@ -1,4 +1,4 @@
-"""Worker of `peers.py` and `peers_cuda.py`: one model in PyTorch, or exported by it to ONNX Runtime.
+"""Worker of `peers.py` and `peers_cuda.py`: a model in PyTorch, or exported by it to ONNX Runtime.
 
     python engine_torch.py MODEL SETTING THREADS [DEVICE PRECISION SCALE]
 

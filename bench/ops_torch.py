@@ -1,4 +1,4 @@
-"""PyTorch's side of `ops.py` and `peers_cuda.py`, a worker: the same cases as calls of its operators.
+"""PyTorch's side of `ops.py` and `peers_cuda.py`, a worker: the cases as calls of its operators.
 
     python ops_torch.py THREADS [DEVICE PRECISION]      as for `torch_gpu.py`
 

@@ -15,14 +15,14 @@ images, loss, optimizer (SGD with momentum 0.9) and precision of products:
 |---|---|---|
 | float32 | default | TF32 off in `torch.backends.cudnn` and `.cuda.matmul` |
 | tf32 | `set_matmul_precision("high")` | TF32 on in both |
-| bfloat16 | policy `mixed_bfloat16`: products rounded, maps float32 | `torch.autocast`: maps bfloat16 |
+| bfloat16 | `mixed_bfloat16`: products rounded, maps float32 | `torch.autocast`: maps bfloat16 |
 
 - PyTorch: eager, channels_last, torch.compile, steps as CUDA graphs; `cudnn.benchmark` on; batches
   are views of a tensor on the GPU. nbcnn: `fit` and `predict`, images on the GPU as well;
   `nbcnn_host` sends every batch from the host.
 - Batches are four times those of `model_set.py`. Images per second of an epoch: medians.
-- Sweep: single convolutions, forward and both gradients, large batches; the GPU's events around many
-  in a row; both of PyTorch's layouts, the best counts.
+- Sweep: single convolutions, forward and both gradients, large batches; the GPU's events around
+  many in a row; both of PyTorch's layouts, the best counts.
 
 `--limit`: seconds after which nothing new is begun. `--rehearse`: tiny sizes, nbcnn on a simulated
 GPU (NUMBA_ENABLE_CUDASIM=1) and PyTorch on the CPU, to see that all works; the figures mean
@@ -41,7 +41,7 @@ from gpu_scale import scaled
 from model_set import MODELS
 from op_cases.case import convolution
 from peers import Race, speeds, waits
-from tables import best_peer, geometric_mean, markdown, peers_table, ratio
+from tables import peers_cuda_summary, peers_table
 from workers import Worker, WorkerError
 
 PRECISIONS = ("tf32", "float32", "bfloat16")
@@ -85,8 +85,8 @@ def torch_of(python):
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it does not run"])[-1]
         raise SystemExit(
-            f"peers_cuda.py compares with PyTorch, which {python} does not have ({last}): install it "
-            "with CUDA (https://pytorch.org), or name an interpreter that has it with --torch"
+            f"peers_cuda.py compares with PyTorch, which {python} does not have ({last}): install "
+            "it with CUDA (https://pytorch.org), or name an interpreter that has it with --torch"
         )
     return json.loads(done.stdout)
 
@@ -190,40 +190,6 @@ def middle(times):
     return sorted(times)[len(times) // 2]
 
 
-def summary(result):
-    """Ratios to the best of PyTorch, and the sweep."""
-    parts = []
-    for precision, found in result["precisions"].items():
-        for what in WHAT:
-            ratios = {}
-            for name, entries in found["models"].items():
-                peers = {e: r for e, r in entries.get(what, {}).items() if e != "nbcnn_host"}
-                if peers and best_peer(what, peers) and ratio(what, peers):
-                    ratios[name] = ratio(what, peers)
-            if ratios:
-                listed = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
-                mean = geometric_mean(ratios.values())
-                parts.append(f"{what} {precision}, ratio to PyTorch: mean {mean:.2f} ({listed})")
-    head = ["convolution, ms", "kernel", "nbcnn", "TFLOP/s", "PyTorch", "ratio"]
-    for precision, rows in result["sweep"].items():
-        cells = [
-            [
-                f"{r['what']} {r['case']} {precision}",
-                r["chosen"],
-                f"{r['ms']:.4g}",
-                f"{r['gflops'] * 1e-3:.3g}",
-                f"{min(r['torch_ms'].values()):.4g}",
-                f"{r['ratio']:.2f}",
-            ]
-            for r in rows
-        ]
-        if cells:
-            parts.append(markdown(head, cells))
-    if result["left_out"]:
-        parts.append(f"time was up, left out: {', '.join(result['left_out'])}")
-    return "\n\n".join(parts)
-
-
 def cases_of(args):
     if args.sweep == "none":
         return []
@@ -278,7 +244,7 @@ def main():
         if cases and not comparison.late(f"sweep {precision}"):
             comparison.sweep(cases, precision)
     comparison.save()
-    print(summary(comparison.result))
+    print(peers_cuda_summary(comparison.result))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python bench/tables.py KIND FILE...
 
-KIND: peers, ops or scaling, whose `--json` wrote the files. `python bench/tables.py write` renews
-the tables of both documents, between their marks, from `results/`.
+KIND: peers, ops, scaling, devices or peers_cuda, whose `--json` wrote the files.
+`python bench/tables.py write` renews the tables of both documents, between their marks, from
+`results/`.
 """
 
 import json
@@ -111,6 +112,40 @@ def peers_summary(result):
                 f"{geometric_mean(ratios.values()):.2f}, least {ratios[least]:.2f} ({least})"
             )
     return "\n".join(lines)
+
+
+def peers_cuda_summary(result):
+    """Ratios to the best of PyTorch on the same GPU, and single convolutions."""
+    parts = []
+    for precision, found in result["precisions"].items():
+        for what in ("train", "predict", "latency"):
+            ratios = {}
+            for name, entries in found["models"].items():
+                peers = {e: r for e, r in entries.get(what, {}).items() if e != "nbcnn_host"}
+                if peers and best_peer(what, peers) and ratio(what, peers):
+                    ratios[name] = ratio(what, peers)
+            if ratios:
+                listed = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
+                mean = geometric_mean(ratios.values())
+                parts.append(f"{what} {precision}, ratio to PyTorch: mean {mean:.2f} ({listed})")
+    head = ["convolution, ms", "kernel", "nbcnn", "TFLOP/s", "PyTorch", "ratio"]
+    for precision, rows in result["sweep"].items():
+        cells = [
+            [
+                f"{r['what']} {r['case']} {precision}",
+                r["chosen"],
+                f"{r['ms']:.4g}",
+                f"{r['gflops'] * 1e-3:.3g}",
+                f"{min(r['torch_ms'].values()):.4g}",
+                f"{r['ratio']:.2f}",
+            ]
+            for r in rows
+        ]
+        if cells:
+            parts.append(markdown(head, cells))
+    if result["left_out"]:
+        parts.append(f"time was up, left out: {', '.join(result['left_out'])}")
+    return "\n\n".join(parts)
 
 
 def devices_tables(result):
@@ -283,6 +318,8 @@ TABLES = {
     "peers": peers_text,
     "ops": ops_summary,
     "scaling": lambda result: scaling_table(result["rows"]),
+    "devices": devices_tables,
+    "peers_cuda": peers_cuda_summary,
 }
 # mark in a document -> (file in results/, its table)
 MARKS = {
