@@ -1,71 +1,85 @@
-"""Worker of `peers.py`: one model in PyTorch, or exported by it to ONNX Runtime.
+"""Worker of `peers.py` and `peers_cuda.py`: a model in PyTorch, or exported by it to ONNX Runtime.
 
-    python engine_torch.py MODEL SETTING THREADS
+    python engine_torch.py MODEL SETTING THREADS [DEVICE PRECISION SCALE]
 
-SETTING: eager, channels_last, compile, compile_channels_last; onnxruntime (inference only).
+SETTING: eager, channels_last, compile, compile_channels_last; onnxruntime (inference only); graph
+(CUDA graphs of the steps, channels_last, GPUs only). DEVICE, PRECISION, SCALE: see `torch_gpu.py`
+and `gpu_scale.py`; images and labels lie on the device.
 
 The training loop is the leanest that trains: batches are views of one tensor already in the wanted
 layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax, as
 nbcnn's and Keras's models do.
 """
 
+import contextlib
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from serve import latencies, limit_threads, memory_of, serve
 
 
 class Torch:
-    def __init__(self, name, setting, threads):
+    def __init__(self, name, setting, threads, device="cpu", precision="float32", scale=None):
         import numpy as np
         import torch
+        from gpu_scale import scaled
         from model_set import MODELS, data
         from torch_models import BUILDERS
 
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        how = MODELS[name]
+        how = scaled(MODELS[name], scale)
         x, y = data(how, np)
         self.torch, self.batch = torch, how.batch
         self.x = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
         self.y = torch.from_numpy(y.astype("int64"))
         model = BUILDERS[name]()
-        if setting.endswith("channels_last"):
+        if setting.endswith(("channels_last", "graph")):
             model = model.to(memory_format=torch.channels_last)
             self.x = self.x.to(memory_format=torch.channels_last)
+        model, self.x, self.y = model.to(device), self.x.to(device), self.y.to(device)
         self.model = model
         self.run, self.infer = model, torch.nn.Sequential(model, torch.nn.Softmax(dim=1))
         if setting.startswith("compile"):
             self.run, self.infer = torch.compile(self.run), torch.compile(self.infer)
         self.loss = torch.nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
+        self.rounded = contextlib.nullcontext
+        if precision == "bfloat16":
+            self.rounded = partial(torch.autocast, torch.device(device).type, torch.bfloat16)
+        if setting == "graph":
+            from torch_gpu import graphed
+
+            self.step, self.infer = graphed(self)
 
     def batches(self):
         for start in range(0, len(self.x), self.batch):
             yield self.x[start : start + self.batch], self.y[start : start + self.batch]
 
+    def step(self, x, y):
+        self.optimizer.zero_grad()
+        with self.rounded():
+            loss = self.loss(self.run(x), y)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
     def train(self):
         self.model.train()
-        total = 0.0
-        for x, y in self.batches():
-            self.optimizer.zero_grad()
-            loss = self.loss(self.run(x), y)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
-        return float(total)
+        return float(sum(self.step(x, y) for x, y in self.batches()))
 
     def predict(self):
         self.model.eval()
-        with self.torch.inference_mode():
-            return self.torch.cat([self.infer(x) for x, _ in self.batches()]).numpy()
+        with self.torch.inference_mode(), self.rounded():
+            return self.torch.cat([self.infer(x) for x, _ in self.batches()]).float().cpu().numpy()
 
     def latency(self):
         self.model.eval()
         one = self.x[:1].clone(memory_format=self.torch.preserve_format)
-        with self.torch.inference_mode():
-            return latencies(lambda: self.infer(one).numpy())
+        with self.torch.inference_mode(), self.rounded():
+            return latencies(lambda: self.infer(one).float().cpu().numpy())
 
 
 class OnnxRuntime:
@@ -105,12 +119,16 @@ class OnnxRuntime:
 
 
 def main():
-    name, setting, threads = sys.argv[1:]
+    name, setting, threads, *gpu = sys.argv[1:]
     limit_threads(int(threads))
     if setting == "onnxruntime":
         made = OnnxRuntime(name, int(threads))
     else:
-        made = Torch(name, setting, int(threads))
+        if gpu:
+            from torch_gpu import choose
+
+            choose(*gpu[:2])
+        made = Torch(name, setting, int(threads), *gpu)
     from engine_rounds import handlers
 
     serve(handlers(made, memory_of))

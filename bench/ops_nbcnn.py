@@ -195,16 +195,19 @@ class Binder:
     def filled(self, tensor: Tensor) -> Any:
         """A leaf's array: small whole numbers, or positive reals near 1."""
         array = self.empty(tensor.spec)
-        if isinstance(tensor, Constant):
-            array[...] = tensor.value
-        elif isinstance(tensor, VariableTensor):
-            array[...] = tensor.variable.numpy()
-        elif array.dtype.kind in "iu":
-            array[...] = self.rng.integers(0, 4, array.shape)
-        else:
-            drawn = self.rng.standard_normal(array.shape, dtype=np.float32)
-            array[...] = np.abs(drawn) if tensor.dtype == "float64" else drawn
+        self.device.upload(array, self.values(tensor))
         return array
+
+    def values(self, tensor: Tensor) -> np.ndarray:
+        shape, dtype = tensor.spec.shape, np.dtype(tensor.dtype)
+        if isinstance(tensor, Constant):
+            return np.broadcast_to(tensor.value, shape)
+        if isinstance(tensor, VariableTensor):
+            return tensor.variable.numpy()
+        if dtype.kind in "iu":
+            return self.rng.integers(0, 4, shape)
+        drawn = self.rng.standard_normal(shape, dtype=np.float32)
+        return np.abs(drawn) if tensor.dtype == "float64" else drawn
 
     def results(self, node: Node) -> list[Any]:
         for t in node.outputs:

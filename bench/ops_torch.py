@@ -1,6 +1,6 @@
-"""PyTorch's side of `ops.py`, a worker: the same cases as calls of its operators.
+"""PyTorch's side of `ops.py` and `peers_cuda.py`, a worker: the cases as calls of its operators.
 
-    python ops_torch.py THREADS
+    python ops_torch.py THREADS [DEVICE PRECISION]      as for `torch_gpu.py`
 
 Every case is made in each variant that PyTorch offers (layouts of the maps; ways of updating), each
 a call without gradients recorded: backward operators are called by themselves.
@@ -231,9 +231,18 @@ def prepare(case):
 
 def burst(variant, seconds):
     with torch.no_grad():
+        if torch.get_default_device().type == "cuda":
+            return torch_gpu.burst(calls[variant], seconds)
         return fastest(calls[variant], seconds)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
+    if sys.argv[2:]:
+        import torch_gpu
+
+        torch_gpu.choose(*sys.argv[2:])
+        torch.set_default_device(sys.argv[2])
+        if sys.argv[3] == "bfloat16":
+            torch.set_default_dtype(torch.bfloat16)
     serve({"prepare": prepare, "burst": burst})

@@ -58,13 +58,12 @@ def start(engine, model, args):
 
 
 class Race:
-    """The engines of one model, alive."""
+    """Engines of one model: `workers` that are alive, by name."""
 
-    def __init__(self, model, engines, args):
-        self.model, self.args = model, args
-        self.workers = {engine: start(engine, model, args) for engine in engines}
+    def __init__(self, model, workers, args):
+        self.model, self.args, self.workers = model, args, workers
         self.failed = {}
-        for engine in engines:
+        for engine in list(workers):
             self.ask(engine, "ready")
         for what in args.what:
             self.warm_up(what)
@@ -100,6 +99,8 @@ class Race:
         disturbed = []
         for turn in range(self.args.rounds):
             order = [e for e in answers if not self.sits_out(answers, e, turn, what)]
+            if not order:
+                break
             for engine in order[turn % len(order) :] + order[: turn % len(order)]:
                 seconds, others = self.undisturbed(engine, what)
                 if seconds is not None:
@@ -134,8 +135,8 @@ class Race:
         return not answers[engine] or min(answers[engine]) > SLOW * fastest
 
 
-def speeds(model, answers):
-    images = MODELS[model].batch * MODELS[model].steps
+def speeds(setting, answers):
+    images = setting.batch * setting.steps
     return {
         engine: {
             "images_per_second": round(images / statistics.median(seconds), 1),
@@ -176,10 +177,13 @@ def measure(model, args):
     found = {"revision": machine.revision(), "threads": args.threads}
     turns = [what for what in args.what if what != "memory"]
     if turns:
-        with Race(model, args.engines, args) as race:
+        workers = {engine: start(engine, model, args) for engine in args.engines}
+        with Race(model, workers, args) as race:
             for what in turns:
                 answers, disturbed = race.rounds(what)
-                found[what] = waits(answers) if what == "latency" else speeds(model, answers)
+                found[what] = (
+                    waits(answers) if what == "latency" else speeds(MODELS[model], answers)
+                )
                 found.setdefault("used_by_others", {})[what] = round(disturbed, 3)
             if race.failed:
                 found["failed"] = {e: m.splitlines()[-1] for e, m in race.failed.items()}

@@ -2,7 +2,7 @@
 
     python bench/plot.py CHART FILE OUTPUT.png [train|predict]
 
-CHART: peers (of training or inference), ops, roofline (both of ops.py's file), scaling.
+CHART: peers (of training or inference), ops, roofline (both of ops.py's file), scaling, devices.
 """
 
 import json
@@ -110,7 +110,31 @@ def scaling(result):
     return made
 
 
-CHARTS = {chart.__name__: chart for chart in (peers, ops, roofline, scaling)}
+def devices(result):
+    """Times of layers and of models' training steps on each device, the longest on top."""
+    columns = list(result["devices"])
+    bars = {
+        name: {c: r["ms"] for c, r in found.items()} for name, found in result["layers"].items()
+    }
+    for name, found in result["models"].items():
+        bars[f"{name}: step"] = {c: r["ms"]["step"] for c, r in found.items()}
+    names = sorted((n for n in bars if bars[n]), key=lambda n: max(bars[n].values()))
+    made, axes = figure(9, 1.5 + 0.28 * len(names))
+    height = 0.8 / max(len(columns), 1)
+    for i, column in enumerate(columns):
+        places = [j + (i - len(columns) / 2 + 0.5) * height for j in range(len(names))]
+        values = [bars[name].get(column, float("nan")) for name in names]
+        axes.barh(places, values, height, label=column, color=f"C{i}")
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_xscale("log")
+    axes.set_xlabel("ms, kernels alone")
+    missing = "; ".join(f"no {name} here" for name in result["missing"])
+    axes.set_title(f"nbcnn on {', '.join(columns)}{f' ({missing})' if missing else ''}")
+    axes.legend(fontsize="small")
+    return made
+
+
+CHARTS = {chart.__name__: chart for chart in (peers, ops, roofline, scaling, devices)}
 
 
 def main():

@@ -2,8 +2,9 @@
 
     python bench/tables.py KIND FILE...
 
-KIND: peers, ops or scaling, whose `--json` wrote the files. `python bench/tables.py write` renews
-the tables of both documents, between their marks, from `results/`.
+KIND: peers, ops, scaling, devices or peers_cuda, whose `--json` wrote the files.
+`python bench/tables.py write` renews the tables of both documents, between their marks, from
+`results/`.
 """
 
 import json
@@ -14,10 +15,12 @@ from pathlib import Path
 
 NAMES = {
     "nbcnn": "nbcnn",
+    "nbcnn_host": "nbcnn, batches sent",
     "eager": "PyTorch",
     "channels_last": "PyTorch channels_last",
     "compile": "torch.compile",
     "compile_channels_last": "torch.compile channels_last",
+    "graph": "CUDA graph, channels_last",
     "onnxruntime": "ONNX Runtime",
     "tensorflow": "Keras-TF",
     "tensorflow_nojit": "Keras-TF without XLA",
@@ -109,6 +112,98 @@ def peers_summary(result):
                 f"{geometric_mean(ratios.values()):.2f}, least {ratios[least]:.2f} ({least})"
             )
     return "\n".join(lines)
+
+
+def peers_cuda_summary(result):
+    """Ratios to the best of PyTorch on the same GPU, and single convolutions."""
+    parts = []
+    for precision, found in result["precisions"].items():
+        for what in ("train", "predict", "latency"):
+            ratios = {}
+            for name, entries in found["models"].items():
+                peers = {e: r for e, r in entries.get(what, {}).items() if e != "nbcnn_host"}
+                if peers and best_peer(what, peers) and ratio(what, peers):
+                    ratios[name] = ratio(what, peers)
+            if ratios:
+                listed = ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
+                mean = geometric_mean(ratios.values())
+                parts.append(f"{what} {precision}, ratio to PyTorch: mean {mean:.2f} ({listed})")
+    head = ["convolution, ms", "kernel", "nbcnn", "TFLOP/s", "PyTorch", "ratio"]
+    for precision, rows in result["sweep"].items():
+        cells = [
+            [
+                f"{r['what']} {r['case']} {precision}",
+                r["chosen"],
+                f"{r['ms']:.4g}",
+                f"{r['gflops'] * 1e-3:.3g}",
+                f"{min(r['torch_ms'].values()):.4g}",
+                f"{r['ratio']:.2f}",
+            ]
+            for r in rows
+        ]
+        if cells:
+            parts.append(markdown(head, cells))
+    if result["left_out"]:
+        parts.append(f"time was up, left out: {', '.join(result['left_out'])}")
+    return "\n\n".join(parts)
+
+
+def devices_tables(result):
+    """Devices side by side: their limits, layers, kernels of models, and `fit` and `predict`."""
+    columns = list(result["devices"])
+    parts = [f"{name}: {reason}" for name, reason in result["missing"].items()]
+    limits = {name: device["limits_giga"] for name, device in result["devices"].items()}
+    kinds = list(dict.fromkeys(kind for known in limits.values() for kind in known))
+    rows = [[kind, *(number(known.get(kind)) for known in limits.values())] for kind in kinds]
+    parts.append(markdown(["limit, GFLOP/s (copy: GB/s)", *columns], rows))
+    if result["layers"]:
+        rows = [[name, *device_cells(found, columns)] for name, found in result["layers"].items()]
+        parts.append(markdown(["layer, ms (share of the limit)", *device_head(columns)], rows))
+    kernels, transfers = [], []
+    for name, found in result["models"].items():
+        for what in ("forward", "backward", "update", "step", "inference"):
+            rows = {c: row for c, row in found.items() if c in columns}
+            shown = [milliseconds(rows.get(c), what) for c in columns]
+            kernels.append([f"{name} {what}", *shown, *speed_ups(rows, columns, what)])
+        for what in ("fit", "predict"):
+            shown = [number(found.get(c, {}).get("with_transfers", {}).get(what)) for c in columns]
+            transfers.append([f"{name} {what}", *shown, *speed_ups(found, columns, what)])
+    if kernels:
+        parts.append(markdown(["kernels alone, ms", *device_head(columns)], kernels))
+        parts.append(markdown(["with transfers, images/s", *device_head(columns)], transfers))
+    for title, reason in result["failed"].items():
+        parts.append(f"failed: {title}: {reason}")
+    if result["left_out"]:
+        parts.append(f"time was up, left out: {', '.join(result['left_out'])}")
+    return "\n\n".join(parts)
+
+
+def device_head(columns):
+    return [*columns, *(f"{c}, speed-up" for c in columns if c != "cpu")]
+
+
+def number(value):
+    return "" if value is None else f"{value:,.4g}"
+
+
+def milliseconds(row, what):
+    """A model's time; of the whole step its share of the limit, too."""
+    if row is None:
+        return ""
+    share = f" ({row['limit_share']:.0%})" if what == "step" else ""
+    return number(row["ms"][what]) + share
+
+
+def device_cells(found, columns):
+    rows = [found.get(c) for c in columns]
+    times = [f"{number(r['ms'])} ({r['limit_share']:.0%})" if r else "" for r in rows]
+    faster = [found.get(c, {}).get("speed_up") for c in columns if c != "cpu"]
+    return [*times, *map(number, faster)]
+
+
+def speed_ups(found, columns, what):
+    others = [found.get(c, {}).get("speed_up", {}) for c in columns if c != "cpu"]
+    return [number(other.get(what)) for other in others]
 
 
 def ops_summary(result):
@@ -223,6 +318,8 @@ TABLES = {
     "peers": peers_text,
     "ops": ops_summary,
     "scaling": lambda result: scaling_table(result["rows"]),
+    "devices": devices_tables,
+    "peers_cuda": peers_cuda_summary,
 }
 # mark in a document -> (file in results/, its table)
 MARKS = {

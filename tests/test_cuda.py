@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from cases.table import CASES
 
-from nbcnn.runtime import cuda
-
 TESTS = Path(__file__).parent
 SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
 
@@ -57,12 +55,6 @@ def simulated():
 )
 def test_simulated(simulated, name, dtype):
     assert simulated["results"][f"{name}-{dtype}"] == ""
-
-
-@pytest.mark.skipif(cuda.missing() is not None, reason=f"needs a GPU: {cuda.missing()}")
-def test_on_a_gpu():
-    results = run_cases(NUMBA_ENABLE_CUDASIM="0")["results"]
-    assert not {name: wrong for name, wrong in results.items() if wrong}
 
 
 def test_every_kernel_has_a_case(simulated):
