@@ -36,6 +36,8 @@ MAY_IMPORT = {
 ONLY_IN = [
     ("numba.njit", {"kernels/cpu/jit.py"}),
     ("cuda.jit(", {"kernels/cuda/jit.py"}),
+    ("cuda.compile(", {"kernels/cuda/compiling.py"}),
+    ("from cuda.bindings import driver", {"runtime/cuda_driver.py"}),
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
