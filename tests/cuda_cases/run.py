@@ -1,5 +1,6 @@
 """Run the cases on a GPU, or the tiny ones on a simulated GPU, and compare; results as JSON on
-stdout.
+stdout. Each runs twice, on different grids; where the GPU is simulated the second time as on a real
+one, by pointers and packed arguments.
 
     NUMBA_ENABLE_CUDASIM=1 python -m cuda_cases.run
 """
@@ -13,6 +14,7 @@ from cases.case import Case, specs_of
 from cases.execution import run
 from cases.expected import TOLERANCE, difference, expected
 from cases.table import CASES
+from cuda_cases import simulated_driver
 
 from nbcnn.graph.choosing import main_dtype
 from nbcnn.runtime.device import Device, get_device
@@ -25,8 +27,8 @@ def few_threads(calls: list) -> list:
     return [call if call.fixed else call._replace(grid=3, block=2) for call in calls]
 
 
-def check(case: Case, dtype: str, device: Device) -> str:
-    """What is wrong with the device's results, or nothing."""
+def check(case: Case, dtype: str, device: Device, other: Device) -> str:
+    """What is wrong with the results of two devices, or nothing."""
     arrays = case.arrays(dtype)
     specs = specs_of(arrays)
     spec = case.op.spec(*specs)
@@ -37,7 +39,7 @@ def check(case: Case, dtype: str, device: Device) -> str:
             continue
         with np.errstate(all="ignore"):
             found = run(impl, case.op, arrays, device)
-            again = run(impl, case.op, arrays, device, change=few_threads)
+            again = run(impl, case.op, arrays, other, change=few_threads)
         if [a.dtype.name for a in found] != types or len(found) != len(wanted):
             return f"{impl.name}: {[a.dtype for a in found]}, expected {types}"
         for i, (a, b, c) in enumerate(zip(found, wanted, again)):
@@ -45,19 +47,21 @@ def check(case: Case, dtype: str, device: Device) -> str:
             if not error <= TOLERANCE.get(types[i], 0.0):
                 return f"{impl.name}: result {i} is off by {error:.2e}\n{a}\nexpected\n{b}"
             if a.tobytes() != c.tobytes():
-                return f"{impl.name}: result {i} depends on the grid"
+                return f"{impl.name}: result {i} depends on the grid or the launcher"
     return ""
 
 
 def main() -> None:
     from nbcnn.kernels.cuda import lists
 
-    device = get_device("cuda")
+    device = other = get_device("cuda")
+    if device.caps.simulated:
+        other = simulated_driver.opened()
     results = {}
     for case in TINY if device.caps.simulated else CASES:
         for dtype in case.dtypes:
             try:
-                wrong = check(case, dtype, device)
+                wrong = check(case, dtype, device, other)
             except Exception:
                 wrong = traceback.format_exc()
             results[f"{case.name}-{dtype}"] = wrong
