@@ -77,6 +77,33 @@ def test_constants_and_closures_tell_kernels_apart():
     assert len({identity(closed_over(1), (v,)) for v in values}) == len(values)
 
 
+class Intrinsic:
+    """As Numba's: a function that types it and, inside, one that emits code."""
+
+    def __init__(self, instruction):
+        emitter = object()
+
+        def emit(context):
+            return emitter, instruction
+
+        def typed(context):
+            return emit
+
+        self._defn = typed
+
+
+def test_intrinsics_are_told_apart_by_their_instructions():
+    names = [identity(closed_over(Intrinsic(text))) for text in ("mma", "wgmma", "mma")]
+    assert names[0] == names[2] != names[1]
+
+
+def test_a_function_may_call_itself():
+    def function(n):
+        return function(n - 1) if n else 0
+
+    assert identity(function) == identity(function)
+
+
 def test_what_has_no_lasting_name_is_refused():
     with pytest.raises(TypeError, match="which has no name that lasts"):
         identity(closed_over(object()))

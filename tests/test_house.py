@@ -39,6 +39,8 @@ ONLY_IN = [
     ("@intrinsic", {"kernels/cpu/simd.py", "kernels/cpu/simd_streams.py", "kernels/cuda/ptx.py"}),
     ("numba.cuda.extending", {"kernels/cuda/ptx.py"}),
     ("InlineAsm", {"kernels/cuda/ptx.py"}),
+    ("cuda.compile(", {"kernels/cuda/compiling.py"}),
+    ("from cuda.bindings import driver", {"runtime/cuda_driver.py"}),
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}

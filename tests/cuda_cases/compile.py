@@ -1,9 +1,10 @@
 """Compile the kernels of all cases to machine code, which needs numba-cuda and its compiler but no
 GPU.
 
-    python -m cuda_cases.compile float32 9.0
+    python -m cuda_cases.compile float32 9.0 [one]
 
-prints JSON: for each kernel and its argument types what is wrong with it, or nothing.
+prints JSON: for each kernel and its argument types what is wrong with it, or nothing. With "one"
+only the first case of each operation is looked at.
 """
 
 import json
@@ -22,6 +23,7 @@ from nbcnn.kernels.cuda import compiling, cubins, lists
 from nbcnn.kernels.cuda.call import Caps
 from nbcnn.kernels.cuda.compiling import architecture
 from nbcnn.kernels.cuda.packing import kinds_of
+from nbcnn.runtime.cuda_offline import OfflineDevice
 
 
 class Shape:
@@ -58,13 +60,20 @@ def launches(case: Case, dtype: str, caps: Caps):
 
 def main() -> None:
     dtype, target = sys.argv[1], architecture(tuple(map(int, sys.argv[2].split("."))))
-    caps, wanted = Caps(1, (target.major, target.minor), tf32=True), {}
-    for case in (case for case in CASES if case.tiny):
-        for call in launches(case, dtype, caps):
-            kernel = cubins.Wanted(call.kernel, kinds_of(call.args), target)
-            wanted.setdefault(kernel, f"{case.name}: {kernel.name}")
+    caps = OfflineDevice("sm_" + sys.argv[2].replace(".", "")).caps
+    wanted: dict[cubins.Wanted, str] = {}
+    for case in chosen(one="one" in sys.argv):
+        for tf32 in (False, True):
+            for call in launches(case, dtype, caps._replace(tf32=tf32)):
+                kernel = cubins.Wanted(call.kernel, kinds_of(call.args), target)
+                wanted.setdefault(kernel, f"{case.name}: {kernel.name}")
     fill(list(wanted))
     json.dump({name: wrong_with(kernel) for kernel, name in wanted.items()}, sys.stdout)
+
+
+def chosen(one: bool) -> list[Case]:
+    tiny = [case for case in CASES if case.tiny]
+    return list({case.op.impl_op: case for case in reversed(tiny)}.values()) if one else tiny
 
 
 def fill(wanted: list) -> None:

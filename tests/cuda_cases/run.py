@@ -1,16 +1,15 @@
 """Run the cases on a GPU, or the tiny ones on a simulated GPU, and compare; results as JSON on
-stdout.
+stdout. Each runs twice, on different grids; where the GPU is simulated the second time as on a real
+one, by pointers and packed arguments.
 
     NUMBA_ENABLE_CUDASIM=1 python -m cuda_cases.run 0 2
 
 of every two cases the first.
 """
 
-import copy
 import json
 import sys
 import traceback
-from functools import partial
 
 import numpy as np
 from cases import tensor_cores
@@ -18,7 +17,9 @@ from cases.case import Case, specs_of
 from cases.execution import run
 from cases.expected import TOLERANCE, difference, expected
 from cases.table import CASES
+from cuda_cases import simulated_driver
 
+from nbcnn import config
 from nbcnn.graph.choosing import main_dtype
 from nbcnn.runtime.device import Device, get_device
 
@@ -39,38 +40,31 @@ def impls_of(case: Case, device: Device) -> tuple:
     return lists.BFLOAT16[case.op.impl_op] if rounds else device.impls(case.op)
 
 
-def noted(seen: list, calls: list) -> list:
-    seen.extend(calls)
-    return calls
-
-
-def accepting(impl, case: Case, spec, dtype: str, device: Device) -> Device | None:
-    """The device, or one that may round to TF32 where only such a one takes the implementation; a
-    simulated one is slow, and does that for cases that were made for it.
+def accepting(impl, case: Case, spec, dtype: str, device: Device) -> str | None:
+    """The matrix precision with which the implementation takes the case: "high" where only that
+    will do. A simulated GPU is slow, and rounds only in cases that were made for it.
     """
-    rounding = copy.copy(device)
     rounds = not device.caps.simulated or case.name in FOR_CORES
-    rounding.caps = device.caps._replace(tf32=rounds)
-    able = (d for d in (device, rounding) if impl.accepts(spec, dtype, d.caps) is None)
-    return next(able, None)
+    for precision in ("highest", "high")[: 1 + rounds]:
+        config.set_matmul_precision(precision)
+        if impl.accepts(spec, dtype, device.caps) is None:
+            return precision
+    return None
 
 
-def check(case: Case, dtype: str, device: Device) -> str:
-    """What is wrong with the device's results, or nothing."""
+def check(case: Case, dtype: str, device: Device, other: Device) -> str:
+    """What is wrong with the results of two devices, or nothing."""
     arrays = case.arrays(dtype)
     specs = specs_of(arrays)
     spec = case.op.spec(*specs)
     wanted = expected(case.op, spec, arrays)
     types = [s.dtype for s in (specs if case.op.stateful else case.op.infer(*specs))]
     for impl in impls_of(case, device):
-        able = accepting(impl, case, spec, main_dtype(case.op, specs), device)
-        if able is None:
+        if accepting(impl, case, spec, main_dtype(case.op, specs), device) is None:
             continue
-        calls: list = []
         with np.errstate(all="ignore"):
-            found = run(impl, case.op, arrays, able, change=partial(noted, calls))
-            strides = not any(call.fixed for call in calls)
-            again = run(impl, case.op, arrays, able, change=few_threads) if strides else found
+            found = run(impl, case.op, arrays, device)
+            again = run(impl, case.op, arrays, other, change=few_threads)
         if [a.dtype.name for a in found] != types or len(found) != len(wanted):
             return f"{impl.name}: {[a.dtype for a in found]}, expected {types}"
         for i, (a, b, c) in enumerate(zip(found, wanted, again)):
@@ -78,7 +72,7 @@ def check(case: Case, dtype: str, device: Device) -> str:
             if not error <= TOLERANCE.get(types[i], 0.0) * impl.rtol:
                 return f"{impl.name}: result {i} is off by {error:.2e}\n{a}\nexpected\n{b}"
             if a.tobytes() != c.tobytes():
-                return f"{impl.name}: result {i} depends on the grid"
+                return f"{impl.name}: result {i} depends on the grid or the launcher"
     return ""
 
 
@@ -87,12 +81,14 @@ def main() -> None:
 
     sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
     share, shares = map(int, sys.argv[1:])
-    device = get_device("cuda")
+    device = other = get_device("cuda")
+    if device.caps.simulated:
+        other = simulated_driver.opened()
     results = {}
     for case in (TINY if device.caps.simulated else CASES)[share::shares]:
         for dtype in case.dtypes:
             try:
-                wrong = check(case, dtype, device)
+                wrong = check(case, dtype, device, other)
             except Exception:
                 wrong = traceback.format_exc()
             results[f"{case.name}-{dtype}"] = wrong

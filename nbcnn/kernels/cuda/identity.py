@@ -19,55 +19,75 @@ def identity(function: Callable, constants: tuple = ()) -> str:
 
     Raises TypeError where it closes over something that has no lasting name.
     """
-    digest = hashlib.sha256(f"{_function(function)}{_described(constants)}".encode())
-    return f"{function.__module__}.{function.__qualname__}#{digest.hexdigest()[:24]}"
+    description = Description()
+    text = description.function(function) + description.of(constants)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{function.__module__}.{function.__qualname__}#{digest[:24]}"
 
 
-def _described(value: Any) -> str:
-    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-        return f"{type(value).__name__}:{value!r}"
-    if isinstance(value, (np.generic, np.dtype)):
-        return f"{type(value).__name__}:{value!r}"
-    if isinstance(value, (tuple, list)):
-        return f"{type(value).__qualname__}({','.join(map(_described, value))})"
-    if isinstance(value, (frozenset, set)):
-        return f"set({','.join(sorted(map(_described, value)))})"
-    if isinstance(value, (type, BuiltinFunctionType)):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, ModuleType):
-        return value.__name__
-    if isinstance(value, CodeType):
-        return _code(value)
-    if isinstance(value, FunctionType):
-        return _function(value)
-    return _compiler_object(value)
+class Description:
+    """Text about values that kernels close over; equal for equal ones, in every process.
 
+    lenient: what has no lasting name is described by its type, not refused.
+    """
 
-def _compiler_object(value: Any) -> str:
-    """Numba's own: dispatchers by their functions, intrinsics by name, types by their text."""
-    if hasattr(value, "py_func"):
-        return _function(value.py_func)
-    if hasattr(value, "_defn"):
-        return f"intrinsic {value._defn.__module__}.{value._defn.__qualname__}"
-    if type(value).__module__.startswith("numba.") and hasattr(value, "mangling_args"):
-        return f"type {value}"
-    raise TypeError(
-        f"a kernel is closed over {value!r}, which has no name that lasts: kernels may close over "
-        "numbers, text, tuples, types, and functions that do likewise"
-    )
+    def __init__(self, lenient: bool = False):
+        self.lenient = lenient
+        self._inside: set[int] = set()  # functions that are being described: they may be recursive
 
+    def of(self, value: Any) -> str:
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+            return f"{type(value).__name__}:{value!r}"
+        if isinstance(value, (np.generic, np.dtype)):
+            return f"{type(value).__name__}:{value!r}"
+        if isinstance(value, (tuple, list)):
+            return f"{type(value).__qualname__}({','.join(map(self.of, value))})"
+        if isinstance(value, (frozenset, set)):
+            return f"set({','.join(sorted(map(self.of, value)))})"
+        if isinstance(value, (type, BuiltinFunctionType)):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, CodeType):
+            return self.code(value)
+        if isinstance(value, FunctionType):
+            return self.function(value)
+        return self._compiler_object(value)
 
-def _function(function: Any) -> str:
-    parts = [f"{function.__module__}.{function.__qualname__}", _code(function.__code__)]
-    parts += [_described(cell.cell_contents) for cell in function.__closure__ or ()]
-    known = vars(sys.modules.get(function.__module__)) if function.__module__ else {}
-    for name in function.__code__.co_names:  # a scope of its own, as formulas of `scalar` get
-        value = function.__globals__.get(name)
-        if value is not known.get(name):
-            parts.append(f"{name}={_described(value)}")
-    return f"<{' '.join(parts)}>"
+    def _compiler_object(self, value: Any) -> str:
+        """Numba's own: dispatchers by their functions, types by their text, intrinsics by name and
+        whatever their functions hold that can be told, such as the text of an instruction.
+        """
+        if hasattr(value, "py_func"):
+            return self.function(value.py_func)
+        if hasattr(value, "_defn"):
+            return f"intrinsic {Description(lenient=True).function(value._defn)}"
+        kind = type(value)
+        if kind.__module__.startswith("numba.") and hasattr(value, "mangling_args"):
+            return f"type {value}"
+        if self.lenient:
+            return f"{kind.__module__}.{kind.__qualname__}"
+        raise TypeError(
+            f"a kernel is closed over {value!r}, which has no name that lasts: kernels may close "
+            "over numbers, text, tuples, types, and functions that do likewise"
+        )
 
+    def function(self, function: Any) -> str:
+        name = f"{function.__module__}.{function.__qualname__}"
+        if id(function) in self._inside:
+            return name
+        self._inside.add(id(function))
+        parts = [name, self.code(function.__code__)]
+        parts += [self.of(cell.cell_contents) for cell in function.__closure__ or ()]
+        module = sys.modules.get(function.__module__ or "")
+        known = {} if module is None else vars(module)
+        for used in function.__code__.co_names:  # from a scope of its own, as formulas of `scalar`
+            value = function.__globals__.get(used)
+            if value is not known.get(used):
+                parts.append(f"{used}={self.of(value)}")
+        self._inside.remove(id(function))
+        return f"<{' '.join(parts)}>"
 
-def _code(code: CodeType) -> str:
-    text = hashlib.sha256(code.co_code).hexdigest()[:16]
-    return f"{code.co_name}@{code.co_firstlineno}:{text}{_described(code.co_consts)}"
+    def code(self, code: CodeType) -> str:
+        text = hashlib.sha256(code.co_code).hexdigest()[:16]
+        return f"{code.co_name}@{code.co_firstlineno}:{text}{self.of(code.co_consts)}"
