@@ -33,13 +33,17 @@ class Launch(NamedTuple):
 
 
 class Caps(NamedTuple):
-    """The GPU as kernels see it."""
+    """The GPU as kernels see it.
+
+    simulated: Numba's CUDA simulator, correct and very slow. shared: bytes of shared memory that a
+    block may have. tf32: products of float32 may take factors rounded to TF32.
+    """
 
     multiprocessors: int
     compute_capability: tuple[int, int]
-    simulated: bool = False  # Numba's CUDA simulator: correct, and very slow
-    tf32: bool = False  # products of float32 may round their operands to TF32
-    shared: int = 49152  # bytes of shared memory that a block may ask for
+    simulated: bool = False
+    shared: int = 48 * 1024
+    tf32: bool = False
 
 
 def launch(kernel: Any, caps: Caps, size: int, *args: Any) -> list[Launch]:
