@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 INSTALLED = importlib.util.find_spec("numba_cuda") is not None
 PROBES = (
     "quads", "pairs", "shared words", "shared pairs", "shared quads", "copies", "sums", "ldmatrix",
-    "ldmatrix_trans", "tf32", "bf16", "rounding", "fences",
+    "ldmatrix_trans", "tf32", "bf16", "wgmma", "rounding", "fences",
 )  # fmt: skip
 
 

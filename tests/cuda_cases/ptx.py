@@ -30,6 +30,8 @@ class Probe(NamedTuple):
     size: int
     expected: Callable
     sass: tuple[str, ...]  # beginnings of names of instructions
+    threads: int = WARP
+    capability: tuple | None = None  # of its own
 
 
 def numbers(*shape):
@@ -188,6 +190,36 @@ def expected_bf16(x):
     return (1 + x[:256].reshape(16, 16) @ x[256:].reshape(8, 16).T).ravel()
 
 
+multiply = ptx.wgmma(16, False)
+
+
+@jit.kernel
+def four_warps(x, y):
+    """y = 1 + a b^T: a (64, 32), then b (16, 32), as swizzled lines in shared memory."""
+    thread = cuda.threadIdx.x
+    lines = cuda.shared.array(88 * 32, float32)
+    start = (ptx.shared_address(lines) + 1023) & -1024
+    for i in range(thread, 80 * 32, 128):
+        row, place, rest = i // 32, i // 4 % 8, i % 4
+        at = int32(start + row * 128 + (place ^ (row & 7)) * 16 + rest * 4)
+        ptx.shared_store(at, ptx.from_bits(ptx.round_tf32(x[i])))
+    ptx.fence_async()
+    cuda.syncthreads()
+    sums = cuda.local.array(8, float32)
+    for i in range(8):
+        sums[i] = float32(1.0)
+    multiply(sums, ptx.descriptor(int32(start)), ptx.descriptor(int32(start + 64 * 128)))
+    g, t, warp = thread % 32 // 4, thread % 4, thread // 32
+    for i in range(8):
+        row, column = 16 * warp + g + i // 2 % 2 * 8, i // 4 * 8 + 2 * t + i % 2
+        y[16 * row + column] = sums[i]
+
+
+def expected_four_warps(x):
+    x = rounded(x, 13, even=False)
+    return (1 + x[:2048].reshape(64, 32) @ x[2048:].reshape(16, 32).T).ravel()
+
+
 @jit.kernel
 def rounding(x, y):
     """Special numbers, which the products above do not have."""
@@ -259,6 +291,15 @@ PROBES = {
     ),
     "tf32": Probe(tf32_product, numbers(192), 128, expected_tf32, ("HMMA.1688.F32.TF32",)),
     "bf16": Probe(bf16_product, numbers(384), 128, expected_bf16, ("HMMA.16816.F32.BF16",)),
+    "wgmma": Probe(
+        four_warps,
+        numbers(2560),
+        1024,
+        expected_four_warps,
+        ("HGMMA.64x16x8.F32.TF32",),
+        128,
+        (9, 0, "a"),
+    ),
     "rounding": Probe(rounding, special_numbers(), 128, expected_rounding, ("F2F", "F2FP.BF16")),
     "fences": Probe(fences, numbers(32), 32, same, ()),
 }
@@ -266,7 +307,7 @@ PROBES = {
 
 def run(probe: Probe) -> str:
     y = np.full(probe.size, np.nan, np.float32)
-    probe.kernel[1, WARP](probe.x, y)
+    probe.kernel[1, probe.threads](probe.x, y)
     wanted = probe.expected(probe.x)
     close = np.isclose(y, wanted, rtol=2e-6, atol=2e-6, equal_nan=True)
     return "" if close.all() else f"{y[~close]} at {np.flatnonzero(~close)}, not {wanted[~close]}"
@@ -277,6 +318,7 @@ def compile_probe(probe: Probe, capability: tuple) -> str:
     from numba import types
 
     pointer = types.CPointer(types.float32)
+    capability = probe.capability or capability
     names = compiled(probe.kernel, types.void(pointer, pointer), capability).instructions()
     absent = [s for s in probe.sass if not any(name.startswith(s) for name in names)]
     return f"no {absent} in {names}" if absent else ""

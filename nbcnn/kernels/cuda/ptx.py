@@ -32,11 +32,7 @@ F32, I32, I64 = types.float32, types.int32, types.int64
 # Of a Numba type: the LLVM type and the letter of its registers in constraints.
 KINDS = {F32: (ir.FloatType(), "f"), I32: (ir.IntType(32), "r"), I64: (ir.IntType(64), "l")}
 GLOBAL, SHARED = 1, 3  # address spaces
-WORD, PAIR, QUAD = (
-    ir.FloatType(),
-    ir.VectorType(ir.FloatType(), 2),
-    ir.VectorType(ir.FloatType(), 4),
-)
+WORD = ir.FloatType()
 
 
 def generated(function: Callable) -> Any:
@@ -54,14 +50,11 @@ def instruction(
     returns: tuple = (),
     arguments: tuple = (),
     volatile: bool = False,
-    tied: bool = False,
 ) -> Any:
     """The function `name` of `arguments` that is these PTX instructions; $0, $1, ... are its
-    results, then its arguments. `tied`: the first arguments are in the results' registers.
+    results, then its arguments.
     """
     inputs = [KINDS[a][1] for a in arguments]
-    if tied:
-        inputs[: len(returns)] = map(str, range(len(returns)))
     constraints = ["=" + KINDS[r][1] for r in returns] + inputs + ["~{memory}"] * volatile
     results = [KINDS[r][0] for r in returns]
     result = results[0] if len(results) == 1 else ir.LiteralStructType(results)
@@ -103,17 +96,47 @@ def _in_space(builder, pointer, item, space: int):
     return builder.addrspacecast(pointer, ir.PointerType(item, space))
 
 
-def _unpacked(context, builder, sig, vector):
-    lanes = [ir.Constant(ir.IntType(32), i) for i in range(4)]
-    parts = [builder.extract_element(vector, lane) for lane in lanes]
-    return context.make_tuple(builder, sig.return_type, parts)
+def _items(count: int) -> Any:
+    return WORD if count == 1 else ir.VectorType(WORD, count)
 
 
-def _packed(builder, values):
-    vector = ir.Constant(ir.VectorType(WORD, len(values)), ir.Undefined)
-    for i, value in enumerate(values):
-        vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), i))
-    return vector
+def _place(context, builder, sig, values, item, space: int):
+    """Pointer to what is loaded or stored: at an address of shared memory, or an array's index."""
+    if space == SHARED:
+        return builder.inttoptr(values[0], ir.PointerType(item, SHARED))
+    at = _element(context, builder, sig.args[0], *values[:2])
+    return _in_space(builder, at, item, GLOBAL)
+
+
+def _load(count: int, space: int) -> Callable:
+    """Code that loads so many float32 at once."""
+
+    def code(context, builder, sig, values):
+        at = _place(context, builder, sig, values, _items(count), space)
+        found = builder.load(at, align=4 * count)
+        if count == 1:
+            return found
+        lanes = [ir.Constant(ir.IntType(32), i) for i in range(count)]
+        parts = [builder.extract_element(found, lane) for lane in lanes]
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return code
+
+
+def _store(count: int, space: int) -> Callable:
+    """Code that stores so many float32, the last arguments, at once."""
+
+    def code(context, builder, sig, values):
+        *_, value = values
+        if count > 1:
+            value = ir.Constant(_items(count), ir.Undefined)
+            for i, part in enumerate(values[-count:]):
+                value = builder.insert_element(value, part, ir.Constant(ir.IntType(32), i))
+        at = _place(context, builder, sig, values, _items(count), space)
+        builder.store(value, at, align=4 * count)
+        return context.get_dummy_value()
+
+    return code
 
 
 @generated
@@ -121,37 +144,19 @@ def load4(context, p, i):
     """p[i], ..., p[i + 3] of float32 in one load of 128 bits: their address must be a multiple of
     16.
     """
-
-    def code(context, builder, sig, values):
-        at = _element(context, builder, sig.args[0], *values)
-        vector = builder.load(_in_space(builder, at, QUAD, GLOBAL), align=16)
-        return _unpacked(context, builder, sig, vector)
-
-    return signature(types.UniTuple(F32, 4), p, i), code
+    return signature(types.UniTuple(F32, 4), p, i), _load(4, GLOBAL)
 
 
 @generated
 def store4(context, p, i, a, b, c, d):
     """p[i], ..., p[i + 3] = a, b, c, d in one store."""
-
-    def code(context, builder, sig, values):
-        at = _element(context, builder, sig.args[0], *values[:2])
-        builder.store(_packed(builder, values[2:]), _in_space(builder, at, QUAD, GLOBAL), align=16)
-        return context.get_dummy_value()
-
-    return signature(types.void, p, i, F32, F32, F32, F32), code
+    return signature(types.void, p, i, F32, F32, F32, F32), _store(4, GLOBAL)
 
 
 @generated
 def store2(context, p, i, a, b):
     """p[i], p[i + 1] = a, b in one store; the address must be a multiple of 8."""
-
-    def code(context, builder, sig, values):
-        at = _element(context, builder, sig.args[0], *values[:2])
-        builder.store(_packed(builder, values[2:]), _in_space(builder, at, PAIR, GLOBAL), align=8)
-        return context.get_dummy_value()
-
-    return signature(types.void, p, i, F32, F32), code
+    return signature(types.void, p, i, F32, F32), _store(2, GLOBAL)
 
 
 @generated
@@ -176,62 +181,33 @@ def shared_address(context, array):
     return signature(I32, array), code
 
 
-def _shared(builder, at, item):
-    return builder.inttoptr(at, ir.PointerType(item, SHARED))
-
-
 @generated
 def shared_load(context, at):
     """The float32 at an address of shared memory."""
-
-    def code(context, builder, sig, values):
-        return builder.load(_shared(builder, values[0], WORD), align=4)
-
-    return signature(F32, I32), code
+    return signature(F32, I32), _load(1, SHARED)
 
 
 @generated
 def shared_store(context, at, a):
-    def code(context, builder, sig, values):
-        builder.store(values[1], _shared(builder, values[0], WORD), align=4)
-        return context.get_dummy_value()
-
-    return signature(types.void, I32, F32), code
+    return signature(types.void, I32, F32), _store(1, SHARED)
 
 
 @generated
 def shared_store2(context, at, a, b):
     """Two float32 in one store."""
-
-    def code(context, builder, sig, values):
-        at = _shared(builder, values[0], PAIR)
-        builder.store(_packed(builder, values[1:]), at, align=8)
-        return context.get_dummy_value()
-
-    return signature(types.void, I32, F32, F32), code
+    return signature(types.void, I32, F32, F32), _store(2, SHARED)
 
 
 @generated
 def shared_load4(context, at):
     """Four float32 in one load of 128 bits."""
-
-    def code(context, builder, sig, values):
-        vector = builder.load(_shared(builder, values[0], QUAD), align=16)
-        return _unpacked(context, builder, sig, vector)
-
-    return signature(types.UniTuple(F32, 4), I32), code
+    return signature(types.UniTuple(F32, 4), I32), _load(4, SHARED)
 
 
 @generated
 def shared_store4(context, at, a, b, c, d):
     """Four float32 in one store."""
-
-    def code(context, builder, sig, values):
-        at = _shared(builder, values[0], QUAD)
-        builder.store(_packed(builder, values[1:]), at, align=16)
-        return context.get_dummy_value()
-
-    return signature(types.void, I32, F32, F32, F32, F32), code
+    return signature(types.void, I32, F32, F32, F32, F32), _store(4, SHARED)
 
 
 # copy_async(shared, source, nbytes): 16 bytes from global to shared memory, not through registers;
