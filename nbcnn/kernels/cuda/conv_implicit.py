@@ -92,7 +92,7 @@ class Remainder(NamedTuple):
     """
 
     p: int
-    count: int
+    size: int
     u: int
     taps: int
     tap_step: int
@@ -109,10 +109,9 @@ def remainders(size: int, taps: int, stride: int, dilation: int, padding: int) -
     found = []
     for p in range(min(stride, size)):
         u = next((u for u in range(tap_step) if (p + padding - u * dilation) % stride == 0), taps)
-        count, first = -(-(size - p) // stride), (p + padding - u * dilation) // stride
-        found.append(
-            Remainder(p, count, u, max(0, -(-(taps - u) // tap_step)), tap_step, first, tap)
-        )
+        elements, reached = -(-(size - p) // stride), max(0, -(-(taps - u) // tap_step))
+        first = (p + padding - u * dilation) // stride
+        found.append(Remainder(p, elements, u, reached, tap_step, first, tap))
     return found
 
 
@@ -124,7 +123,7 @@ def phases(s: Conv2DSpec) -> list[tuple[Remainder, Remainder]]:
 
 def phase_cut(s: Conv2DSpec, row: Remainder, column: Remainder, caps: Caps) -> tiles.Cut:
     depth = row.taps * column.taps * (s.f // s.groups)
-    return tiles.cut(s.n * row.count * column.count, s.c // s.groups, depth, s.groups, caps)
+    return tiles.cut(s.n * row.size * column.size, s.c // s.groups, depth, s.groups, caps)
 
 
 def scratch_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
@@ -150,14 +149,14 @@ def bind_dx(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: di
         taps = row.taps * column.taps
         operands = (
             Gather(
-                s.n, row.count, column.count, s.oh, s.ow, s.f, fg, 1, 1, row.first, column.first,
+                s.n, row.size, column.size, s.oh, s.ow, s.f, fg, 1, 1, row.first, column.first,
                 row.taps, column.taps, -row.tap, -column.tap,
             ),
             Kernel(
                 cg, s.f, fg, row.u * s.kw + column.u, row.taps, column.taps,
                 row.tap_step * s.kw, column.tap_step,
             ),
-            Pixels(s.n, row.count, column.count, s.h, s.w, s.c, row.p, column.p, s.sh, s.sw),
+            Pixels(s.n, row.size, column.size, s.h, s.w, s.c, row.p, column.p, s.sh, s.sw),
         )  # fmt: skip
         product = Product(
             cg, taps * fg, cut.row_blocks, cut.column_blocks, cut.splits, cut.split_depth, 0, 0, 0,

@@ -86,7 +86,7 @@ def gradient_strips(s: Conv2DSpec) -> list[Strips]:
     for row, column in phases(s):
         column = forwards(column)
         found.append(Strips(
-            s.n, row.count, column.count, s.c, s.oh, s.ow, s.f, 1, 1, row.first, column.first,
+            s.n, row.size, column.size, s.c, s.oh, s.ow, s.f, 1, 1, row.first, column.first,
             row.taps, column.taps, -row.tap, -column.tap,
             row.u * s.kw + column.u, row.tap_step * s.kw, column.tap_step,
             s.h, s.w, row.p, column.p, s.sh, s.sw,

@@ -1,0 +1,34 @@
+"""Machine code of the CUDA kernels in true float32: 128-bit words, registers, no spills. No GPU is
+needed.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+INSTALLED = all(importlib.util.find_spec(name) is not None for name in ("numba_cuda", "nvidia"))
+
+
+@pytest.mark.skipif(not INSTALLED, reason="needs numba-cuda: pip install 'nbcnn[cuda13]'")
+def test_machine_code():
+    paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment.pop("NUMBA_ENABLE_CUDASIM", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "cuda_cases.fp32_table"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert len(results) >= 30
+    wrong = {name: error for name, error in results.items() if error}
+    assert not wrong, "\n".join(f"{name}: {error}" for name, error in wrong.items())
