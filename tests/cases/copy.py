@@ -44,6 +44,9 @@ def slices():
         cut = x[tuple(slice(*r) for r in ranges)]
         yield Case(f"slice-{name}", Slice(ranges), (x,))
         yield Case(f"slice_dx-{name}", SliceGradient(ranges, x.shape), (cut,))
+    quads = (ALL, (1, 3, 1), (4, 8, 1))
+    yield Case("slice-quads", Slice(quads), (normal(2, 4, 12),))
+    yield Case("slice_dx-quads", SliceGradient(quads, (2, 4, 12)), (normal(2, 2, 4),))
     yield Case("slice-int", Slice(((1, None, None), (None, None, 2))), (WHOLE,))
     whole, ranges = (5, 30, 31, 17), (ALL, (1, -1, 1), (0, None, 2), (3, 16, 1))
     size = normal(*whole)[tuple(slice(*r) for r in ranges)].shape
@@ -75,6 +78,7 @@ def concats():
         shapes = [tuple(n + k * (i == axis) for i, n in enumerate((2, 3, 2))) for k in range(3)]
         pieces = tuple(normal(*shape, seed=i) for i, shape in enumerate(shapes))
         yield Case(f"concat-{axis}", Concat(axis), pieces)
+    yield Case("concat-quads", Concat(2), (normal(2, 3, 4), normal(2, 3, 8)))
     yield Case("concat-mixed", Concat(0), (normal(2, 3), WHOLE))
     yield Case("concat-int", Concat(1), (WHOLE, WHOLE[:, :1]))
     yield Case("concat-single", Concat(0), (normal(2, 3),))

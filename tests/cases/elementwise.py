@@ -64,6 +64,7 @@ def with_sums():
     for name in ("relu", "sigmoid", "tanh"):
         for tail, shape, tiny in (
             ("small", (2, 3, 4), True),
+            ("odd", (5, 3), True),
             ("one_row", (1, 17), False),
             ("lenet", (3, 28, 28, 6), False),
             ("many_rows", (20_001, 3), False),

@@ -47,7 +47,7 @@ def exceptions():
 
 
 CASES = [
-    *optimizers(9, "", True), *optimizers(40_003, "-large", False),
+    *optimizers(12, "", True), *optimizers(40_003, "-large", False),
     *clips(600, "", True), *clips(70_001, "-large", False),
-    *sums(7, "", True), *sums(70_001, "-large", False), *exceptions(),
+    *sums(8, "", True), *sums(70_001, "-large", False), *exceptions(),
 ]  # fmt: skip

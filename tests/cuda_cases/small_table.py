@@ -7,10 +7,10 @@ prints JSON: for each row of the table what is wrong with its kernels, or nothin
 
 import json
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cases.case import Case, Draw
-from cuda_cases.compile import launches, signature
+from cuda_cases.compile import Shape, launches
 from cuda_cases.machine_code import compiled
 
 from nbcnn.kernels.cuda.call import Caps
@@ -132,6 +132,17 @@ def case_of(row: Row) -> Case:
     ]
     wide = tuple(i for i, kind in enumerate(kinds) if kind == "float64")
     return Case(row.name, row.op, tuple(inputs), wide)
+
+
+def signature(arguments: tuple) -> Any:
+    """Arrays are pointers."""
+    from numba import from_dtype, typeof, types
+
+    kinds = [
+        types.CPointer(from_dtype(a.dtype)) if isinstance(a, Shape) else typeof(a)
+        for a in arguments
+    ]
+    return types.void(*kinds)
 
 
 def fault(row: Row, place: int, call, capability: tuple[int, int]) -> str:

@@ -5,10 +5,9 @@ place of arrays, and launched by the driver; in Numba's simulator it is Numba's 
 
 Kernels are written for any grid: each thread strides over the elements by the size of the grid,
 computes whole elements, and adds in an order that depends on shapes only. There are no atomic
-operations, so results are the same from run to run. Sums are taken in float64.
+operations, so results are the same from run to run.
 
 State: all kernels run in Numba's simulator and compile for real GPUs; none has run on one yet.
-They are meant to be simple and right. Making them fast is work ahead.
 
 Modules with kernels hold the name `cuda`, which the simulator replaces while a kernel runs.
 """
