@@ -103,7 +103,9 @@ def wgmma_kernel(kind: str) -> Any:
     def wgmma_rounds(steps, p):
         tiles = cuda.shared.array(words, float32)
         sums = cuda.local.array(sums_of_thread, float32)
-        for i in range(cuda.threadIdx.x, words, cuda.blockDim.x):
+        # A constant step: to divide by another one the compiler makes a call, and with a call in
+        # it a kernel's wgmma instructions wait for each other.
+        for i in range(cuda.threadIdx.x, words, BLOCK):
             tiles[i] = p[i % 64]
         for c in range(sums_of_thread):
             sums[c] = float32(0.0)
