@@ -20,8 +20,7 @@ from ops_nbcnn import prepare
 from tables import markdown
 
 from nbcnn.kernels.cuda import compiling
-from nbcnn.runtime.cuda_offline import OfflineDevice
-from nbcnn.runtime.cuda_program import wanted
+from nbcnn.runtime import cuda_offline, cuda_program
 
 # What tells how a kernel works: wide loads, asynchronous copies, fused multiply-adds, tensor cores;
 # and registers that went to memory, of which there should be none.
@@ -81,7 +80,7 @@ def main() -> None:
     parser.add_argument("--layers", default="", help="parts of names, comma between")
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args()
-    device = OfflineDevice(args.cuda)
+    device = cuda_offline.OfflineDevice(args.cuda)
     known: dict = {}
     layers = []
     for case in layers_named():
@@ -95,8 +94,9 @@ def main() -> None:
             if made.chosen in before:  # nothing to round
                 continue
             before.add(made.chosen)
+            calls = made.programs[made.chosen].calls
             target = compiling.architecture(device.caps.compute_capability)
-            kernels = list(dict.fromkeys(wanted(made.programs[made.chosen].calls, target)))
+            kernels = list(dict.fromkeys(cuda_program.wanted(calls, target)))
             known |= {kernel: described(kernel) for kernel in kernels if kernel not in known}
             found = [known[kernel] for kernel in kernels]
             layers.append(
