@@ -45,7 +45,7 @@ LAYERS = (
     "forward resnet50 momentum, 161 tensors",
 )
 GRADIENTS = ("_dx", "_dw", "_dx_sum")  # ends of names of operations
-PRECISIONS = {"float32": "highest", "tf32": "high", "bfloat16": "highest"}
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class Column(NamedTuple):
@@ -62,18 +62,25 @@ class Column(NamedTuple):
     @contextmanager
     def current(self) -> Iterator[None]:
         """Inside, models and operations are made for this column."""
-        policy, precision = config.dtype_policy_name(), PRECISIONS[self.precision]
-        if self.precision == "bfloat16":
-            config.set_dtype_policy("mixed_bfloat16")
-        if precision == "high":
-            config.set_matmul_precision("high")
-        try:
-            with nbcnn.device(self.device), products_in(self.precision):
-                yield
-        finally:
-            config.set_dtype_policy(policy)
-            if precision == "high":
-                config.set_matmul_precision("highest")
+        with in_precision(self.precision), nbcnn.device(self.device):
+            yield
+
+
+@contextmanager
+def in_precision(precision: str) -> Iterator[None]:
+    """Inside, products that are made take factors in this precision."""
+    policy = config.dtype_policy_name()
+    if precision == "bfloat16":
+        config.set_dtype_policy("mixed_bfloat16")
+    if precision == "tf32":
+        config.set_matmul_precision("high")
+    try:
+        with products_in(precision):
+            yield
+    finally:
+        config.set_dtype_policy(policy)
+        if precision == "tf32":
+            config.set_matmul_precision("highest")
 
 
 def tiny_layers() -> list[Case]:

@@ -5,8 +5,9 @@ multiply-adds of tensor cores.
 
 Multiply-adds: 16 independent sums a thread, no memory. Copy: 64-bit words of an array larger than
 the caches, bytes read plus bytes written. Tensor cores: 8 independent 16x8 tiles of sums a warp
-through `mma.sync`, which every GPU since Ampere has; on Hopper `wgmma` may do more than that. Each
-is the median of several runs, by the GPU's events.
+through `mma.sync`, which every GPU since Ampere has; on Hopper also 64x128 sums of four warps
+through `wgmma`, which is the faster way there. Each is the median of several runs, by the GPU's
+events.
 
 State: the kernels run in the simulator or compile for GPUs; not run on one yet.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from clocks import clock_of, median_seconds
-from numba import cuda, float32
+from numba import cuda, float32, int32
 
 from nbcnn.kernels.cuda import jit
 from nbcnn.kernels.cuda.call import SIMULATED_THREADS, Launch
@@ -27,8 +28,9 @@ BLOCK, WARP = 256, 32
 BLOCKS = 8  # of a multiprocessor
 CHAINS, UNROLLED = 16, 8
 TILES, TILE_SUMS = 8, 4  # tiles of a warp; sums of a tile that one thread has
-# FLOP of one mma: m16n8k8 and m16n8k16.
-MMA_FLOPS = {"tf32": 2 * 16 * 8 * 8, "bfloat16": 2 * 16 * 8 * 16}
+STEPS = {"tf32": 8, "bfloat16": 16}  # of a sum, by one instruction
+HOPPER, COLUMNS, GROUP = (9, 0), 128, 128  # of a wgmma; threads that do it together
+LINE, ALIGNED = 128, 1024  # bytes
 
 
 @cache
@@ -87,6 +89,39 @@ def mma_kernel(kind: str) -> Any:
     return mma_rounds
 
 
+@cache
+def wgmma_kernel(kind: str) -> Any:
+    """`steps` rounds of 64 x 128 sums by every four warps, out of shared memory; for Hopper."""
+    from nbcnn.kernels.cuda import ptx
+
+    wgmma, shared_address = ptx.wgmma(COLUMNS, kind == "bfloat16"), ptx.shared_address
+    descriptor, fence = ptx.descriptor, ptx.fence_async
+    rows = 64 * LINE  # bytes of the left operand
+    words, sums_of_thread = (rows + COLUMNS * LINE + ALIGNED) // 4, COLUMNS // 2
+
+    @jit.kernel(bounds=BLOCK, constants=(kind,))
+    def wgmma_rounds(steps, p):
+        tiles = cuda.shared.array(words, float32)
+        sums = cuda.local.array(sums_of_thread, float32)
+        # A constant step: to divide by another one the compiler makes a call, and with a call in
+        # it a kernel's wgmma instructions wait for each other.
+        for i in range(cuda.threadIdx.x, words, BLOCK):
+            tiles[i] = p[i % 64]
+        for c in range(sums_of_thread):
+            sums[c] = float32(0.0)
+        start = int32((shared_address(tiles) + int32(1023)) & int32(-1024))
+        fence()
+        cuda.syncthreads()
+        for _ in range(steps):
+            wgmma(sums, descriptor(start), descriptor(int32(start + rows)))
+        whole = float32(0.0)
+        for c in range(sums_of_thread):
+            whole += sums[c]
+        p[64 + cuda.grid(1)] = whole
+
+    return wgmma_rounds
+
+
 def array(device: Any, n: int, dtype: str = "float32") -> Any:
     found = device.view(device.empty(n * np.dtype(dtype).itemsize), 0, (n,), dtype)
     device.upload(found, np.linspace(0.25, 0.5, n).astype(dtype))
@@ -122,12 +157,20 @@ def copy_bandwidth(device: Any, seconds: float = 0.2) -> float:
     return rate(device, Launch(copy_words, grid, block, (n, x, y)), 16.0 * n, seconds)
 
 
-def mma_peak(device: Any, kind: str, seconds: float = 0.2) -> float:
-    """FLOP/s of tensor cores, for "tf32" or "bfloat16"."""
+def tensor_core_peak(device: Any, kind: str, seconds: float = 0.2) -> float:
+    """FLOP/s of tensor cores, for "tf32" or "bfloat16"; of Hopper's two ways the faster."""
     grid, block = shape_of(device)
     steps, p = 2000, array(device, 64 + grid * block)
-    launch = Launch(mma_kernel(kind), grid, block, (steps, p), fixed=True)
-    return rate(device, launch, steps * TILES * MMA_FLOPS[kind] * (grid * block / WARP), seconds)
+    tile = 2 * 16 * 8 * STEPS[kind]
+    whole = grid * steps
+    ways = [(mma_kernel, whole * TILES * tile * (block // WARP))]
+    if device.caps.compute_capability == HOPPER:
+        line = LINE // 32 * STEPS[kind]
+        ways.append((wgmma_kernel, whole * 2 * 64 * COLUMNS * line * (block // GROUP)))
+    return max(
+        rate(device, Launch(kernel(kind), grid, block, (steps, p), fixed=True), work, seconds)
+        for kernel, work in ways
+    )
 
 
 def limits(device: Any, seconds: float = 0.2) -> dict[str, float]:
@@ -137,7 +180,7 @@ def limits(device: Any, seconds: float = 0.2) -> dict[str, float]:
         "copy": copy_bandwidth(device, seconds),
     }
     if not device.caps.simulated and device.caps.compute_capability >= (8, 0):
-        found |= {kind: mma_peak(device, kind, seconds) for kind in MMA_FLOPS}
+        found |= {kind: tensor_core_peak(device, kind, seconds) for kind in STEPS}
     return found
 
 

@@ -1,9 +1,13 @@
 import importlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 import nbcnn
+from nbcnn.runtime import cuda
 
 PARAMETERS = {  # as real Keras counts them
     "lenet5": 61_706,
@@ -131,3 +135,88 @@ def test_tables_are_renewed_between_their_marks(bench, tmp_path):
     assert "old" not in renewed
     assert renewed.endswith("b\n<!-- table: ops -->\n<!-- /table -->\n")
     assert tables.written(renewed, tmp_path) == renewed
+
+
+def test_devices_are_measured_side_by_side_where_there_are_two(root, python, tmp_path):
+    file = tmp_path / "devices.json"
+    script = root / "bench" / "devices.py"
+    printed = python(script, "--tiny", "--models", "lenet5", "--json", file)
+    result = json.loads(file.read_text(encoding="utf-8"))
+    assert result["failed"] == {}
+    assert result["left_out"] == []
+    assert len(result["layers"]) == 4
+    for found in result["layers"].values():
+        assert found["cpu"]["ms"] > 0
+        assert found["cpu"]["limit_share"] > 0
+    model = result["models"]["lenet5"]["cpu"]
+    assert set(model["ms"]) == {"forward", "backward", "update", "step", "inference"}
+    assert min(model["ms"].values()) > 0
+    assert min(model["with_transfers"].values()) > 0
+    missing = cuda.missing()
+    if missing is None:
+        assert set(result["devices"]) >= {"cpu", "cuda"}
+        assert result["models"]["lenet5"]["cuda"]["speed_up"]["step"] > 0
+    else:
+        assert set(result["devices"]) == {"cpu"}
+        assert missing in result["missing"]["cuda"]
+        assert missing in printed
+
+
+def test_a_simulated_gpu_stands_beside_the_cpu(root, python, tmp_path):
+    file = tmp_path / "devices.json"
+    options = ("--tiny", "--models", "none", "--layers", "forward", "--json", file)
+    printed = python(root / "bench" / "devices.py", *options, NUMBA_ENABLE_CUDASIM="1")
+    result = json.loads(file.read_text(encoding="utf-8"))
+    assert result["failed"] == {}
+    assert result["missing"] == {}
+    assert set(result["devices"]) == {"cpu", "cuda"}
+    assert set(result["devices"]["cuda"]["limits_giga"]) == {"float32", "copy"}
+    for found in result["layers"].values():
+        times = found["cpu"]["ms"], found["cuda"]["ms"]
+        assert found["cuda"]["speed_up"] == pytest.approx(times[0] / times[1], rel=1e-3)
+    assert "| cuda, speed-up |" in printed
+
+
+def test_layers_that_devices_are_compared_by_are_cases(bench):
+    figures = bench("device_figures")
+    cases = figures.layers_named()
+    assert {case.family for case in cases} >= {"convolution 3x3", "depthwise", "dense", "pooling"}
+    with pytest.raises(KeyError):
+        figures.layers_named(("forward no such layer",))
+
+
+def test_tables_of_devices_show_what_failed_and_what_is_missing(bench):
+    tables = bench("tables")
+    row = {"ms": 2.0, "limit_share": 0.5, "gflops": 1.0}
+    result = {
+        "missing": {"cuda:1": "there is none"},
+        "devices": {name: {"limits_giga": {"copy": 3.0}} for name in ("cpu", "cuda")},
+        "layers": {"dx a": {"cpu": row, "cuda": row | {"ms": 0.5, "speed_up": 4.0}}, "dw a": {}},
+        "models": {},
+        "failed": {"dw a (cpu)": "ValueError: no"},
+        "left_out": ["vgg (cuda)"],
+    }
+    text = tables.devices_tables(result)
+    assert "cuda:1: there is none" in text
+    assert "| dx a | 2 (50%) | 0.5 (50%) | 4 |" in text
+    assert "failed: dw a (cpu): ValueError: no" in text
+    assert "left out: vgg (cuda)" in text
+
+
+def test_without_pytorch_the_comparison_on_a_gpu_says_so(root, tmp_path):
+    other = tmp_path / "python"
+    other.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
+    )
+    other.chmod(0o755)
+    script = root / "bench" / "peers_cuda.py"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(script), "--torch", str(other)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "No module named 'torch'" in done.stderr
+    assert "https://pytorch.org" in done.stderr
+
+
+def test_the_script_for_machines_with_a_gpu_is_a_script(root):
+    subprocess.run(["sh", "-n", str(root / "bench" / "gpu_check.sh")], check=True)

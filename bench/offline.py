@@ -1,0 +1,113 @@
+"""What kernels for GPUs are as machine code: registers, spills, instructions. No GPU is needed.
+
+    python bench/offline.py [--cuda sm_90] [--precisions float32,tf32,bfloat16] [--layers 3x3,dw]
+                            [--json FILE]
+
+Takes the layers of `devices.py`, chooses implementations as such a GPU would, and compiles their
+kernels. Needs the extra cuda12 or cuda13, and the package nvidia-cuda-nvdisasm.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import machine
+from device_figures import PRECISIONS, in_precision, layers_named
+from ops_nbcnn import prepare
+from tables import markdown
+
+from nbcnn.kernels.cuda import compiling
+from nbcnn.runtime import cuda_offline, cuda_program
+
+# What tells how a kernel works: wide loads, asynchronous copies, fused multiply-adds, tensor cores;
+# and registers that went to memory, of which there should be none.
+TOLD = ("LDG.E.128", "LDS.128", "LDGSTS", "LDSM", "FFMA", "HMMA", "HGMMA", "LDL", "STL")
+OPCODE = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
+
+
+def disassembler() -> str:
+    import nvidia
+
+    found = [f for root in nvidia.__path__ for f in Path(root).glob("*/bin/nvdisasm*")]
+    return str(found[0])
+
+
+def instructions(cubin: bytes) -> list[str]:
+    """Names of a kernel's instructions, in order."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        command = [disassembler(), "-c", str(path)]
+        return OPCODE.findall(
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        )
+
+
+def described(kernel) -> dict:
+    code = compiling.compiled(*kernel)
+    names = instructions(code.cubin)
+    told = {t: sum(name.startswith(t) for name in names) for t in TOLD}
+    return {
+        "kernel": kernel.kernel.name,
+        "registers": int(re.search(r"Used (\d+) registers", code.log)[1]),
+        "spilled": sum(int(n) for n in re.findall(r"(\d+) bytes spill", code.log)),
+        "instructions": len(names),
+        "told": {t: n for t, n in told.items() if n},
+        "warnings": sorted(set(re.findall(r"\((C\d+)\)", code.log))),
+    }
+
+
+def table(result: dict) -> str:
+    rows = []
+    for layer in result["layers"]:
+        for i, kernel in enumerate(layer["kernels"]):
+            title = f"{layer['layer']}, {layer['precision']}: {layer['chosen']}" if i == 0 else ""
+            told = ", ".join(f"{n} {t}" for t, n in kernel["told"].items())
+            figures = [kernel[k] for k in ("registers", "spilled", "instructions")]
+            name = kernel["kernel"].replace(".<locals>", "")
+            rows.append([title, name, *figures, told])
+    head = ["layer: implementation", "kernel", "registers", "spilled", "instructions", "of them"]
+    return markdown(head, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cuda", default="sm_90", help="architecture")
+    parser.add_argument("--precisions", default=",".join(PRECISIONS))
+    parser.add_argument("--layers", default="", help="parts of names, comma between")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    args = parser.parse_args()
+    device = cuda_offline.OfflineDevice(args.cuda)
+    known: dict = {}
+    layers = []
+    for case in layers_named():
+        title = f"{case.what} {case.name}"
+        if not any(text in title for text in args.layers.split(",")):
+            continue
+        before: set[str] = set()
+        for precision in args.precisions.split(","):
+            with in_precision(precision):
+                made = prepare(case, device, only_chosen=True)
+            if made.chosen in before:  # nothing to round
+                continue
+            before.add(made.chosen)
+            calls = made.programs[made.chosen].calls
+            target = compiling.architecture(device.caps.compute_capability)
+            kernels = list(dict.fromkeys(cuda_program.wanted(calls, target)))
+            known |= {kernel: described(kernel) for kernel in kernels if kernel not in known}
+            found = [known[kernel] for kernel in kernels]
+            layers.append(
+                {"layer": title, "precision": precision, "chosen": made.chosen, "kernels": found}
+            )
+            print(f"{title}, {precision}: {json.dumps(found)}", flush=True)
+    result = {"machine": machine.describe(), "cuda": args.cuda, "layers": layers}
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
