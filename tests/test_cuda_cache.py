@@ -236,7 +236,6 @@ def test_sources_decide(monkeypatch, tmp_path, file, matters):
     shutil.copytree(cubins.PACKAGE, copy, ignore=shutil.ignore_patterns("*.npz", "__pycache__"))
     monkeypatch.setattr(cubins, "PACKAGE", copy)
     before = cubins.sources_digest()
-    assert before == cubins._SOURCES
     with (copy / file).open("a") as source:
         source.write("\n")
     assert (cubins.sources_digest() != before) == matters
