@@ -2,6 +2,10 @@
 real target wants to be installed.
 """
 
+import re
+
+import pytest
+
 SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
 
 CHOICES = """
@@ -75,3 +79,50 @@ def test_choices(python, tmp_path):
     script = tmp_path / "choices.py"
     script.write_text(CHOICES)
     python(script, **SIMULATED)
+
+
+TRAINING = """
+import sys
+import numpy as np
+import nbcnn
+from nbcnn import layers
+from nbcnn.runtime.device import get_device
+
+sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
+dtype, tf32 = sys.argv[1], sys.argv[2] == "tf32"
+gpu = get_device("cuda")
+gpu.caps = gpu.caps._replace(tf32=tf32)
+results = []
+for name in ("cpu", "cuda"):
+    with nbcnn.device(name):
+        nbcnn.utils.set_random_seed(3)
+        model = nbcnn.Sequential([
+            nbcnn.Input((6, 5, 3)),
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", dtype=dtype),
+            layers.Conv2D(4, 2, activation="tanh", dtype=dtype),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax", dtype=dtype),
+        ])
+        model.compile(nbcnn.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+        x = np.random.default_rng(1).standard_normal((2, 6, 5, 3), "float32")
+        losses = [model.train_on_batch(x, np.array([1, 3])) for _ in range(2)]
+        losses = [loss[0] if isinstance(loss, list) else loss for loss in losses]
+        results.append((model.get_weights(), losses))
+        if name == "cuda":
+            model.plan(2, training=True).show()
+(a, losses), (b, rounded) = results
+assert np.allclose(losses, rounded, rtol=2e-2), (losses, rounded)
+apart = max(np.abs(u - v).max() for u, v in zip(a, b))
+assert 0 < apart < 2e-2, apart
+"""
+
+
+@pytest.mark.parametrize("dtype, caps", [("float32", "tf32"), ("mixed_bfloat16", "exact")])
+def test_training(python, tmp_path, dtype, caps):
+    """Two steps are near those of the CPU, and all products are on tensor cores."""
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    shown = python(script, dtype, caps, timeout=600, **SIMULATED)
+    kind = "tf32" if caps == "tf32" else "bfloat16"
+    assert re.search(rf"\bwgmma_{kind}", shown), shown
+    assert re.search(rf"\bmma_{kind}", shown), shown
