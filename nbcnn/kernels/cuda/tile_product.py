@@ -207,25 +207,33 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
     a_places, a_steps = numbers(a, a_quads)
     b_places, b_steps = numbers(b, b_quads)
     a_stage, b_stage = depth * (rows + PADDING), depth * (columns + PADDING)
-    results, width = 16 * row_quads * column_quads, 4 * column_quads
+    height, width = 4 * row_quads, 4 * column_quads
+    results = height * width
     corner, multiply = multiplication(tile)
     row_of, vector = target.row, target.vector
     curve = jit.formula(scalar.TAIL[smooth], "float32")
 
     @jit.inlined
-    def finish(s, total, bias, bias_at, column, low):
-        for g in range(column_quads):
-            for j in range(4):
-                at = int32(column + g * column_step + j)
-                add = float32(0)
-                if s.bias and at < s.n:
-                    add = bias[int32(bias_at + at)]
-                for i in range(4 * row_quads):
-                    v = total[i * width + 4 * g + j] + add
-                    v = low if v < low else v
-                    if smooth:
-                        v = curve(v, float32(0), float32(0))
-                    total[i * width + 4 * g + j] = v
+    def read_bias(s, bias, bias_at, column, out):
+        for j in range(width):
+            at = int32(column + (j >> 2) * column_step + (j & 3))
+            value = float32(0)
+            if s.bias and at < s.n:
+                value = bias[int32(bias_at + at)]
+            out[j] = value
+
+    @jit.inlined
+    def finish(low, add, total):
+        """One plain loop after another: only then all compilers unroll them, which keeps the sums
+        in registers. `width` is a power of two.
+        """
+        for i in range(results):
+            total[i] += add[i & (width - 1)]
+        for i in range(results):
+            total[i] = low if total[i] < low else total[i]
+        if smooth:
+            for i in range(results):
+                total[i] = curve(total[i], float32(0), float32(0))
 
     @jit.inlined
     def put(s, o, y, base, row, column, total):
@@ -256,6 +264,7 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
         a_next = cuda.local.array(a_regs, float32)
         b_next = cuda.local.array(b_regs, float32)
         total = cuda.local.array(results, float32)
+        add = cuda.local.array(width, float32)
 
         block, column0 = divided(int32(cuda.blockIdx.x), int32(s.column_blocks))
         block, row0 = divided(block, int32(s.row_blocks))
@@ -294,7 +303,8 @@ def product_kernel(tile: Tile, a: Source, b: Source, target: Target, smooth: int
                 b_stash(int32(at_b + (1 - now) * ITEM * b_stage), b_next)
             cuda.syncthreads()
         low = float32(0) if s.act == RELU else float32(-np.inf)
-        finish(s, total, bias, int32(batch * s.bias_batch), int32(column0 + column), low)
+        read_bias(s, bias, int32(batch * s.bias_batch), int32(column0 + column), add)
+        finish(low, add, total)
         base = int32(s.y_first + batch * s.y_batch + split * s.part)
         put(s, oy, y, base, int32(row0 + row), int32(column0 + column), total)
 
