@@ -27,7 +27,7 @@ python=${PYTHON:-python3}
 began=$(date +%s)
 budget=${BUDGET:-525}
 failed=0
-rm -f "$folder"/parts.tsv "$folder"/*.json "$folder"/*.log "$folder"/table.md
+cd "$folder" && rm -f parts.tsv parts.json devices.json peers_cuda.json table.md  # of an earlier run
 cd "$root" || exit 2
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
@@ -49,7 +49,10 @@ part() { # name, limit in seconds, command...
     timeout -k 5 "$limit" "$@" >"$folder/$name.log" 2>&1
     code=$?
     case $code in
-    0) result=passed ;;
+    0)
+        result=passed
+        [ "$name" != tests ] || result="passed: $(tail -n 1 "$folder/$name.log")"
+        ;;
     124 | 137) result="stopped after $limit s" ;;
     *) result="failed ($code): $(tail -n 1 "$folder/$name.log" | cut -c 1-160 | tr '\t' ' ')" ;;
     esac
@@ -101,7 +104,7 @@ if [ $simulate = yes ]; then
         --precisions float32 --sweep forward --json "$folder/peers_cuda.json"
 else
     part device 60 "$python" -c "$device"
-    part tests 210 "$python" -m pytest -q -m gpu tests
+    part tests 210 "$python" -m pytest -q -m gpu tests/test_gpu.py tests/test_cuda*.py
     part devices 100 "$python" bench/devices.py --models vgg,resnet20,lenet5 --seconds 0.1 \
         --limit 75 --json "$folder/devices.json"
     part peers 130 "$python" bench/peers_cuda.py --torch "$torch" --models vgg,resnet20 \

@@ -4,7 +4,8 @@
                             [--json FILE]
 
 Takes the layers of `devices.py`, chooses implementations as such a GPU would, and compiles their
-kernels. Needs the extra cuda12 or cuda13, and the package nvidia-cuda-nvdisasm.
+kernels. Needs the extra cuda12 or cuda13, and the package nvidia-cuda-nvdisasm. The table in
+`docs/cuda.md` is that of `results/offline.json`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 import machine
 from device_figures import PRECISIONS, in_precision, layers_named
 from ops_nbcnn import prepare
-from tables import markdown
+from tables import offline_table
 
 from nbcnn.kernels.cuda import compiling
 from nbcnn.runtime import cuda_offline, cuda_program
@@ -60,19 +61,6 @@ def described(kernel) -> dict:
     }
 
 
-def table(result: dict) -> str:
-    rows = []
-    for layer in result["layers"]:
-        for i, kernel in enumerate(layer["kernels"]):
-            title = f"{layer['layer']}, {layer['precision']}: {layer['chosen']}" if i == 0 else ""
-            told = ", ".join(f"{n} {t}" for t, n in kernel["told"].items())
-            figures = [kernel[k] for k in ("registers", "spilled", "instructions")]
-            name = kernel["kernel"].replace(".<locals>", "")
-            rows.append([title, name, *figures, told])
-    head = ["layer: implementation", "kernel", "registers", "spilled", "instructions", "of them"]
-    return markdown(head, rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cuda", default="sm_90", help="architecture")
@@ -106,7 +94,7 @@ def main() -> None:
     result = {"machine": machine.describe(), "cuda": args.cuda, "layers": layers}
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
+    print(offline_table(result))
 
 
 if __name__ == "__main__":

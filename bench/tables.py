@@ -2,8 +2,8 @@
 
     python bench/tables.py KIND FILE...
 
-KIND: peers, ops, scaling, devices or peers_cuda, whose `--json` wrote the files.
-`python bench/tables.py write` renews the tables of both documents, between their marks, from
+KIND: peers, ops, scaling, devices, peers_cuda or offline, whose `--json` wrote the files.
+`python bench/tables.py write` renews the tables of all documents, between their marks, from
 `results/`.
 """
 
@@ -206,6 +206,20 @@ def speed_ups(found, columns, what):
     return [number(other.get(what)) for other in others]
 
 
+def offline_table(result):
+    """Kernels of layers as machine code, those of a layer together."""
+    rows = []
+    for layer in result["layers"]:
+        for i, kernel in enumerate(layer["kernels"]):
+            title = f"{layer['layer']}, {layer['precision']}: {layer['chosen']}" if i == 0 else ""
+            told = ", ".join(f"{n} {t}" for t, n in kernel["told"].items())
+            figures = [kernel[k] for k in ("registers", "spilled", "instructions")]
+            name = kernel["kernel"].replace(".<locals>", "")
+            rows.append([title, name, *figures, told])
+    head = ["layer: implementation", "kernel", "registers", "spilled", "instructions", "of them"]
+    return markdown(head, rows)
+
+
 def ops_summary(result):
     """How the operations stand against PyTorch, by family and the worst of them."""
     rated = [r for r in result["results"] if "ratio" in r]
@@ -320,9 +334,11 @@ TABLES = {
     "scaling": lambda result: scaling_table(result["rows"]),
     "devices": devices_tables,
     "peers_cuda": peers_cuda_summary,
+    "offline": offline_table,
 }
 # mark in a document -> (file in results/, its table)
 MARKS = {
+    "cuda_offline": ("offline", offline_table),
     "short": ("peers", short_table),
     "peers": ("peers", peers_text),
     "rooflines": ("ops", roofline_table),
@@ -348,7 +364,7 @@ def written(text, results):
 
 def main():
     if sys.argv[1:] == ["write"]:
-        for name in ("README.md", "docs/performance.md"):
+        for name in ("README.md", "docs/performance.md", "docs/cuda.md"):
             document = HERE.parent / name
             document.write_text(written(document.read_text(), HERE / "results"))
         return

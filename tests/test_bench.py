@@ -220,3 +220,21 @@ def test_without_pytorch_the_comparison_on_a_gpu_says_so(root, tmp_path):
 
 def test_the_script_for_machines_with_a_gpu_is_a_script(root):
     subprocess.run(["sh", "-n", str(root / "bench" / "gpu_check.sh")], check=True)
+
+
+def test_tables_of_gpus_show_ratios_and_machine_code(bench):
+    tables = bench("tables")
+    train = {"nbcnn": {"images_per_second": 30.0}, "graph": {"images_per_second": 20.0}}
+    train["nbcnn_host"] = {"images_per_second": 25.0}
+    row = {"what": "dx", "case": "a", "chosen": "mma", "ms": 0.5, "gflops": 2000.0}
+    row |= {"torch_ms": {"contiguous": 2.0, "channels_last": 1.0}, "ratio": 2.0}
+    result = {"precisions": {"tf32": {"models": {"vgg": {"train": train}}}}, "left_out": []}
+    text = tables.peers_cuda_summary(result | {"sweep": {"tf32": [row]}})
+    assert "train tf32, ratio to PyTorch: mean 1.50 (vgg 1.50)" in text
+    assert "| dx a tf32 | mma | 0.5 | 2 | 1 | 2.00 |" in text
+    kernel = {"kernel": "m.f", "registers": 90, "spilled": 0, "instructions": 700}
+    layer = {"layer": "dx a", "precision": "tf32", "chosen": "mma"}
+    layer["kernels"] = [kernel | {"told": {"HGMMA": 8}}, kernel | {"told": {}}]
+    text = tables.offline_table({"layers": [layer]})
+    assert "| dx a, tf32: mma | m.f | 90 | 0 | 700 | 8 HGMMA |" in text
+    assert "|  | m.f | 90 | 0 | 700 |  |" in text
