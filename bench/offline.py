@@ -11,8 +11,6 @@ kernels. Needs the extra cuda12 or cuda13, and the package nvidia-cuda-nvdisasm.
 import argparse
 import json
 import re
-import subprocess
-import tempfile
 from pathlib import Path
 
 import machine
@@ -21,30 +19,12 @@ from ops_nbcnn import prepare
 from tables import offline_table
 
 from nbcnn.kernels.cuda import compiling
+from nbcnn.kernels.cuda.disassembly import instructions
 from nbcnn.runtime import cuda_offline, cuda_program
 
 # What tells how a kernel works: wide loads, asynchronous copies, fused multiply-adds, tensor cores;
 # and registers that went to memory, of which there should be none.
 TOLD = ("LDG.E.128", "LDS.128", "LDGSTS", "LDSM", "FFMA", "HMMA", "HGMMA", "LDL", "STL")
-OPCODE = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?\w+\s+)?([A-Z][\w.]*)", re.MULTILINE)
-
-
-def disassembler() -> str:
-    import nvidia
-
-    found = [f for root in nvidia.__path__ for f in Path(root).glob("*/bin/nvdisasm*")]
-    return str(found[0])
-
-
-def instructions(cubin: bytes) -> list[str]:
-    """Names of a kernel's instructions, in order."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
-        command = [disassembler(), "-c", str(path)]
-        return OPCODE.findall(
-            subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        )
 
 
 def described(kernel) -> dict:
@@ -53,8 +33,8 @@ def described(kernel) -> dict:
     told = {t: sum(name.startswith(t) for name in names) for t in TOLD}
     return {
         "kernel": kernel.kernel.name,
-        "registers": int(re.search(r"Used (\d+) registers", code.log)[1]),
-        "spilled": sum(int(n) for n in re.findall(r"(\d+) bytes spill", code.log)),
+        "registers": code.registers,
+        "spilled": code.spilled,
         "instructions": len(names),
         "told": {t: n for t, n in told.items() if n},
         "warnings": sorted(set(re.findall(r"\((C\d+)\)", code.log))),

@@ -11,10 +11,9 @@ import sys
 import traceback
 from typing import Any, NamedTuple
 
-from cuda_cases.machine_code import Machine, compiled
-from numba import typeof, types
-
 from nbcnn.kernels.cuda import mma_columns, mma_pack, mma_rows, mma_tiles
+from nbcnn.kernels.cuda.compiling import Architecture, Code, compiled
+from nbcnn.kernels.cuda.disassembly import instructions
 from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TANH
 
 # One kernel is compiled for all, others for those that differ most: a compilation takes seconds.
@@ -22,7 +21,7 @@ ALL = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 MAIN = {False: ALL, True: ((8, 0), (12, 0))}
 SUMS = {False: ((8, 0), (9, 0)), True: ((8, 6), (10, 0))}
 ONE = ((9, 0),)
-POINTER = types.CPointer(types.float32)
+POINTER, INTEGER = "float32*", "int64"
 COPIES, MATRICES = "LDGSTS.E.BYPASS.128", "LDSM.16.M88.4"
 PRODUCT = {False: "HMMA.1688.F32.TF32", True: "HMMA.16816.F32.BF16"}
 
@@ -35,15 +34,14 @@ class Row(NamedTuple):
     name: str
     kernel: Any
     arguments: tuple
-    bounds: Any
     registers: int
     instructions: tuple[str, ...]
     architectures: tuple
 
 
 def spec_of(kind: Any) -> Any:
-    """The type of a spec: all its fields are integers."""
-    return typeof(kind(*range(1, 1 + len(kind._fields))))
+    """The kind of a spec: all its fields are integers."""
+    return (kind, *[INTEGER] * len(kind._fields))
 
 
 def most_registers(threads: int) -> int:
@@ -63,7 +61,6 @@ def rows_of_rows():
             f"mma_rows {tile.rows}x{tile.columns} bfloat16={half} exact_w={exact} act={act}",
             mma_rows.rows_kernel(tile, half, exact, act),
             arguments,
-            (tile.threads, mma_tiles.BLOCKS),
             most_registers(tile.threads),
             (PRODUCT[half], COPIES, MATRICES, "STG.E.128", "STS.64", "LDS.128"),
             MAIN[half] if main else ONE,
@@ -79,7 +76,6 @@ def rows_of_hopper():
                 f"mma_rows wgmma {tile.rows}x{tile.columns} bfloat16={half}",
                 mma_rows.rows_kernel(tile, half, True, RELU),
                 arguments,
-                (tile.threads, mma_tiles.BLOCKS),
                 most_registers(tile.threads),
                 (product, COPIES, "STG.E.128", "WARPGROUP.ARRIVE"),
                 ((9, 0, "a"),),
@@ -94,7 +90,6 @@ def rows_of_columns():
                 f"mma_columns {tile.rows}x{tile.columns}x{tile.depth} bfloat16={half}",
                 mma_columns.columns_kernel(tile),
                 arguments,
-                (tile.threads, mma_tiles.BLOCKS),
                 most_registers(tile.threads),
                 (PRODUCT[half], COPIES, "LDSM.16.MT88.4" if half else "LDS", "STG.E.128"),
                 SUMS[half] if tile == tiles[0] else ONE,
@@ -102,9 +97,8 @@ def rows_of_columns():
 
 
 def rows_of_passes():
-    integer = types.int64
-    packing = (spec_of(mma_pack.Weights), integer, POINTER, POINTER)
-    halving = (integer, integer, POINTER, POINTER)
+    packing = (spec_of(mma_pack.Weights), INTEGER, POINTER, POINTER)
+    halving = (INTEGER, INTEGER, POINTER, POINTER)
     for kernel, arguments, wanted in (
         (mma_pack.pack_tf32, packing, ()),
         (mma_pack.pack_bf16, packing, ("F2FP.BF16",)),
@@ -112,7 +106,7 @@ def rows_of_passes():
         (mma_pack.halve_kernel, halving, ("F2FP.BF16", "LDG.E.128", "STG.E.128")),
     ):
         name = kernel.py_func.__name__
-        yield Row(name, kernel, arguments, 256, 64, wanted, ((8, 0),))
+        yield Row(name, kernel, arguments, 64, wanted, ((8, 0),))
 
 
 TABLE = [*rows_of_rows(), *rows_of_hopper(), *rows_of_columns(), *rows_of_passes()]
@@ -123,8 +117,8 @@ def name_of(row: Row, target: tuple) -> str:
     return f"{row.name} sm_{''.join(map(str, target))}"
 
 
-def wrong_with(row: Row, code: Machine) -> str:
-    found = code.instructions()
+def wrong_with(row: Row, code: Code) -> str:
+    found = instructions(code.cubin)
     # The assembler makes wgmma instructions wait for each other where it cannot follow their sums.
     serial = "serialized" in code.log
     absent = [w for w in row.instructions if not any(f.startswith(w) for f in found)]
@@ -144,7 +138,7 @@ def main() -> None:
     results = {}
     for row, target in CASES[share::shares]:
         try:
-            code = compiled(row.kernel, types.void(*row.arguments), target, row.bounds)
+            code = compiled(row.kernel, row.arguments, Architecture(*target))
             results[name_of(row, target)] = wrong_with(row, code)
         except Exception:
             results[name_of(row, target)] = traceback.format_exc()

@@ -11,12 +11,13 @@ import traceback
 from typing import Any, NamedTuple
 
 from cuda_cases.compile import Shape
-from cuda_cases.machine_code import Machine, compiled
-from numba import from_dtype, typeof, types
 
 from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels.cuda import lists, tiles
 from nbcnn.kernels.cuda.call import Caps, Launch
+from nbcnn.kernels.cuda.compiling import Architecture, compiled
+from nbcnn.kernels.cuda.disassembly import instructions
+from nbcnn.kernels.cuda.packing import kinds_of
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
 from nbcnn.ops.conv_spec import RELU, SIGMOID
 from nbcnn.ops.dense import Matmul
@@ -123,20 +124,13 @@ def first_launch(row: Row, caps: Caps) -> Launch:
     return impl.bind(spec, caps, inputs, outputs, dict(zip(names, scratch)))[0]
 
 
-def machine_code(call: Launch, target: tuple) -> Machine:
-    """Arrays are plain pointers."""
-    kinds = [
-        types.CPointer(from_dtype(a.dtype)) if isinstance(a, Shape) else typeof(a)
-        for a in call.args
-    ]
-    bounds = call.kernel.targetoptions.get("launch_bounds")
-    return compiled(call.kernel, types.void(*kinds), target, bounds)
-
-
 def wrong_with(row: Row, target: tuple) -> str:
     call = first_launch(row, Caps(132, target))
-    code = machine_code(call, target)
-    found, most = code.instructions(), min(255, REGISTERS // (call.block * row.blocks) // 8 * 8)
+    code = compiled(call.kernel, kinds_of(call.args), Architecture(*target))
+    found, most = (
+        instructions(code.cubin),
+        min(255, REGISTERS // (call.block * row.blocks) // 8 * 8),
+    )
     absent = [w for w in row.instructions if not any(f.startswith(w) for f in found)]
     local = sorted({f for f in found if f.startswith(("LDL", "STL"))})
     reasons = [

@@ -314,12 +314,11 @@ def run(probe: Probe) -> str:
 
 
 def compile_probe(probe: Probe, capability: tuple) -> str:
-    from cuda_cases.machine_code import compiled
-    from numba import types
+    from nbcnn.kernels.cuda.compiling import Architecture, compiled
+    from nbcnn.kernels.cuda.disassembly import instructions
 
-    pointer = types.CPointer(types.float32)
-    capability = probe.capability or capability
-    names = compiled(probe.kernel, types.void(pointer, pointer), capability).instructions()
+    target = Architecture(*(probe.capability or capability))
+    names = instructions(compiled(probe.kernel, ("float32*", "float32*"), target).cubin)
     absent = [s for s in probe.sass if not any(name.startswith(s) for name in names)]
     return f"no {absent} in {names}" if absent else ""
 

@@ -7,13 +7,15 @@ prints JSON: for each row of the table what is wrong with its kernels, or nothin
 
 import json
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cases.case import Case, Draw
-from cuda_cases.compile import Shape, launches
-from cuda_cases.machine_code import compiled
+from cuda_cases.compile import launches
 
 from nbcnn.kernels.cuda.call import Caps
+from nbcnn.kernels.cuda.compiling import Architecture, compiled
+from nbcnn.kernels.cuda.disassembly import instructions
+from nbcnn.kernels.cuda.packing import kinds_of
 from nbcnn.ops.conv_spec import RELU
 from nbcnn.ops.elementwise import Binary, Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.layer_norm import LayerNorm, LayerNormGradient
@@ -134,22 +136,10 @@ def case_of(row: Row) -> Case:
     return Case(row.name, row.op, tuple(inputs), wide)
 
 
-def signature(arguments: tuple) -> Any:
-    """Arrays are pointers."""
-    from numba import from_dtype, typeof, types
-
-    kinds = [
-        types.CPointer(from_dtype(a.dtype)) if isinstance(a, Shape) else typeof(a)
-        for a in arguments
-    ]
-    return types.void(*kinds)
-
-
 def fault(row: Row, place: int, call, capability: tuple[int, int]) -> str:
     """What is wrong with one launch, or nothing."""
-    bounds = call.block if call.fixed else None
-    machine = compiled(call.kernel, signature(call.args), capability, bounds)
-    names = machine.instructions()
+    machine = compiled(call.kernel, kinds_of(call.args), Architecture(*capability))
+    names = instructions(machine.cubin)
     double = {n for n in names if n.startswith(("DADD", "DMUL", "DFMA"))}
     local = {n for n in names if n.startswith(("LDL", "STL"))}
     if machine.spilled or local:

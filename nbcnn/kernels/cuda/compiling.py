@@ -103,6 +103,18 @@ class Code(NamedTuple):
     cubin: bytes
     log: str = ""
 
+    @property
+    def registers(self) -> int:
+        """Of a thread."""
+        found = re.search(r"Used (\d+) registers", self.log)
+        assert found is not None, self.log
+        return int(found[1])
+
+    @property
+    def spilled(self) -> int:
+        """Bytes of registers that are stored to memory, or loaded again, for want of room."""
+        return sum(int(n) for n in re.findall(r"(\d+) bytes spill", self.log))
+
 
 def ptx_of(kernel: jit.Kernel, kinds: tuple[Kind, ...], target: Architecture) -> str:
     from numba import cuda, types
