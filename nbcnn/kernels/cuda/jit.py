@@ -34,7 +34,7 @@ class Kernel:
     """A function that is launched on a grid of real threads; arguments of `kernel`."""
 
     py_func: Callable
-    bounds: int | None
+    bounds: int | tuple[int, int] | None
     constants: tuple
 
     @property
