@@ -3,9 +3,10 @@
 For a real GPU a kernel is compiled when a program needs it (`cubins`), with plain pointers in the
 place of arrays, and launched by the driver; in Numba's simulator it is Numba's own kernel.
 
-Kernels are written for any grid: each thread strides over the elements by the size of the grid,
-computes whole elements, and adds in an order that depends on shapes only. There are no atomic
-operations, so results are the same from run to run.
+Kernels are written for any grid, where each thread strides over the elements by the size of the
+grid, or for tiles, each of which is a block's (`Launch.fixed`). Either way sums are added in an
+order that depends on shapes only, and there are no atomic operations, so results are the same from
+run to run.
 
 State: all kernels run in Numba's simulator and compile for real GPUs; none has run on one yet.
 
