@@ -59,3 +59,33 @@ def test_in_machine_code(compiled, name):
 
 def test_all_are_listed(simulated):
     assert set(simulated) == set(PROBES)
+
+
+SHARED = """
+import sys
+import threading
+from numba import cuda, float32
+from nbcnn.kernels.cuda import jit
+from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+sys.setswitchinterval(1e-6)
+for _ in range(300):
+    shared, found, together = FakeCUDAShared(0), [], threading.Barrier(4)
+
+    def ask():
+        together.wait()
+        found.append(shared.array(8, float32))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(array) for array in found}) == 1
+"""
+
+
+def test_threads_of_a_simulated_block_share_their_arrays(python, tmp_path):
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    python(script, NUMBA_ENABLE_CUDASIM="1")

@@ -23,9 +23,12 @@ import numpy as np
 from numba import config, cuda
 
 from nbcnn.kernels import scalar
+from nbcnn.kernels.cuda.simulated_shared import share_arrays
 from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
+if SIMULATED:
+    share_arrays()
 # What `device` has made for real GPUs.
 DEVICE_FUNCTIONS: list[Any] = []
 
