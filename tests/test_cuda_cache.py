@@ -34,14 +34,15 @@ KINDS = ((FlatSpec, "int64"), "float32*")
 
 def test_kernels_of_a_factory_have_names_of_their_own():
     kernels = [
-        elementwise.unary_kernel("exp", "float32"),
-        elementwise.unary_kernel("exp", "float64"),
-        elementwise.unary_kernel("log", "float32"),
-        elementwise.unary_kernel("gelu", "float32"),
-        elementwise.binary_kernel("add", "relu", "float32"),
-        elementwise.binary_kernel("add", "tanh", "float32"),
-        *loss.kernels(True),
-        *loss.kernels(False),
+        elementwise.unary_kernel("exp", "float32", 1),
+        elementwise.unary_kernel("exp", "float64", 1),
+        elementwise.unary_kernel("log", "float32", 1),
+        elementwise.unary_kernel("gelu", "float32", 1),
+        elementwise.unary_kernel("gelu", "float32", 4),
+        elementwise.binary_kernel("add", "relu", "float32", 1),
+        elementwise.binary_kernel("add", "tanh", "float32", 1),
+        *(loss.from_logits_kernel("float32", 32, sparse) for sparse in (True, False)),
+        *(loss.softmax_kernel("float32", size, False) for size in (32, 64)),
         gather.gather_kernel("float32"),
         gather.gather_kernel("int32"),
         matmul_plain.matmul_kernel,
@@ -53,7 +54,8 @@ def test_kernels_of_a_factory_have_names_of_their_own():
 NAMES = """
 from nbcnn.kernels.cuda import elementwise, loss
 from nbcnn.kernels.cuda.identity import identity
-for kernel in (elementwise.unary_kernel("gelu", "float64"), *loss.kernels(True)):
+gelu = elementwise.unary_kernel("gelu", "float64", 1)
+for kernel in (gelu, loss.softmax_kernel("float32", 32, True)):
     print(identity(kernel.py_func))
 """
 
@@ -148,7 +150,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def wanted(dtype="float32", target=HOPPER):
-    return cubins.Wanted(elementwise.cast_kernel(dtype), KINDS, target)
+    return cubins.Wanted(elementwise.cast_kernel(dtype, 1), KINDS, target)
 
 
 def forget(monkeypatch):
@@ -257,7 +259,7 @@ def test_versions_decide(monkeypatch, tmp_path):
 @needs_numba_cuda
 def test_two_architectures_in_one_process():
     """A kernel that calls functions, which are compiled for one architecture at a time."""
-    kernel = elementwise.unary_kernel("gelu", "float32")
+    kernel = elementwise.unary_kernel("gelu", "float32", 4)
     kinds = ((FlatSpec, "int64"), "float64", "float64", "float32*", "float32*")
     for target in (Architecture(8, 0), HOPPER, Architecture(8, 0)):
         ptx = compiling.ptx_of(kernel, kinds, target)
@@ -277,7 +279,7 @@ def test_what_the_assembler_refuses_is_said():
 
 @needs_numba_cuda
 def test_the_bounds_of_a_kernel_are_in_its_code():
-    kernel = jit.Kernel(elementwise.cast_kernel("float32").py_func, 96, ())
+    kernel = jit.Kernel(elementwise.cast_kernel("float32", 1).py_func, 96, ())
     ptx = compiling.ptx_of(kernel, ((FlatSpec, "int64"), "uint8*", "float32*"), HOPPER)
     assert re.search(r"\.maxntid 96\b", ptx)
 

@@ -86,12 +86,10 @@ import sys
 import numpy as np
 import nbcnn
 from nbcnn import layers
-from nbcnn.runtime.device import get_device
 
 sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
-dtype, tf32 = sys.argv[1], sys.argv[2] == "tf32"
-gpu = get_device("cuda")
-gpu.caps = gpu.caps._replace(tf32=tf32)
+dtype, precision = sys.argv[1:]
+nbcnn.config.set_matmul_precision(precision)
 results = []
 for name in ("cpu", "cuda"):
     with nbcnn.device(name):
@@ -117,12 +115,12 @@ assert 0 < apart < 2e-2, apart
 """
 
 
-@pytest.mark.parametrize("dtype, caps", [("float32", "tf32"), ("mixed_bfloat16", "exact")])
-def test_training(python, tmp_path, dtype, caps):
+@pytest.mark.parametrize("dtype, precision", [("float32", "high"), ("mixed_bfloat16", "highest")])
+def test_training(python, tmp_path, dtype, precision):
     """Two steps are near those of the CPU, and all products are on tensor cores."""
     script = tmp_path / "training.py"
     script.write_text(TRAINING)
-    shown = python(script, dtype, caps, timeout=600, **SIMULATED)
-    kind = "tf32" if caps == "tf32" else "bfloat16"
+    shown = python(script, dtype, precision, timeout=600, **SIMULATED)
+    kind = "tf32" if precision == "high" else "bfloat16"
     assert re.search(rf"\bwgmma_{kind}", shown), shown
     assert re.search(rf"\bmma_{kind}", shown), shown
