@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+SHARES = 2  # processes
 INSTALLED = all(importlib.util.find_spec(name) is not None for name in ("numba_cuda", "nvidia"))
 
 
@@ -20,15 +21,19 @@ def test_machine_code():
     paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     environment.pop("NUMBA_ENABLE_CUDASIM", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "cuda_cases.fp32_table"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "cuda_cases.fp32_table", str(share), str(SHARES)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for share in range(SHARES)
+    ]
+    ended = [process.communicate(timeout=900) for process in processes]
+    assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
+    results = {k: v for stdout, _ in ended for k, v in json.loads(stdout).items()}
     assert len(results) >= 30
     wrong = {name: error for name, error in results.items() if error}
     assert not wrong, "\n".join(f"{name}: {error}" for name, error in wrong.items())

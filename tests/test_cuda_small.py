@@ -90,7 +90,7 @@ def test_both_devices_drop_the_same():
     run("-c", DROPOUT, simulated=True)
 
 
-@pytest.fixture(scope="module", params=["8.0", "9.0"])
+@pytest.fixture(scope="module", params=["9.0"])
 def table(request):
     return json.loads(run("-m", "cuda_cases.small_table", request.param, simulated=False))
 
