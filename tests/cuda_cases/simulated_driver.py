@@ -2,6 +2,8 @@
 runs every launch in Numba's simulator. For processes with NUMBA_ENABLE_CUDASIM=1.
 """
 
+import sys
+
 import numpy as np
 from cuda_double import Double, Launched, Pointer, device
 
@@ -21,6 +23,7 @@ def simulate(launched: Launched, driver: Double) -> None:
 
 def opened(**options) -> CudaDevice:
     """The device 'cuda:7' of this process, as large as Numba's: sums are cut by that."""
+    sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
     found = device(Double(simulate, **options), 7)
     found._caps = found._caps._replace(simulated=True, multiprocessors=1)
     devices._opened[("cuda", 7)] = found
