@@ -295,26 +295,26 @@ class Foreign:
         self.__cuda_array_interface__ = {**self.array.__cuda_array_interface__, "stream": 5}
         self.shape = values.shape
 
-for data in (x, (x / 255).astype("float32")):
-    for shuffle in (False, True):
-        host = made().to("cuda:7")
-        a = host.fit(data, t, batch_size=4, epochs=2, shuffle=shuffle, verbose=0)
-        there = made().to("cuda:7")
-        images, labels = Foreign(data), Foreign(t.astype("int32"))
-        gpu.driver.log.clear()
-        b = there.fit(images, labels, batch_size=4, epochs=2, shuffle=shuffle, verbose=0)
-        assert not [e for e in gpu.driver.calls("upload") if e[2] == "copies"]
-        assert a.history["loss"] == b.history["loss"]
-        assert apart(host, there) == 0
-        p = there.predict(data, batch_size=4, verbose=0)
-        gpu.driver.log.clear()
-        q = there.predict(images, batch_size=4, verbose=0, on_device=True)
-        assert not gpu.driver.calls("download")
-        assert q.__cuda_array_interface__["shape"] == p.shape
-        assert np.array_equal(gpu.download(q), p)
-        pieces = there.predict(images, batch_size=4, steps=2, verbose=0, on_device=True)
-        assert np.array_equal(gpu.download(pieces), p[:8])
-        one = there.predict_on_batch(images, on_device=True)
-        assert np.allclose(gpu.download(one), p, atol=1e-6)
+floats = (x / 255).astype("float32")
+for data, shuffle in ((x, False), (floats, False), (floats, True)):
+    host = made().to("cuda:7")
+    a = host.fit(data, t, batch_size=4, shuffle=shuffle, verbose=0)
+    there = made().to("cuda:7")
+    images, labels = Foreign(data), Foreign(t.astype("int32"))
+    gpu.driver.log.clear()
+    b = there.fit(images, labels, batch_size=4, shuffle=shuffle, verbose=0)
+    assert not [e for e in gpu.driver.calls("upload") if e[2] == "copies"]
+    assert a.history["loss"] == b.history["loss"]
+    assert apart(host, there) == 0
+    p = there.predict(data, batch_size=4, verbose=0)
+    gpu.driver.log.clear()
+    q = there.predict(images, batch_size=4, verbose=0, on_device=True)
+    assert not gpu.driver.calls("download")
+    assert q.__cuda_array_interface__["shape"] == p.shape
+    assert np.array_equal(gpu.download(q), p)
+    pieces = there.predict(images, batch_size=4, steps=2, verbose=0, on_device=True)
+    assert np.array_equal(gpu.download(pieces), p[:8])
+    one = there.predict_on_batch(images, on_device=True)
+    assert np.allclose(gpu.download(one), p, atol=1e-6)
 """
     )
