@@ -8,12 +8,12 @@ import guard
 import numpy as np
 import pytest
 from cases.case import Case
-from cases.execution import run
+from cases.execution import calls_of, run
 from cases.expected import TOLERANCE, difference, expected
 from cases.table import CASES
 
 from nbcnn.graph.choosing import main_dtype
-from nbcnn.kernels.cpu import lists
+from nbcnn.kernels.cpu import jit, lists
 from nbcnn.ops.op import REGISTRY
 from nbcnn.ops.shape import ALIASES
 from nbcnn.runtime.cpu import CpuDevice
@@ -88,6 +88,24 @@ def wanted(name: str, dtype: str):
 
 
 BY_NAME = {case.name: case for case in CASES}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(request):
+    """The kernels of all cases that are about to run, compiled in as many processes as there are
+    processors: one after the other they would take most of the time.
+    """
+    rows = {}
+    for item in request.session.items:
+        row = getattr(item, "callspec", None)
+        if item.module is request.module and row and "impl" in row.params:
+            case, dtype, impl = (row.params[name] for name in ("case", "dtype", "impl"))
+            rows[name_of(case, dtype, impl)] = case, dtype, impl
+    wanted = []
+    for case, dtype, impl in rows.values():
+        calls = calls_of(impl, case.op, case.specs(dtype), TWO_THREADS)
+        wanted += [(call.kernel, jit.pack(call.args).kinds) for call in calls]
+    jit.compile_entries(wanted)
 
 
 def check(case: Case, dtype: str, impl, results) -> None:

@@ -1,12 +1,13 @@
 """Run one implementation of an operation on a device, outside any graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from cases.case import specs_of
 
 from nbcnn.graph.choosing import main_dtype
 from nbcnn.kernels.impl import Impl
+from nbcnn.ops.tensor import TensorSpec
 from nbcnn.runtime.device import Device
 
 
@@ -22,6 +23,19 @@ def filled(device: Device, shape, dtype: str):
     """Memory that shows when it is read before it is written."""
     unset = np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 85, dtype)
     return memory_of(device, unset)[1]
+
+
+def calls_of(impl: Impl, op, specs: Sequence[TensorSpec], device: Device) -> Sequence:
+    """The calls of a run, over memory that nobody has written to."""
+
+    def unset(s):
+        return device.view(device.empty(max(s.nbytes, 1)), 0, s.shape, s.dtype)
+
+    spec, dtype = op.spec(*specs), main_dtype(op, specs)
+    wanted = impl.scratch(spec, dtype, device.caps)
+    scratch = {name: unset(s) for name, s in wanted.items()}
+    inputs, outputs = ([unset(s) for s in some] for some in (specs, op.infer(*specs)))
+    return impl.bind(spec, device.caps, inputs, outputs, scratch)
 
 
 def run(
