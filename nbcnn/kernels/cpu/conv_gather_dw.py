@@ -43,7 +43,8 @@ from nbcnn.kernels.cpu.simd import integer
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
 
-STRIP = 3  # tiles of rows, two of a narrow panel, after which some of the next chunk or block is asked for
+# Tiles of rows, two of a narrow panel, after which some of the next chunk or block is asked for.
+STRIP = 3
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:

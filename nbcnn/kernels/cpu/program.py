@@ -1,17 +1,18 @@
 """Running a list of kernel calls on all threads together.
 
 A program is a table with one row a call: entry address, address of the packed arguments, number of
-tasks. Every thread walks the same rows. A row's tasks are cut into *shares*, one for each thread, or
-for a few of them where there are many. A thread takes the tasks of its own share from an atomic
+tasks. Every thread walks the same rows. A row's tasks are cut into *shares*, one for each thread,
+or for a few of them where there are many. A thread takes the tasks of its own share from an atomic
 counter, then those that are left of the others'. A row is over when the count of *finished tasks*
 (not of arrived threads) reaches its number of tasks. So a thread that comes late, or never, holds
 nobody up: one thread alone completes the program. Which thread runs a task is not fixed; what a
 task writes is.
 
-Shares keep data where it is: tasks go through memory in order, so a thread reads from its own
-cache what it wrote in the row before, and walks through memory in one long stretch. Where the
-processor's cores do not share their last cache (on a rented one that may change by the minute) a
-depthwise convolution took 0.17 ms with two threads that took turns, as long as with one, and FIGURE.
+Shares keep data where it is: tasks go through memory in order, so a thread reads from its own cache
+what it wrote in the row before, and walks through memory in one long stretch. When threads took
+turns at a row's tasks, lines went from core to core: 3x3 depthwise on 8 x 45 x 37 x 50 took 0.115
+ms instead of 0.087, and on a bad day 0.17, as long as with one thread; one image to 6 filters, 5x5,
+0.175 instead of 0.165, and 0.23.
 
 The calling thread *leads*; the others *follow* a board of shared words, where the leader announces
 the program and opens a gate. A follower enters through the gate and counts itself in. When all rows
