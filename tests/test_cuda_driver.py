@@ -2,18 +2,14 @@
 arguments have been taken.
 """
 
-import importlib.util
-
 import pytest
+from processes import needs_numba_cuda
 
 from nbcnn.runtime import cuda
 from nbcnn.runtime.cuda_driver import CudaError, Driver
 
 pytestmark = [
-    pytest.mark.skipif(
-        importlib.util.find_spec("numba_cuda") is None,
-        reason="needs numba-cuda: pip install 'nbcnn[cuda13]'",
-    ),
+    needs_numba_cuda,
     pytest.mark.skipif(
         cuda.driver_library() is not None, reason="needs a machine without NVIDIA's driver"
     ),
@@ -48,7 +44,9 @@ def calls(driver):
         "copy": (123, 124, 8, stream),
         "stream": (),
         "synchronize": (stream,),
+        "device_of": (123,),
         "event": (),
+        "free_event": (event,),
         "record": (event, stream),
         "wait": (stream, event),
         "finish": (event,),
