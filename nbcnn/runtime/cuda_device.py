@@ -181,9 +181,9 @@ class CudaDevice:
                 f"an array is in the memory of cuda:{place}, and the model runs on {self.name}"
             )
 
-    def give_back(self, array: DeviceArray) -> None:
-        """Of an array that was borrowed: its library may use the memory for something else, and
-        what it does from now on waits until this device has read it.
+    def hold_back(self, array: DeviceArray) -> None:
+        """What the library of a borrowed array does from now on waits until this device has read
+        the array: the next batch may be made in the same memory.
         """
         if isinstance(array.owner, Loan) and array.owner.stream is not None:
             with self.guard():

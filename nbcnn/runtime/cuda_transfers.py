@@ -7,7 +7,6 @@ travels while the last one is worked on. Arrays that are on the GPU already are 
 """
 
 import ctypes
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from nbcnn.kernels.cuda import gather
 from nbcnn.runtime.cuda_memory import DeviceArray
 from nbcnn.runtime.cuda_program import rows
-from nbcnn.runtime.device import DeviceError
 from nbcnn.runtime.transfers import Feed, Outlet
 
 if TYPE_CHECKING:
@@ -145,14 +143,7 @@ class CudaFeed(Feed):
                 self._on_the_gpu(source, order, start)
 
     def release(self) -> None:
-        with suppress(DeviceError):  # which has been raised, or will be
-            self._let_go()
-
-    def _let_go(self) -> None:
-        array = self._borrowed
         self._source = self._order = self._moving = self._borrowed = None
-        if array is not None:
-            self._device.give_back(array)
 
     def warm(self) -> None:
         with self._device.guard():
@@ -185,17 +176,18 @@ class CudaFeed(Feed):
 
     def _on_the_gpu(self, source: Any, order: np.ndarray | None, start: int) -> None:
         if source is not self._source or order is not self._order:
-            self._let_go()
+            self.release()
             array = self._borrowed = self._device.borrow(source)
             if order is not None or array.dtype != self._target.dtype:
                 numbers = None if order is None else self._numbers(order)
                 self._moving = Moving(self._device, array, self._target, numbers)
             self._source, self._order = source, order
+        assert self._borrowed is not None
         if self._moving is not None:
             self._moving.launch(start)
-            return
-        assert self._borrowed is not None
-        self._device.copy(self._target, self._borrowed[start : start + len(self._target)])
+        else:
+            self._device.copy(self._target, self._borrowed[start : start + len(self._target)])
+        self._device.hold_back(self._borrowed)
 
     def _numbers(self, order: np.ndarray) -> DeviceArray:
         """Numbers of rows, on the GPU."""
