@@ -311,6 +311,15 @@ def test_stop_gradient_stops():
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0])
 
 
+def test_results_take_the_place_of_as_many_elements_only():
+    """int64 that are broadcast have as many bytes as a float32 result, and are read again."""
+    x, y = leaf(1, 40, dtype="int64"), leaf(2, 40, dtype="float32")
+    whole, zeros = np.arange(40).reshape(1, 40), np.zeros((2, 40))
+    for combined in (lambda a: ops.add(a, y), lambda a: ops.where(ops.greater(y, 1.0), y, a)):
+        (found,), _ = run([combined(ops.negative(x))], {x: whole, y: zeros})
+        np.testing.assert_array_equal(found, np.repeat(-whole, 2, axis=0))
+
+
 def test_plans_share_the_largest_arena():
     arena = Arena(get_device("cpu"))
     large, small = arena.take(1000), arena.take(10)
