@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbcnn import config, ops
+from nbcnn import config, layers, ops
+from nbcnn.graph import eager
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -334,6 +335,22 @@ def test_a_forced_implementation_is_taken_where_it_accepts():
     with config.force("conv2d=plain"):
         plan = Plan(Graph([y]), get_device("cpu"))
     assert [s.choice.impl.name for s in plan.steps] == ["plain"]
+
+
+def test_calls_on_arrays_follow_the_settings():
+    """Also where a plan for these shapes is there already."""
+    x, layer = np.ones((1, 5, 5, 2), "float32"), layers.Conv2D(3, 3)
+
+    def chosen():
+        ops.conv(x, np.ones((3, 3, 2, 3), "float32"))
+        layer(x)
+        plans = next(reversed(eager._plans.values()))[0], layer._eager_plans.popitem()[1].plan
+        return [plan.steps[0].choice.impl.name for plan in plans]
+
+    assert chosen() != ["plain", "plain"]
+    layer(x)
+    with config.force("conv2d=plain"):
+        assert chosen() == ["plain", "plain"]
 
 
 def test_inference_knows_which_kernels_hold_still():
