@@ -40,6 +40,12 @@ class Pool2D(Op):
             raise ValueError(f"{self.name}: expected input (n, h, w, c), got {x}")
         n, h, w, c = x
         pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
+        sides = () if isinstance(self.padding, str) else self.padding
+        if any(max(side) >= size for side, size in zip(sides, self.window)):
+            raise ValueError(
+                f"{self.name}: padding {self.padding} must be less than the window {self.window}, "
+                "which would lie outside of the input"
+            )
         try:
             oh, pt, _ = window_output(h, self.window[0], self.strides[0], pads[0])
             ow, pl, _ = window_output(w, self.window[1], self.strides[1], pads[1])
