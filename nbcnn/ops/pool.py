@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from nbcnn.ops.conv import Padding, window_index_dtype, window_output
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -186,4 +187,4 @@ def max_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], paddin
 
 
 def avg_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Any:
-    return apply(AvgPool2D(window, strides, padding), x)
+    return apply(AvgPool2D(window, strides, padding), *of_one_type(x, floats=True))
