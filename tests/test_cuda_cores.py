@@ -3,6 +3,7 @@ real target wants to be installed.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -132,6 +133,59 @@ def test_large_arrays(python, tmp_path):
     script = tmp_path / "large.py"
     script.write_text(LARGE)
     python(script, **SIMULATED)
+
+
+ROUNDED = """
+import sys
+sys.path.append(sys.argv[1])
+import numpy as np
+from cases.case import specs_of
+from cases.expected import difference, expected, limit
+from cases.table import CASES
+from nbcnn.kernels.cuda import lists
+from nbcnn.kernels.cuda.call import Caps
+from nbcnn.ops.conv_spec import SIGMOID, TANH
+
+hopper = Caps(132, (9, 0), shared=232448, tf32=True)
+
+
+def tf32(x, half):
+    return ((x.view("uint32") + np.uint32(half)) & np.uint32(0xFFFFE000)).view("float32")
+
+
+def wrong(case):
+    arrays = case.arrays("float32")
+    spec, wanted = case.op.spec(*specs_of(arrays)), None
+    for impl in lists.impls(case.op):
+        if "tf32" not in impl.name or impl.accepts(spec, "float32", hopper) is not None:
+            continue
+        wanted = wanted or expected(case.op, spec, arrays)
+        x, w, *bias = arrays
+        half = 0 if impl.name.startswith("wgmma") else 0x1000  # cut off, or rounded
+        (found,) = expected(case.op, spec, [tf32(x, half), tf32(w, 0x1000), *bias])
+        most = limit(case.op, arrays, wanted, "float32", impl.rtol)
+        seen.append(difference(found, wanted[0]) / most)
+        if seen[-1] > 1:
+            yield case.name, impl.name, seen[-1]
+
+
+seen = []
+curved = [
+    case for case in CASES
+    if case.op.name in ("conv2d", "matmul") and case.op.act in (SIGMOID, TANH)
+    and "float32" in case.dtypes and not case.op.bfloat16
+]
+found = [each for case in curved for each in wrong(case)]
+assert not found, found
+assert len(seen) > 50 and max(seen) > 0.1, (len(seen), max(seen))
+"""
+
+
+def test_rounded_factors_stay_within_what_is_allowed_on_a_gpu(python, tmp_path):
+    """Where only a real GPU runs these cases, its results are not refused for being of TF32."""
+    script = tmp_path / "rounded.py"
+    script.write_text(ROUNDED)
+    python(script, Path(__file__).parent, **SIMULATED)
 
 
 TRAINING = """
