@@ -15,13 +15,13 @@ from nbcnn import layers
 sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
 
 
-def lenet5():
+def small_lenet():
     return nbcnn.Sequential([
-        nbcnn.Input((28, 28, 1)),
+        nbcnn.Input((14, 14, 1)),
         layers.Conv2D(6, 5, padding="same", activation="sigmoid"), layers.AveragePooling2D(2),
-        layers.Conv2D(16, 5, activation="sigmoid"), layers.AveragePooling2D(2),
-        layers.Flatten(), layers.Dense(120, activation="sigmoid"),
-        layers.Dense(84, activation="sigmoid"), layers.Dense(10, activation="softmax")])
+        layers.Conv2D(16, 3, activation="sigmoid"), layers.AveragePooling2D(2),
+        layers.Flatten(), layers.Dense(40, activation="sigmoid"),
+        layers.Dense(24, activation="sigmoid"), layers.Dense(10, activation="softmax")])
 
 
 def residual():
@@ -64,7 +64,7 @@ def simulate(python, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("model, optimizer", [("lenet5", "adam"), ("residual", "sgd")])
+@pytest.mark.parametrize("model, optimizer", [("small_lenet", "adam"), ("residual", "sgd")])
 def test_two_steps_equal_those_of_the_cpu(simulate, model, optimizer):
     simulate(
         f"""
