@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nbcnn import accuracy_formulas, initializers, loss_formulas, losses, ops
+from nbcnn import accuracy_formulas, config, initializers, loss_formulas, losses, ops
 from nbcnn.declare import Declared, arg
 from nbcnn.layers.variable import Variable
 from nbcnn.losses import Loss
@@ -21,13 +21,26 @@ class Result(float):
         return np.float32(self)
 
 
+class Results(np.ndarray):
+    """An array that also has the `numpy()` of a Keras tensor."""
+
+    def numpy(self) -> np.ndarray:
+        return np.asarray(self)
+
+
+def shown(value: Any, dtype: str = "float32") -> Any:
+    """What `result` returns: a `Result` for one number, else `Results`."""
+    array = np.asarray(value, dtype)
+    return array.view(Results) if array.ndim else Result(array)
+
+
 class Metric(Declared, family=family):
     """Base of metrics: override `update_state(y_true, y_pred, sample_weight=None)` and `result()`.
 
     Parameters
     ----------
     name : automatic by default; the key in logs and `History`.
-    dtype : float type of the variables; "float32" by default.
+    dtype : float type of the variables; that of `config.floatx()`, float32, by default.
     """
 
     direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
@@ -38,6 +51,11 @@ class Metric(Declared, family=family):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.variables: list[Variable] = []
+
+    @property
+    def value_dtype(self) -> str:
+        """The float type to compute in."""
+        return self.dtype or config.floatx()
 
     def add_variable(
         self,
@@ -51,7 +69,7 @@ class Metric(Declared, family=family):
         sake.
         """
         start = initializers.get(initializer or "zeros")
-        variable = Variable(start, shape, dtype or self.dtype or "float32", False, name)
+        variable = Variable(start, shape, dtype or self.value_dtype, False, name)
         self.variables.append(variable)
         return variable
 
@@ -209,7 +227,8 @@ class FormulaMetric(MeanOfFormula):
 
     def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
         cls.formula = staticmethod(formula)
-        cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
+        if "direction" not in cls.__dict__:
+            cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
         if "name" not in cls.__dict__:
             cls.name = formula.__name__
         super().__init_subclass__(**kwargs)
