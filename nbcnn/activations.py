@@ -160,6 +160,28 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return ops.log_softmax(x, axis=axis)
 
 
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """max(x - tau, 0) with the tau for which the sum over `axis` is 1: many values are exactly 0.
+
+    tau = (sum over the support of x - 1) / its size; x_i belongs to the support if 1 + r x_i > s,
+    where r values, of sum s, are at least x_i (Martins & Astudillo 2016). Comparing all pairs finds
+    them without sorting, but needs memory for size² values of each row.
+    """
+    x = ops.convert_to_tensor(x)
+    if "float" not in str(x.dtype):
+        x = ops.cast(x, "float32")
+    place, last = axis % len(x.shape), len(x.shape) - 1
+    if place != last:
+        return ops.moveaxis(sparsemax(ops.moveaxis(x, place, -1)), -1, place)
+    dtype, others = str(x.dtype), ops.expand_dims(x, -2)
+    as_large = ops.cast(ops.greater_equal(others, ops.expand_dims(x, -1)), dtype)
+    count, total = ops.sum(as_large, axis=-1), ops.sum(as_large * others, axis=-1)
+    support = ops.greater(count * x + 1.0, total)
+    size = ops.sum(ops.cast(support, dtype), axis=-1, keepdims=True)
+    inside = ops.sum(ops.where(support, x, 0.0), axis=-1, keepdims=True)
+    return ops.relu(x - (inside - 1.0) / size)
+
+
 def glu(x: Any, axis: int = -1) -> Any:
     """a * sigmoid(b), where a and b are the halves of x along `axis`."""
     a, b = ops.split(x, 2, axis=axis)
@@ -198,6 +220,7 @@ family.functions(
         exponential: (),
         softmax: (),
         log_softmax: (),
+        sparsemax: (),
         glu: (),
     }
 )

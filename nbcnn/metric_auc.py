@@ -1,5 +1,6 @@
 """Areas under curves of yes-or-no predictions: `AUC`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,7 @@ class AUC(
     def _argument(self, name: str) -> Any:
         return self.init_thresholds if name == "thresholds" else super()._argument(name)
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch; `sample_weight` has shape (batch,) or more axes."""
         y_pred = tensor(y_pred, self.value_dtype)
         if self.from_logits:
@@ -125,11 +124,11 @@ class AUC(
             areas = ((x[:-1] - x[1:]) * heights).sum(axis=0)
         if self.multi_label:
             weights = np.ones(len(areas)) if self.label_weights is None else self.label_weights
-            areas = ratio(np.sum(areas * weights), np.sum(weights))
+            areas = ratio((areas * weights).sum(), np.asarray(weights).sum())
         return shown(areas, self.value_dtype)
 
 
-HEIGHTS = {
+HEIGHTS: dict[str, Callable] = {
     "interpolation": lambda a, b: (a + b) / 2,
     "minoring": np.minimum,
     "majoring": np.maximum,

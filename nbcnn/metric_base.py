@@ -8,7 +8,9 @@ import numpy as np
 from nbcnn import accuracy_formulas, config, initializers, loss_formulas, losses, ops
 from nbcnn.declare import Declared, arg
 from nbcnn.layers.variable import Variable
+from nbcnn.loss_formulas import same_rank
 from nbcnn.losses import Loss
+from nbcnn.ops.loss import EPSILON
 from nbcnn.registry import Family, deserialize
 
 family = Family("metric", "keras.metrics")
@@ -110,8 +112,7 @@ class Sum(Metric):
         self.total = 0.0
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        weights = 1.0 if sample_weight is None else np.asarray(sample_weight, "float64")
-        self.total += float(np.sum(np.asarray(values, "float64") * weights))
+        self.total += weighted_totals(values, sample_weight, np.sum)[0]
 
     def result(self) -> Result:
         return Result(self.total)
@@ -151,21 +152,26 @@ class Mean(Metric):
         self.total = self.count = 0.0
 
 
-def weighted_totals(values: Any, sample_weight: Any = None) -> tuple[float, float]:
-    """(sum over samples of value * weight, sum of weights); axes after the first are averaged."""
+def weighted_totals(
+    values: Any, sample_weight: Any = None, reduce: Callable[..., Any] = np.mean
+) -> tuple[float, float]:
+    """(sum over samples of value * weight, sum of weights); axes after the first are averaged, or
+    summed.
+    """
     values = np.asarray(values, "float64")
     if sample_weight is None:
-        return float(_samplewise(values).sum()), float(values.shape[0] if values.ndim else 1)
+        by_sample = _by_sample(values, reduce)
+        return float(by_sample.sum()), float(len(by_sample) if by_sample.ndim else 1)
     weights = np.asarray(sample_weight, "float64")
-    if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
-        weights = weights[..., 0]
-    values = values.mean(axis=tuple(range(weights.ndim, values.ndim)))
+    values, weights = same_rank(values, weights)
+    values = reduce(values, axis=tuple(range(weights.ndim, values.ndim)))
     weights = np.broadcast_to(weights, values.shape)
-    return float(_samplewise(values * weights).sum()), float(_samplewise(weights).sum())
+    products = _by_sample(values * weights, reduce)
+    return float(products.sum()), float(_by_sample(weights, reduce).sum())
 
 
-def _samplewise(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=tuple(range(1, values.ndim)))
+def _by_sample(values: np.ndarray, reduce: Callable[..., Any]) -> Any:
+    return reduce(values, axis=tuple(range(1, values.ndim)))
 
 
 class MeanOfFormula(Mean):
@@ -180,12 +186,40 @@ class MeanOfFormula(Mean):
         axes = tuple(range(1, len(values.shape)))
         return ops.mean(values, axis=axes) if axes else values
 
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        """None, or which of the values count where samples are weighted, in their shape.
+
+        Without weights all do, as in Keras.
+        """
+        return None
+
+    def weighted_values(self, y_true: Any, y_pred: Any, weight: Any) -> tuple[Any, Any]:
+        """`values`, and the weights of their mean: those of the samples, shape (batch,), times the
+        share of a sample's values that count.
+        """
+        values, valid = self.values(y_true, y_pred), self.valid(y_true, y_pred)
+        if valid is None:
+            return values, weight
+        share = ops.cast(valid, str(values.dtype))
+        axes = tuple(range(1, len(share.shape)))
+        if axes:  # what does not count is 0, but is part of the mean over the axes
+            share = ops.mean(share, axis=axes)
+            values = values / ops.maximum(share, EPSILON)
+        return values, ops.cast(weight, str(share.dtype)) * share
+
     def update_state(  # type: ignore[override]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
         """Adds a batch of arrays."""
         y_pred, y_true = np.asarray(y_pred), np.asarray(y_true)
-        super().update_state(self.compute(y_true, y_pred), sample_weight)
+        values, valid = self.compute(y_true, y_pred), None
+        if sample_weight is not None:
+            valid = self.valid(y_true, y_pred)
+        if valid is not None:
+            weights = np.asarray(sample_weight)
+            missing = valid.ndim - weights.ndim
+            sample_weight = weights.reshape(weights.shape + (1,) * missing) * valid
+        super().update_state(values, sample_weight)
 
 
 class MeanMetricWrapper(MeanOfFormula):

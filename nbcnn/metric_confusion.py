@@ -21,7 +21,7 @@ from nbcnn.threshold_counts import (
 )
 
 
-def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def ratio(a: Any, b: Any) -> np.ndarray:
     """a / b, and 0 where b is 0."""
     a, b = np.asarray(a), np.asarray(b)
     return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b != 0)
@@ -35,16 +35,14 @@ class Counting(Metric):
 
     counted: ClassVar[tuple[str, ...]] = OUTCOMES
     options: ClassVar[tuple[str, ...]] = ()
-    thresholds: ClassVar[list[float]]
+    thresholds = None  # type: Any
 
     def add_counts(self, shape: tuple[int, ...]) -> None:
         """Makes the variables."""
         for name in self.counted:
             setattr(self, name, self.add_variable(shape, name=name))
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch; `sample_weight` has shape (batch,) or more axes."""
         given = {name: getattr(self, name) for name in self.options}
         self.count(y_true, y_pred, sample_weight=sample_weight, **given)
@@ -192,7 +190,7 @@ class _Best(Counting):
     def __post_init__(self) -> None:
         super().__post_init__()
         count = self.num_thresholds
-        self.thresholds = evenly_spaced(count) if count > 1 else [0.5]  # type: ignore[misc]
+        self.thresholds = evenly_spaced(count) if count > 1 else [0.5]
         self.add_counts((count,))
 
     def result(self) -> Any:

@@ -19,8 +19,11 @@ from nbcnn.threshold_counts import in_pieces, tensor, transposed_product, weight
 EXACT = 2**24  # up to here float32 counts without gaps
 
 
+SEVERAL = (list, tuple, range, np.ndarray)
+
+
 def _class_ids(value: Any) -> list[int]:
-    items = list(value) if isinstance(value, (list, tuple, range, np.ndarray)) else [None]
+    items: list[Any] = list(value) if isinstance(value, SEVERAL) else []
     if not items or not all(KINDS["int"](i) and i >= 0 for i in items):
         raise Expected("must be a list of class numbers")
     return [int(i) for i in items]
@@ -58,9 +61,7 @@ class _Confusion(Metric):
     def value_dtype(self) -> str:
         return "int32" if self.dtype in (None, "int") else self.dtype
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch of classes; those outside 0 to num_classes - 1 do not count.
 
         `sample_weight` has shape (batch,) or more axes, up to one weight for each pair of classes.
@@ -200,9 +201,7 @@ class BinaryIoU(_Confusion, first=("target_class_ids", "threshold")):
     target_class_ids: Any = arg((0, 1), convert=_class_ids)
     threshold: float = 0.5
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch; predictions have the shape of the labels."""
         said_yes = ops.greater_equal(tensor(y_pred, config.floatx()), self.threshold)
         super().update_state(y_true, said_yes, sample_weight)

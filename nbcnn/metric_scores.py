@@ -43,9 +43,7 @@ class _FScore(_ByColumn):
     threshold: float | None = arg(None, check=_above_0_up_to_1)
     beta: ClassVar[float] = 1.0
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of labels 0 and 1 and predictions, both of shape (batch, labels)."""
         t, p = self.prepared(y_true, y_pred)
         if not self.variables:
@@ -130,9 +128,7 @@ class R2Score(_ByColumn):
         super().__post_init__()
         self.num_samples = self.add_variable((), name="num_samples")
 
-    def update_state(  # type: ignore[override]
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None
-    ) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch; `sample_weight` has shape (batch,) or that of the targets."""
         dtype = self.value_dtype
         t, p = self.prepared(y_true, y_pred)
@@ -162,12 +158,11 @@ class R2Score(_ByColumn):
             total = squares - sums * (sums / count)
             scores = 1 - residual / total
             scores = np.where(np.isinf(scores), 0.0, scores)
+            score: Any = scores
             if self.class_aggregation == "uniform_average":
                 score = np.mean(scores)
             elif self.class_aggregation == "variance_weighted_average":
                 score = np.sum(total * scores) / np.sum(total)
-            else:
-                score = scores
         return shown(self._adjusted(score, float(samples)), self.value_dtype)
 
     def _adjusted(self, score: Any, samples: float) -> Any:

@@ -186,6 +186,12 @@ class SparseCategoricalCrossentropy(
     ignore_class: int | None = arg(None, last=True)
     axis: int = arg(-1, last=True)
 
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        if self.ignore_class is None:
+            return None
+        labels = loss_formulas.class_numbers(y_true, y_pred, self.axis)
+        return ops.not_equal(labels, self.ignore_class)
+
 
 binary_crossentropy = loss_formulas.binary_crossentropy
 binary_focal_crossentropy = loss_formulas.binary_focal_crossentropy

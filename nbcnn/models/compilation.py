@@ -64,6 +64,8 @@ def _known(module: Any, argument: str, value: Any, also: Sequence[str]) -> None:
     """Raise for a name that means nothing; `also`: names whose meaning depends on shapes."""
     if isinstance(value, str) and value.lower() in also:
         return
+    if isinstance(value, type) and issubclass(value, (losses.Loss, metrics.Metric)):
+        return  # made where it is used: the automatic name counts how many there are
     try:
         module.get(value)
     except ValueError as error:
@@ -152,9 +154,11 @@ class Compiled:
         named = list(self._names.values())
         return ["loss", *parts, *(sorted(named) if several else named)]
 
-    def finished(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Results of metrics from their values' means, in the order of `log_names`."""
-        results = dict(means)
+    def finished(self, means: Mapping[str, float]) -> dict[str, Any]:
+        """Results of metrics from their values' means, in the order of `log_names`: numbers, or
+        arrays where a metric has several.
+        """
+        results: dict[str, Any] = dict(means)
         for group in (self.metrics, self.weighted_metrics):
             for i, members in enumerate(group):
                 for metric in members:
@@ -164,7 +168,8 @@ class Compiled:
                         metric.add(results[name], 1.0)
                         results[name] = float(metric.result())
                     elif name not in results:
-                        results[name] = float(np.asarray(metric.result()))
+                        value = np.asarray(metric.result())
+                        results[name] = value if value.ndim else float(value)
         return {name: results[name] for name in self.log_names if name in results}
 
     def reset(self) -> None:

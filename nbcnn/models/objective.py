@@ -70,8 +70,11 @@ class Objective:
             if not hasattr(metric, "values"):
                 metric.update_state(feeds.y[i], y_pred, weight)
                 continue
-            values = ops.cast(metric.values(feeds.y[i], y_pred), y_pred.dtype)
-            found.append(_weighted(name, values, weight))
+            if weight is None:
+                values = metric.values(feeds.y[i], y_pred)
+            else:
+                values, weight = metric.weighted_values(feeds.y[i], y_pred, weight)
+            found.append(_weighted(name, ops.cast(values, y_pred.dtype), weight))
         return found
 
     def host_metrics(self) -> list[tuple[str, Any]]:
