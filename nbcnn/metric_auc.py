@@ -1,6 +1,6 @@
 """Areas under curves of yes-or-no predictions: `AUC`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ def _several(value: Any) -> str | None:
 def _list(value: Any) -> list[float] | None:
     if value is None:
         return None
+    if isinstance(value, Mapping) and "config" in value:  # an array, as Keras's files have it
+        value = value["config"]["value"]
     try:
         return [float(v) for v in value]
-    except TypeError:
+    except (TypeError, ValueError):
         raise Expected("must be a list of numbers") from None
 
 
