@@ -63,6 +63,9 @@ def test_several_results_are_an_array(capsys):
     assert f"f1_score: {logs['f1_score'].mean():.4f}" in capsys.readouterr().out
     history = model.fit(X, LABELS, epochs=2, verbose=0)
     assert np.shape(history.history["f1_score"]) == (2, 2)
+    stop = nbcnn.callbacks.EarlyStopping("f1_score", mode="max")
+    with pytest.raises(ValueError, match=r"EarlyStopping: monitor must be one number, 'f1_score'"):
+        model.fit(X, LABELS, verbose=0, callbacks=[stop])
     assert metrics.F1Score()(LABELS, LABELS * 0.9).numpy().shape == (2,)
 
 
