@@ -5,7 +5,7 @@ import pytest
 from small_models import RNG, compiled, linear
 
 import nbcnn
-from nbcnn import layers, metrics
+from nbcnn import layers, metrics, ops
 from nbcnn.threshold_counts import PIECE, in_pieces
 
 X = RNG.normal(size=(23, 3)).astype("float32")
@@ -45,7 +45,10 @@ def test_by_name_and_by_object():
 
 
 def test_every_epoch_and_every_validation_starts_again():
-    counts = metrics.TruePositives(0.0), metrics.FalsePositives(0.0)
+    counts = (
+        metrics.TruePositives(0.0, name="true_positives"),
+        metrics.FalsePositives(0.0, name="false_positives"),
+    )
     history = model_with(*counts).fit(
         X, LABELS, epochs=2, batch_size=9, validation_data=(X[:7], LABELS[:7]), verbose=0
     )
@@ -97,6 +100,44 @@ def test_ignored_labels_have_no_weight():
     kept = labels != 1
     assert logs["a"] == pytest.approx((each * kept).mean(), rel=1e-4)
     assert logs["b"] == pytest.approx((each * WEIGHTS)[kept].sum() / WEIGHTS[kept].sum(), rel=1e-4)
+
+
+class Distance(metrics.Mean):
+    """Keras's idiom: what is averaged is handed to the base."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(ops.abs(ops.cast(y_true, "float32") - y_pred), sample_weight)
+
+
+class Total(metrics.Sum):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_pred, sample_weight)
+
+
+class OfDoubled(metrics.MeanSquaredError):
+    """The formula of the base, on other values."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_true, 2.0 * y_pred, sample_weight)
+
+
+class FromScores(metrics.MeanIoU):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_true, ops.greater(y_pred, 0.5), sample_weight)
+
+
+def test_metrics_that_build_on_others():
+    def made():
+        return [Distance("d"), Total("t"), OfDoubled("o"), FromScores(2, name="f", dtype="float32")]
+
+    model = model_with(*made(), weighted=made())
+    for _ in range(2):
+        logs = model.evaluate(X, LABELS, 9, 0, sample_weight=WEIGHTS, return_dict=True)
+    for metric in made():
+        assert logs[metric.name] == pytest.approx(expected(metric, model), rel=1e-5)
+        metric.reset_state()
+        by_weight = expected(metric, model, WEIGHTS)
+        assert logs[f"weighted_{metric.name}"] == pytest.approx(by_weight, rel=1e-5)
 
 
 def test_segmentation():

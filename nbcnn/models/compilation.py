@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import losses, metrics, optimizers
+from nbcnn.metric_base import is_mean_of_values
 from nbcnn.models import checks
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import deserialize, serialize, suggest
@@ -175,7 +176,7 @@ class Compiled:
     def reset(self) -> None:
         """Metrics that keep their own state start again."""
         for metric in self.all_metrics:
-            if not hasattr(metric, "values"):
+            if not is_mean_of_values(metric):
                 metric.reset_state()
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 
 from nbcnn import ops
 from nbcnn.layers.context import Context
+from nbcnn.metric_base import is_mean_of_values
 from nbcnn.ops.tensor import Constant, Tensor
 
 
@@ -22,8 +23,8 @@ class Objective:
     """Losses and metrics of one model, by output.
 
     compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last
-    two of lists), and `output_names`. Metrics that offer `values(y_true, y_pred)` become running
-    sums in the graph; others update their own variables there, through `update_state`.
+    two of lists), and `output_names`. Metrics that are means of `values(y_true, y_pred)` become
+    running sums in the graph; others update their own variables there, through `update_state`.
     """
 
     def __init__(self, model: Any, compiled: Any):
@@ -67,7 +68,7 @@ class Objective:
         plain, weighted = self.compiled.metrics[i], self.compiled.weighted_metrics[i]
         for metric, weight in [(m, None) for m in plain] + [(m, feeds.w[i]) for m in weighted]:
             name = self.compiled.metric_name(i, metric)
-            if not hasattr(metric, "values"):
+            if not is_mean_of_values(metric):
                 metric.update_state(feeds.y[i], y_pred, weight)
                 continue
             if weight is None:
@@ -84,7 +85,7 @@ class Objective:
             (self.compiled.metric_name(i, m), m)
             for i, group in groups
             for m in group
-            if not hasattr(m, "values")
+            if not is_mean_of_values(m)
         ]
 
 
