@@ -5,6 +5,8 @@ import os
 import warnings
 from typing import Any, cast
 
+import numpy as np
+
 from nbcnn.callback_base import Callback, Logs
 from nbcnn.declare import arg, non_negative, positive
 from nbcnn.progress import message
@@ -33,10 +35,15 @@ class Monitor(Callback):
 
     def current(self, logs: Logs | None) -> float | None:
         """The monitored value, or None with a warning that names what there is."""
-        logs = logs or {}
+        logs, owner = logs or {}, type(self).__name__
         if self.monitor in logs:
-            return float(logs[self.monitor])
-        owner, known = type(self).__name__, ", ".join(logs) or "nothing"
+            value = np.asarray(logs[self.monitor])
+            if value.size != 1:
+                raise ValueError(
+                    f"{owner}: monitor must be one number, {self.monitor!r} has shape {value.shape}"
+                )
+            return float(value.item())
+        known = ", ".join(logs) or "nothing"
         warnings.warn(f"{owner}: {self.monitor!r} is not available; there is {known}", stacklevel=4)
         return None
 

@@ -91,15 +91,20 @@ class FormulaLoss(Loss):
     """A loss whose fields beyond those of `Loss` are further arguments of its formula."""
 
     formula: ClassVar[Callable[..., Any]]
+    of_formula: ClassVar[tuple[str, ...]]  # names of its arguments
 
-    def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
-        cls.formula = staticmethod(formula)
-        if "name" not in cls.__dict__:
-            cls.name = formula.__name__
+    def __init_subclass__(cls, formula: Callable[..., Any] | None = None, **kwargs: Any) -> None:
+        """`formula`: of this loss; that of the base by default."""
+        if formula is not None:
+            cls.formula = staticmethod(formula)
+            if "name" not in cls.__dict__:
+                cls.name = formula.__name__
         super().__init_subclass__(**kwargs)
+        if formula is not None:
+            cls.of_formula = tuple(name for name in cls.fields if name not in Loss.fields)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        own = {name: getattr(self, name) for name in self.fields if name not in Loss.fields}
+        own = {name: getattr(self, name) for name in self.of_formula}
         return self.formula(*same_rank(y_true, y_pred), **own)
 
 

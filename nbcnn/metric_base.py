@@ -5,10 +5,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nbcnn import accuracy_formulas, initializers, loss_formulas, losses, ops
+from nbcnn import accuracy_formulas, config, initializers, loss_formulas, losses, ops
 from nbcnn.declare import Declared, arg
 from nbcnn.layers.variable import Variable
+from nbcnn.loss_formulas import floating, like, same_rank
 from nbcnn.losses import Loss
+from nbcnn.ops.loss import EPSILON
+from nbcnn.ops.op import is_symbolic
 from nbcnn.registry import Family, deserialize
 
 family = Family("metric", "keras.metrics")
@@ -21,13 +24,26 @@ class Result(float):
         return np.float32(self)
 
 
+class Results(np.ndarray):
+    """An array that also has the `numpy()` of a Keras tensor."""
+
+    def numpy(self) -> np.ndarray:
+        return np.asarray(self)
+
+
+def shown(value: Any, dtype: str = "float32") -> Any:
+    """What `result` returns: a `Result` for one number, else `Results`."""
+    array = np.asarray(value, dtype)
+    return array.view(Results) if array.ndim else Result(array)
+
+
 class Metric(Declared, family=family):
     """Base of metrics: override `update_state(y_true, y_pred, sample_weight=None)` and `result()`.
 
     Parameters
     ----------
     name : automatic by default; the key in logs and `History`.
-    dtype : float type of the variables; "float32" by default.
+    dtype : float type of the variables; that of `config.floatx()`, float32, by default.
     """
 
     direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
@@ -38,6 +54,11 @@ class Metric(Declared, family=family):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.variables: list[Variable] = []
+
+    @property
+    def value_dtype(self) -> str:
+        """The float type to compute in."""
+        return self.dtype or config.floatx()
 
     def add_variable(
         self,
@@ -51,7 +72,7 @@ class Metric(Declared, family=family):
         sake.
         """
         start = initializers.get(initializer or "zeros")
-        variable = Variable(start, shape, dtype or self.dtype or "float32", False, name)
+        variable = Variable(start, shape, dtype or self.value_dtype, False, name)
         self.variables.append(variable)
         return variable
 
@@ -82,30 +103,14 @@ class Metric(Declared, family=family):
         return self.result()
 
 
-class Sum(Metric):
-    """The sum of all values, each times its weight."""
+class _Totals(Metric):
+    """A weighted sum and the sum of its weights.
 
-    name = "sum"
+    Those of arrays are numbers; values inside a step are added to variables, made when the first
+    such come.
+    """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.total = 0.0
-
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        weights = 1.0 if sample_weight is None else np.asarray(sample_weight, "float64")
-        self.total += float(np.sum(np.asarray(values, "float64") * weights))
-
-    def result(self) -> Result:
-        return Result(self.total)
-
-    def reset_state(self) -> None:
-        self.total = 0.0
-
-
-class Mean(Metric):
-    """The weighted mean of all values; 0 before the first."""
-
-    name = "mean"
+    reduce: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,39 +120,78 @@ class Mean(Metric):
         """Adds values of shape (batch, ...), weighted by `sample_weight` of shape (batch,) or more
         axes.
         """
-        self.add(*weighted_totals(values, sample_weight))
+        totals = weighted_totals(values, sample_weight, self.reduce)
+        if not is_symbolic(values):
+            self.add(*totals)
+            return
+        if not self.variables:
+            for name in ("total", "count"):
+                self.add_variable((), name=name, dtype="float64")
+        for variable, value in zip(self.variables, totals):
+            variable.assign_add(ops.cast(value, "float64"))
 
     def add(self, total: float, count: float) -> None:
         """Adds an already summed part: the weighted sum and the sum of the weights."""
         self.total += total
         self.count += count
 
+    def totals(self) -> tuple[float, float]:
+        """Both sums so far."""
+        inside = [float(v.numpy()) for v in self.variables] or [0.0, 0.0]
+        return self.total + inside[0], self.count + inside[1]
+
+    def reset_state(self) -> None:
+        self.total = self.count = 0.0
+        super().reset_state()
+
+
+class Sum(_Totals):
+    """The sum of all values, each times its weight."""
+
+    name = "sum"
+    reduce = "sum"
+
     def result(self) -> Result:
-        return Result(self.finish(self.total / self.count if self.count else 0.0))
+        return Result(self.totals()[0])
+
+
+class Mean(_Totals):
+    """The weighted mean of all values; 0 before the first."""
+
+    name = "mean"
+
+    def result(self) -> Result:
+        total, count = self.totals()
+        return Result(self.finish(total / count if count else 0.0))
 
     def finish(self, mean: float) -> float:
         """The result from the mean of all values."""
         return mean
 
-    def reset_state(self) -> None:
-        self.total = self.count = 0.0
 
+def weighted_totals(values: Any, sample_weight: Any = None, reduce: str = "mean") -> tuple:
+    """(sum over samples of value * weight, sum of weights); axes after the first are averaged, or
+    summed.
 
-def weighted_totals(values: Any, sample_weight: Any = None) -> tuple[float, float]:
-    """(sum over samples of value * weight, sum of weights); axes after the first are averaged."""
-    values = np.asarray(values, "float64")
+    Floats of arrays, tensors of tensors.
+    """
+    symbolic = is_symbolic(values)
+    xp = ops if symbolic else np
+    values = floating(values) if symbolic else np.asarray(values, "float64")
+
+    def by_sample(x: Any, first: int = 1) -> Any:
+        return getattr(xp, reduce)(x, axis=tuple(range(first, len(x.shape))))
+
     if sample_weight is None:
-        return float(_samplewise(values).sum()), float(values.shape[0] if values.ndim else 1)
-    weights = np.asarray(sample_weight, "float64")
-    if weights.ndim == values.ndim + 1 and weights.shape[-1] == 1:
-        weights = weights[..., 0]
-    values = values.mean(axis=tuple(range(weights.ndim, values.ndim)))
-    weights = np.broadcast_to(weights, values.shape)
-    return float(_samplewise(values * weights).sum()), float(_samplewise(weights).sum())
-
-
-def _samplewise(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=tuple(range(1, values.ndim)))
+        count: Any = float(values.shape[0] if len(values.shape) else 1)
+        total = xp.sum(by_sample(values))
+    else:
+        weights = like(sample_weight, values) if symbolic else np.asarray(sample_weight, "float64")
+        values, weights = same_rank(values, weights)
+        values = by_sample(values, len(weights.shape))
+        weights = xp.broadcast_to(weights, values.shape)
+        total, count = (xp.sum(by_sample(x)) for x in (values * weights, weights))
+    return (total, count) if symbolic else (float(total), float(count))
 
 
 class MeanOfFormula(Mean):
@@ -162,12 +206,49 @@ class MeanOfFormula(Mean):
         axes = tuple(range(1, len(values.shape)))
         return ops.mean(values, axis=axes) if axes else values
 
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        """None, or which of the values count where samples are weighted, in their shape.
+
+        Without weights all do, as in Keras.
+        """
+        return None
+
+    def weighted_values(self, y_true: Any, y_pred: Any, weight: Any) -> tuple[Any, Any]:
+        """`values`, and the weights of their mean: those of the samples, shape (batch,), times the
+        share of a sample's values that count.
+        """
+        values, valid = self.values(y_true, y_pred), self.valid(y_true, y_pred)
+        if valid is None:
+            return values, weight
+        share = ops.cast(valid, str(values.dtype))
+        axes = tuple(range(1, len(share.shape)))
+        if axes:  # what does not count is 0, but is part of the mean over the axes
+            share = ops.mean(share, axis=axes)
+            values = values / ops.maximum(share, EPSILON)
+        return values, ops.cast(weight, str(share.dtype)) * share
+
     def update_state(  # type: ignore[override]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        """Adds a batch of arrays."""
-        y_pred, y_true = np.asarray(y_pred), np.asarray(y_true)
-        super().update_state(self.compute(y_true, y_pred), sample_weight)
+        """Adds a batch."""
+        if not is_symbolic(y_pred):
+            y_pred, y_true = np.asarray(y_pred), np.asarray(y_true)
+        values, valid = self.compute(y_true, y_pred), None
+        if sample_weight is not None:
+            valid = self.valid(y_true, y_pred)
+        if valid is not None:
+            valid = like(valid, floating(values))
+            weights = like(sample_weight, valid)
+            missing = len(valid.shape) - len(weights.shape)
+            sample_weight = ops.reshape(weights, (*weights.shape, *(1,) * missing)) * valid
+        super().update_state(values, sample_weight)
+
+
+def is_mean_of_values(metric: Any) -> bool:
+    """Whether training may take the mean of `values` in place of what `update_state` does."""
+    update = type(metric).update_state
+    own = (MeanOfFormula.update_state, Metric.update_state)
+    return hasattr(metric, "values") and update in own
 
 
 class MeanMetricWrapper(MeanOfFormula):
@@ -206,14 +287,20 @@ class FormulaMetric(MeanOfFormula):
     """A metric whose fields beyond those of `Metric` are further arguments of its formula."""
 
     formula: ClassVar[Callable[..., Any]]
+    of_formula: ClassVar[tuple[str, ...]]  # names of its arguments
 
-    def __init_subclass__(cls, formula: Callable[..., Any], **kwargs: Any) -> None:
-        cls.formula = staticmethod(formula)
-        cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
-        if "name" not in cls.__dict__:
-            cls.name = formula.__name__
+    def __init_subclass__(cls, formula: Callable[..., Any] | None = None, **kwargs: Any) -> None:
+        """`formula`: of this metric; that of the base by default."""
+        if formula is not None:
+            cls.formula = staticmethod(formula)
+            if "direction" not in cls.__dict__:
+                cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
+            if "name" not in cls.__dict__:
+                cls.name = formula.__name__
         super().__init_subclass__(**kwargs)
+        if formula is not None:
+            cls.of_formula = tuple(name for name in cls.fields if name not in Metric.fields)
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
-        own = {name: getattr(self, name) for name in self.fields if name not in Metric.fields}
+        own = {name: getattr(self, name) for name in self.of_formula}
         return self.formula(y_true, y_pred, **own)

@@ -2,9 +2,11 @@
 
 Most are means of a formula's value per sample. `values(y_true, y_pred)` is that value as a tensor
 of shape (batch,), which training accumulates inside the graph; `update_state`, `result` and
-`reset_state` do the same with arrays.
+`reset_state` do the same with arrays. The others have variables, to which training adds inside the
+graph too; they are in the modules that `ELSEWHERE` names, loaded on first use.
 """
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,37 @@ from nbcnn.metric_base import MeanMetricWrapper as MeanMetricWrapper
 from nbcnn.metric_base import Metric as Metric
 from nbcnn.metric_base import Sum as Sum
 from nbcnn.registry import serialize as serialize
+
+ELSEWHERE = {
+    **dict.fromkeys(
+        ("TruePositives", "TrueNegatives", "FalsePositives", "FalseNegatives", "Precision",
+         "Recall", "SensitivityAtSpecificity", "SpecificityAtSensitivity", "PrecisionAtRecall",
+         "RecallAtPrecision"),
+        "nbcnn.metric_confusion",
+    ),
+    "AUC": "nbcnn.metric_auc",
+    **dict.fromkeys(
+        ("IoU", "BinaryIoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"), "nbcnn.metric_iou"
+    ),
+    **dict.fromkeys(("F1Score", "FBetaScore", "R2Score"), "nbcnn.metric_scores"),
+    **dict.fromkeys(
+        ("PearsonCorrelation", "ConcordanceCorrelation", "pearson_correlation",
+         "concordance_correlation"),
+        "nbcnn.metric_correlation",
+    ),
+}  # fmt: skip
+family.add_elsewhere(ELSEWHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(ELSEWHERE[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ELSEWHERE})
 
 
 class Accuracy(FormulaMetric, formula=accuracy):
@@ -152,6 +185,12 @@ class SparseCategoricalCrossentropy(
     from_logits: bool = arg(False, last=True)
     ignore_class: int | None = arg(None, last=True)
     axis: int = arg(-1, last=True)
+
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        if self.ignore_class is None:
+            return None
+        labels = loss_formulas.class_numbers(y_true, y_pred, self.axis)
+        return ops.not_equal(labels, self.ignore_class)
 
 
 binary_crossentropy = loss_formulas.binary_crossentropy

@@ -27,13 +27,15 @@ def message(text: str) -> None:
 
 
 def format_logs(logs: Logs) -> str:
-    """`loss: 0.1234 - accuracy: 0.9876`; small numbers in scientific notation."""
+    """`loss: 0.1234 - accuracy: 0.9876`; small numbers in scientific notation, of several the
+    mean.
+    """
     return " - ".join(f"{name}: {_format(value)}" for name, value in logs.items())
 
 
 def _format(value: Any) -> str:
     try:
-        number = float(value)
+        number = float(value.mean() if getattr(value, "ndim", 0) else value)
     except (TypeError, ValueError):
         return str(value)
     return f"{number:.4f}" if abs(number) > 1e-3 or number == 0 else f"{number:.4e}"

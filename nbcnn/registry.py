@@ -7,6 +7,7 @@ only through the families, `register_keras_serializable`, `CustomObjectScope` an
 """
 
 import difflib
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,7 @@ class Family:
         self.module = module
         self.members: dict[str, Any] = {}
         self._folded: dict[str, Any] = {}
+        self._elsewhere: dict[str, str] = {}
         FAMILIES[module] = self
 
     def add(self, member: Any, *names: str) -> Any:
@@ -59,6 +61,18 @@ class Family:
         for function, names in aliases.items():
             self.add(function, *names)
 
+    def add_elsewhere(self, places: Mapping[str, str]) -> None:
+        """Says for names in which modules they are; these are loaded when asked for, and enter
+        their classes themselves.
+        """
+        self._elsewhere.update({fold(name): module for name, module in places.items()})
+
+    def load(self, name: str) -> None:
+        """Makes sure that what is elsewhere under that name is a member."""
+        module = self._elsewhere.get(fold(name))
+        if module is not None:
+            importlib.import_module(module)
+
     def find(self, name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
         """The class or function of that name.
 
@@ -69,10 +83,13 @@ class Family:
         """
         found = find_custom(name, custom_objects)
         if found is None:
+            self.load(name)
             found = self.members.get(name)
         if found is None:
             found = self._folded.get(fold(name))
         if found is None:
+            for module in set(self._elsewhere.values()):
+                importlib.import_module(module)
             hint = suggest(name, self.members) or f"; known are {', '.join(sorted(self.members))}"
             raise ValueError(f"unknown {self.kind} {name!r}{hint}")
         return found
@@ -263,6 +280,8 @@ def _find(config: Mapping, name: str, custom_objects: Any, family: Family | None
     family = FAMILIES.get(_keras_module(config.get("module")), family)
     if family is not None:
         return family.find(name)
+    for f in FAMILIES.values():
+        f.load(name)
     holders = [f for f in FAMILIES.values() if name in f.members]
     if len(holders) == 1 and not config.get("module"):
         return holders[0].members[name]

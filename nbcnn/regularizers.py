@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nbcnn import ops
+import numpy as np
+
+from nbcnn import config, ops
 from nbcnn.declare import Declared, arg
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
@@ -51,9 +53,38 @@ class L1L2(Regularizer):
         return self.l1 * ops.sum(ops.abs(x)) + self.l2 * ops.sum(ops.square(x))
 
 
+class OrthogonalRegularizer(Regularizer):
+    """`factor` times the mean of |cos| of the angles between rows, or columns, of a matrix.
+
+    Parameters
+    ----------
+    factor : default 0.01.
+    mode : between which vectors, "rows" (default) or "columns". For a dense kernel (inputs, units)
+        columns are the units' weights.
+    """
+
+    factor: float = arg(0.01, check=_penalty)
+    mode: str = arg("rows", choices=("rows", "columns"))
+
+    def __call__(self, x: Any) -> Any:
+        shape = tuple(x.shape)
+        if len(shape) != 2:
+            raise ValueError(f"OrthogonalRegularizer: expected a matrix, got shape {shape}")
+        rows = self.mode == "rows"
+        squares = ops.sum(ops.square(x), axis=1 if rows else 0, keepdims=True)
+        unit = x * ops.rsqrt(ops.maximum(squares, config.epsilon() ** 2))
+        other = ops.transpose(unit)
+        cosines = ops.matmul(unit, other) if rows else ops.matmul(other, unit)
+        count = shape[0] if rows else shape[1]
+        between = 1.0 - np.eye(count, dtype=str(x.dtype))
+        pairs = count * (count - 1) / 2
+        return self.factor * 0.5 * ops.sum(ops.abs(cosines) * between) / pairs
+
+
 l1 = L1
 l2 = L2
 l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 get = family.get
 
 

@@ -354,7 +354,8 @@ def fit(devices):
     nbcnn.utils.set_random_seed(0)
     model = nbcnn.Sequential([nbcnn.Input((6, 6, 2)), layers.Conv2D(2, 3, activation="relu"),
                               layers.Flatten(), layers.Dense(3, activation="softmax")])
-    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    counted = nbcnn.metrics.MeanIoU(3, sparse_y_pred=False)
+    model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy", counted])
     for device in devices:
         model.to(device).fit(x, y, batch_size=3, shuffle=False, verbose=0)
         assert model.weights[0].device.kind == device

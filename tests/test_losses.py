@@ -276,3 +276,38 @@ def test_ids_in_sorted_order():
 def test_single_class_warns():
     with pytest.warns(SyntaxWarning, match=r"two classes or more, got shape \(7, 1\)"):
         losses.categorical_crossentropy(T[:, :1], P[:, :1])
+
+
+class Sharper(losses.CategoricalCrossentropy):
+    """A loss of the package with an `__init__` and a `call` of one's own."""
+
+    def __init__(self, power=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def call(self, y_true, y_pred):
+        return super().call(y_true, ops.power(y_pred, self.power))
+
+
+class Declared(losses.Huber):
+    """One with another argument, which the formula does not have."""
+
+    factor: float = 3.0
+
+    def call(self, y_true, y_pred):
+        return self.factor * super().call(y_true, y_pred)
+
+
+def test_losses_and_metrics_of_the_package_as_bases():
+    loss = Sharper(label_smoothing=0.1)
+    plain = losses.CategoricalCrossentropy(label_smoothing=0.1)
+    labels = np.eye(PROBABILITIES.shape[-1])[LABELS]
+    assert loss(labels, PROBABILITIES) == pytest.approx(plain(labels, PROBABILITIES**2))
+    assert loss.name == "categorical_crossentropy"
+    assert Declared(factor=2.0)(T, P) == pytest.approx(2 * losses.Huber()(T, P))
+
+    class Own(metrics.SparseCategoricalAccuracy):
+        pass
+
+    assert (Own().name, Own.direction) == ("sparse_categorical_accuracy", "up")
+    assert Own()(LABELS, LOGITS) == metrics.SparseCategoricalAccuracy()(LABELS, LOGITS)

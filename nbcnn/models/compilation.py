@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import losses, metrics, optimizers
+from nbcnn.metric_base import is_mean_of_values
 from nbcnn.models import checks
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import deserialize, serialize, suggest
@@ -64,6 +65,8 @@ def _known(module: Any, argument: str, value: Any, also: Sequence[str]) -> None:
     """Raise for a name that means nothing; `also`: names whose meaning depends on shapes."""
     if isinstance(value, str) and value.lower() in also:
         return
+    if isinstance(value, type) and issubclass(value, (losses.Loss, metrics.Metric)):
+        return  # made where it is used: the automatic name counts how many there are
     try:
         module.get(value)
     except ValueError as error:
@@ -152,9 +155,11 @@ class Compiled:
         named = list(self._names.values())
         return ["loss", *parts, *(sorted(named) if several else named)]
 
-    def finished(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Results of metrics from their values' means, in the order of `log_names`."""
-        results = dict(means)
+    def finished(self, means: Mapping[str, float]) -> dict[str, Any]:
+        """Results of metrics from their values' means, in the order of `log_names`: numbers, or
+        arrays where a metric has several.
+        """
+        results: dict[str, Any] = dict(means)
         for group in (self.metrics, self.weighted_metrics):
             for i, members in enumerate(group):
                 for metric in members:
@@ -164,13 +169,14 @@ class Compiled:
                         metric.add(results[name], 1.0)
                         results[name] = float(metric.result())
                     elif name not in results:
-                        results[name] = float(np.asarray(metric.result()))
+                        value = np.asarray(metric.result())
+                        results[name] = value if value.ndim else float(value)
         return {name: results[name] for name in self.log_names if name in results}
 
     def reset(self) -> None:
         """Metrics that keep their own state start again."""
         for metric in self.all_metrics:
-            if not hasattr(metric, "values"):
+            if not is_mean_of_values(metric):
                 metric.reset_state()
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 
 from nbcnn import ops
 from nbcnn.layers.context import Context
+from nbcnn.metric_base import is_mean_of_values
 from nbcnn.ops.tensor import Constant, Tensor
 
 
@@ -22,8 +23,8 @@ class Objective:
     """Losses and metrics of one model, by output.
 
     compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last
-    two of lists), and `output_names`. Metrics that offer `values(y_true, y_pred)` become running
-    sums in the graph; others update their own variables there, through `update_state`.
+    two of lists), and `output_names`. Metrics that are means of `values(y_true, y_pred)` become
+    running sums in the graph; others update their own variables there, through `update_state`.
     """
 
     def __init__(self, model: Any, compiled: Any):
@@ -67,11 +68,14 @@ class Objective:
         plain, weighted = self.compiled.metrics[i], self.compiled.weighted_metrics[i]
         for metric, weight in [(m, None) for m in plain] + [(m, feeds.w[i]) for m in weighted]:
             name = self.compiled.metric_name(i, metric)
-            if not hasattr(metric, "values"):
+            if not is_mean_of_values(metric):
                 metric.update_state(feeds.y[i], y_pred, weight)
                 continue
-            values = ops.cast(metric.values(feeds.y[i], y_pred), y_pred.dtype)
-            found.append(_weighted(name, values, weight))
+            if weight is None:
+                values = metric.values(feeds.y[i], y_pred)
+            else:
+                values, weight = metric.weighted_values(feeds.y[i], y_pred, weight)
+            found.append(_weighted(name, ops.cast(values, y_pred.dtype), weight))
         return found
 
     def host_metrics(self) -> list[tuple[str, Any]]:
@@ -81,7 +85,7 @@ class Objective:
             (self.compiled.metric_name(i, m), m)
             for i, group in groups
             for m in group
-            if not hasattr(m, "values")
+            if not is_mean_of_values(m)
         ]
 
 
