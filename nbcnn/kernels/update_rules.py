@@ -26,6 +26,15 @@ def adagrad(w, g, a, b, rate, epsilon, q, r, s, t, u):
     return w - rate * g / sqrt(a + epsilon), a, b
 
 
+def adam(w, g, a, b, rate, scale, rest_1, rest_2, epsilon, t, u):
+    """a, b: mean and mean square. scale: rate * sqrt(1 - beta_2^step) / (1 - beta_1^step), where
+    the rate may be another than that of the decay.
+    """
+    a = a + rest_1 * (g - a)
+    b = b + rest_2 * (g * g - b)
+    return w - scale * a / (sqrt(b) + epsilon), a, b
+
+
 def adamax(w, g, a, b, rate, scale, rest, beta, epsilon, t, u):
     """a: mean gradient, b: largest one, which fades. scale: rate / (1 - beta_1^step)."""
     a = a + rest * (g - a)
@@ -87,6 +96,7 @@ def schedule_free_adamw(w, g, a, b, rate, warm, beta, rest_2, correction, epsilo
 RULES: dict[str, tuple[Callable, int]] = {
     "adadelta": (adadelta, 2),
     "adagrad": (adagrad, 1),
+    "adam": (adam, 2),
     "adamax": (adamax, 2),
     "ftrl": (ftrl, 2),
     "ftrl_power": (ftrl_power, 2),

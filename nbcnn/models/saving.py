@@ -158,17 +158,27 @@ def _restore_training(reader: Reader, index: Mapping[str, Any], model: Any) -> N
     entry = index.get("optimizer")
     if entry is None:
         return
-    model.optimizer.iterations = int(entry["iterations"])
     if entry["slots"]:
-        store = model._runners.renew_store(model._runners.device)
-        shapes = [v.shape for v in store.variables]
+        _read_slots(reader, entry["slots"], model._runners.renew_store(model._runners.device))
+    model.optimizer.set_state(entry.get("state") or {"step_count": entry["iterations"]})
+
+
+def _read_slots(reader: Reader, slots: Mapping[str, Any], store: Any) -> None:
+    """The optimizer's arrays; files have null where a weight has none."""
+    shapes = store.slot_shapes()
+    try:
         values = {
-            name: _read_arrays(reader, members, shapes) for name, members in entry["slots"].items()
+            name: [
+                None if member is None else reader.array(member, shape)
+                for member, shape in zip(members, shapes.get(name, ()), strict=True)
+            ]
+            for name, members in slots.items()
         }
-        try:
-            store.set_slot_values(values)
-        except ValueError as error:
-            raise reader.error(MODEL, str(error)) from error
+        store.set_slot_values(values)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise reader.error(MODEL, f"optimizer state does not fit: {error}") from error
 
 
 def _index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -191,13 +201,17 @@ def _index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, 
 def _index_optimizer(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
     if model.optimizer is None:
         return None
-    slots: dict[str, list[str]] = {}
+    slots: dict[str, list[str | None]] = {}
     store = model._runners.store
     if store is not None and store.optimizer is model.optimizer:
         for name, values in store.slot_values().items():
-            slots[name] = [f"optimizer/{name}/{i:05d}.npy" for i in range(len(values))]
-            arrays.update(zip(slots[name], values))
-    return {"iterations": model.optimizer.iterations, "slots": slots}
+            members = slots[name] = []
+            for i, array in enumerate(values):
+                members.append(None if array is None else f"optimizer/{name}/{i:05d}.npy")
+                if array is not None:
+                    arrays[members[-1]] = array
+    optimizer = model.optimizer
+    return {"iterations": optimizer.iterations, "state": optimizer.get_state(), "slots": slots}
 
 
 # -- weights --------------------------------------------------------------------------------------

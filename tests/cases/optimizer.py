@@ -45,6 +45,7 @@ def rules(n: int, tail: str, tiny: bool):
     for rule, numbers, *states in (
         ("adadelta", (0.95, 0.05, 1e-2), v, v[::-1]),
         ("adagrad", (1e-3,), v),
+        ("adam", (0.03, 0.1, 0.01, 1e-3), m, v),
         ("adamax", (0.02, 0.1, 0.99, 1e-3), m, v),
         ("ftrl", (0.3, 0.02, 0.1), v, m),
         ("ftrl_power", (0.3, 0.02, 0.1, 0.7), v, m),

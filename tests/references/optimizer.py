@@ -70,6 +70,12 @@ def _adagrad(w, g, rate, numbers, squares):
     return w - rate * g / np.sqrt(squares + numbers[0]), squares
 
 
+def _adam(w, g, rate, numbers, m, v):
+    scale, rest_1, rest_2, epsilon = numbers[:4]
+    m, v = (1 - rest_1) * m + rest_1 * g, (1 - rest_2) * v + rest_2 * g**2
+    return w - scale * m / (np.sqrt(v) + epsilon), m, v
+
+
 def _adamax(w, g, rate, numbers, m, u):
     scale, rest, beta, epsilon = numbers[:4]
     m = (1 - rest) * m + rest * g
@@ -109,6 +115,7 @@ def _schedule_free(w, g, rate, numbers, z, v):
 RULES = {
     "adadelta": _adadelta,
     "adagrad": _adagrad,
+    "adam": _adam,
     "adamax": _adamax,
     "ftrl": _ftrl,
     "ftrl_power": lambda w, g, rate, numbers, *states: _ftrl(
