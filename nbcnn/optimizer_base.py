@@ -101,6 +101,7 @@ class Optimizer(Declared, family=family):
 
     op: ClassVar[str]
     settings: ClassVar[tuple[str, ...]] = ()
+    store: ClassVar[Any] = None  # a weak reference to what holds the state, once there is one
     needs_finite: ClassVar[bool] = False  # whether `judge` decides over each step
 
     weight_decay: float | None = arg(None, check=non_negative, last=True)
@@ -132,6 +133,17 @@ class Optimizer(Declared, family=family):
     @iterations.setter
     def iterations(self, value: int) -> None:
         self.step_count = value * (self.gradient_accumulation_steps or 1)
+
+    def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
+        """Weights get the values of their moving averages, where there are any; `fit` ends so.
+
+        Parameters
+        ----------
+        var_list : the weights.
+        """
+        store = None if self.store is None else self.store()
+        if store is not None:
+            store.take_averages(var_list)
 
     # -- for the engine -------------------------------------------------------------------------
 
@@ -271,6 +283,9 @@ class Optimizer(Declared, family=family):
         listed, pattern = self._excluded
         named = pattern is not None and pattern.search(variable.name) is not None
         return id(variable) in listed or named
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "store"}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}

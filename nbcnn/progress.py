@@ -82,6 +82,11 @@ class Progress:
         self.started = self.drawn = 0.0
         self.title = ""
 
+    def hide_if(self, others_draw: bool) -> None:
+        """Show nothing where a callback does."""
+        if others_draw:
+            self.verbose, self.has_bar = 0, False
+
     def begin_epoch(self, epoch: int = 0, steps: int | None = None, title: str = "") -> None:
         """Starts a bar.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from nbcnn import ops, random_state
 from nbcnn.declare import reset_names
+from nbcnn.progbar import Progbar as Progbar
 from nbcnn.registry import CustomObjectScope as CustomObjectScope
 from nbcnn.registry import deserialize as deserialize_keras_object
 from nbcnn.registry import get_custom_objects as get_custom_objects
@@ -19,6 +20,7 @@ from nbcnn.registry import serialize as serialize_keras_object
 custom_object_scope = CustomObjectScope
 __all__ = [
     "CustomObjectScope",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "clear_session",

@@ -136,7 +136,9 @@ class Stepping:
         else:
             source = ArraySource(prepare(x), size)
         if not isinstance(callbacks, CallbackList):
-            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+            steps_known, verbose = limit or source.steps, progress.verbose
+            callbacks = CallbackList(callbacks, model=self, steps=steps_known, verbose=verbose)
+        progress.hide_if(callbacks.draw_progress)
         try:
             callbacks.on_predict_begin()
             progress.begin_epoch(steps=limit or source.steps)

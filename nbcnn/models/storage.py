@@ -5,7 +5,8 @@ all buffers have equal offsets, so the optimizer is one launch per group and a g
 reduction.
 """
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,8 @@ class Store:
             together.setdefault((group.dtype, id(group.part.optimizer)), []).append(group)
         self.pools = [Pool(g[0].part.optimizer, g, device) for g in together.values()]
         self._views = {id(v): v.array for v in self.variables}
+        for each in (optimizer, *self.optimizers):
+            each.store = weakref.ref(self)
 
     @property
     def optimizers(self) -> list[Any]:
@@ -185,11 +188,12 @@ class Store:
         """The groups of optimizers that keep a moving average of their weights."""
         return [group for group in self.groups if AVERAGE in group.slots]
 
-    def take_averages(self) -> None:
-        """The moving averages take the place of the weights that have one."""
-        for group in self.averaged():
-            self.device.upload(group.values, self.device.download(group.slots[AVERAGE].values))
-            Clock.values += 1
+    def take_averages(self, variables: Iterable[Variable]) -> None:
+        """Moving averages take the place of these weights."""
+        averages = self.slot_views().get(AVERAGE, {})
+        for variable in variables:
+            if id(variable) in averages:
+                variable.assign(self.device.download(averages[id(variable)]))
 
     def keep_as_averages(self) -> None:
         """The weights take the place of their moving averages."""
@@ -199,9 +203,10 @@ class Store:
     def swap_averages(self) -> None:
         """Weights and their moving averages change places."""
         for group in self.averaged():
+            average = group.slots[AVERAGE].values
             weights = np.array(self.device.download(group.values))
-            self.device.upload(group.values, self.device.download(group.slots[AVERAGE].values))
-            self.device.upload(group.slots[AVERAGE].values, weights)
+            self.device.upload(group.values, self.device.download(average))
+            self.device.upload(average, weights)
             Clock.values += 1
 
     @property

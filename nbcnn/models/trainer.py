@@ -21,6 +21,7 @@ class Trainer(Stepping):
 
     optimizer: Any
     stop_training: bool
+    _first_epoch: int
     history: History | None
 
     # -- compile --------------------------------------------------------------------------------
@@ -182,6 +183,7 @@ class Trainer(Stepping):
             callbacks = CallbackList(
                 callbacks, True, self, epochs=epochs, steps=steps, verbose=progress.verbose
             )
+        progress.hide_if(callbacks.draw_progress)
         self.stop_training = False
         try:
             numbers = range(initial_epoch, epochs)
@@ -200,9 +202,10 @@ class Trainer(Stepping):
         callbacks: CallbackList,
         progress: Progress,
     ) -> None:
-        callbacks.on_train_begin()
+        self._first_epoch = epochs.start
+        callbacks.on_train_begin()  # which may set the first epoch
         logs: Logs = {}
-        for epoch in epochs:
+        for epoch in range(self._first_epoch, epochs.stop):
             callbacks.on_epoch_begin(epoch)
             progress.begin_epoch(epoch, limit or source.steps)
             start = time.perf_counter()
@@ -217,6 +220,8 @@ class Trainer(Stepping):
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
+        if epochs:
+            self.optimizer.finalize_variable_values(self._runners.trained)
         callbacks.on_train_end(logs)
 
     def _ran_out(self, epoch: int, steps: int, limit: int | None) -> None:
@@ -326,7 +331,9 @@ class Trainer(Stepping):
         size = batch_size_or_default("evaluate", batch_size)
         source = self._source("evaluate", x, y, sample_weight, size)
         if not isinstance(callbacks, CallbackList):
-            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+            steps_known, verbose = limit or source.steps, progress.verbose
+            callbacks = CallbackList(callbacks, model=self, steps=steps_known, verbose=verbose)
+        progress.hide_if(callbacks.draw_progress)
         try:
             callbacks.on_test_begin()
             progress.begin_epoch(steps=limit or source.steps)

@@ -62,8 +62,8 @@ class Builder:
             return loss
         with tracing():
             if optimizer.needs_finite:
-                return loss * ops.cast(self._scale()[0], loss.dtype)
-            return loss * float(optimizer.loss_scale)
+                return ops.multiply(loss, ops.cast(self._scale(0), loss.dtype))
+            return ops.multiply(loss, float(optimizer.loss_scale))
 
     def build(self, graph: Graph, slopes: Sequence[Tensor | None]) -> None:
         """Append to the graph what updates weights by their gradients."""
@@ -121,9 +121,11 @@ class Builder:
         device.upload(array, values)
         return self._bind(Tensor(values.shape, "int64", name="places"), array)
 
-    def _scale(self) -> Tensor:
+    def _scale(self, place: int) -> Any:
+        """The loss scale, or 1 / loss scale."""
         numbers = self.state.scale
-        return self._leaf(numbers.array, numbers.host.dtype.name, "loss scale")
+        both: Any = self._leaf(numbers.array, numbers.host.dtype.name, "loss scale")
+        return both[place]
 
     def _numbers(self, optimizer: Any) -> Tensor:
         return self._leaf(self.state.hyper(optimizer).array, "float64", "hyper")
@@ -152,7 +154,7 @@ class Builder:
         factor = 1.0 / (pool.optimizer.loss_scale_factor or 1.0)
         if self.store.optimizer.needs_finite:
             with tracing():
-                self._add(Node(Assign(), [g, g * ops.cast(self._scale()[1], pool.dtype)]))
+                self._add(Node(Assign(), [g, g * ops.cast(self._scale(1), pool.dtype)]))
         if not pool.optimizer.gradient_accumulation_steps:
             if factor != 1.0:
                 self._add(Node(Mix(0.0, factor), [g, g]))
@@ -194,7 +196,7 @@ class Builder:
         """The update of each weight in turn, from ordinary operations."""
         optimizer, decay = group.part.optimizer, group.part.weight_decay
         with tracing():
-            numbers = ops.cast(self._numbers(optimizer), group.dtype)
+            numbers: Any = ops.cast(self._numbers(optimizer), group.dtype)
             hyper = [numbers[i] for i in range(HYPER_SIZE)]
             for i, (variable, start) in enumerate(zip(group.variables, group.starts)):
                 places = (
