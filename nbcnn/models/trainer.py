@@ -5,13 +5,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nbcnn import keras_settings
 from nbcnn.callback_base import CallbackList, History
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled, check_options
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.signature import Signature
-from nbcnn.models.stepping import Logs, Stepping, as_list, batch_size_or_default, limit_or_none
+from nbcnn.models.stepping import (
+    Logs,
+    Stepping,
+    as_list,
+    batch_size_or_default,
+    limit_or_none,
+    within_limit,
+)
 from nbcnn.progress import Progress
 from nbcnn.utils import unpack_x_y_sample_weight
 
@@ -161,6 +169,8 @@ class Trainer(Stepping):
         """
         self._check_compiled("fit")
         epochs = checks.whole_number("fit", "epochs", epochs, 0)
+        most = keras_settings.max_epochs()
+        epochs = epochs if most is None else min(epochs, most)
         initial_epoch = checks.whole_number("fit", "initial_epoch", initial_epoch, 0)
         share = checks.fraction("fit", "validation_split", validation_split)
         limit = limit_or_none("fit", "steps_per_epoch", steps_per_epoch)
@@ -178,6 +188,9 @@ class Trainer(Stepping):
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
             source, validation.source = source.split("fit", share, validation.batch_size)
+        limit = within_limit(limit, source)
+        if validation.source is not None:
+            validation.limit = within_limit(validation.limit, validation.source)
         if not isinstance(callbacks, CallbackList):
             steps = limit or source.steps
             callbacks = CallbackList(
@@ -330,6 +343,7 @@ class Trainer(Stepping):
         progress = Progress(verbose)
         size = batch_size_or_default("evaluate", batch_size)
         source = self._source("evaluate", x, y, sample_weight, size)
+        limit = within_limit(limit, source)
         if not isinstance(callbacks, CallbackList):
             steps_known, verbose = limit or source.steps, progress.verbose
             callbacks = CallbackList(callbacks, model=self, steps=steps_known, verbose=verbose)
