@@ -97,11 +97,13 @@ def cropped(images: np.ndarray, size: tuple[int, int], method: str) -> np.ndarra
 
 
 def padded(images: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
-    """Resized as far as both sides fit into `size`, in the middle of zeros."""
+    """Resized as far as both sides fit into `size`, in the middle of zeros: as
+    `tf.image.resize_with_pad` rounds it.
+    """
     height, width = images.shape[-3:-1]
     ratio = max(height / size[0], width / size[1])
     inner = max(int(height / ratio), 1), max(int(width / ratio), 1)
     found = np.zeros((*images.shape[:-3], *size, images.shape[-1]), np.float32)
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    top, left = int((size[0] - height / ratio) / 2), int((size[1] - width / ratio) / 2)
     found[..., top : top + inner[0], left : left + inner[1], :] = resized(images, inner, method)
     return found
