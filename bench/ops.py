@@ -13,8 +13,9 @@ implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ra
 best of PyTorch's variants over that of the chosen implementation.
 
 A shared machine may be slow for longer than one case takes, by two or three times where memory is
-concerned. So the whole list can be measured in several passes, minutes apart; again the fastest
-call of each counts.
+concerned. So the whole list can be measured in several passes, minutes apart, each with a new
+process of PyTorch's: where arrays about fill the last cache, it matters which pages a process got.
+Again the fastest call of each counts.
 
 An existing FILE is updated: what this run measured replaces what was there.
 
@@ -149,14 +150,14 @@ def main() -> None:
     args = parsed()
     device = CpuDevice(config.get_num_threads())
     python = environment(args.peers, "torch")
-    worker = Worker("ops_torch.py", device.caps.threads, python=python) if python else None
-    if worker is None:
+    if python is None:
         print(f"no environment for PyTorch in {args.peers}: nbcnn alone")
     rows = {}
     if args.json and args.json.exists():
         rows = {(r["what"], r["case"]): r for r in json.loads(args.json.read_text())["results"]}
     measured: set[tuple[str, str]] = set()
     for _ in range(args.passes):
+        worker = Worker("ops_torch.py", device.caps.threads, python=python) if python else None
         for case in chosen_cases(args):
             try:
                 found = measure(case, device, worker, args)
@@ -167,8 +168,8 @@ def main() -> None:
             rows[key] = joined(rows[key], found) if key in measured else found
             measured.add(key)
             print(line(rows[key]), flush=True)
-    if worker:
-        worker.close()
+        if worker:
+            worker.close()
     results = [rows[key] for c in CASES if (key := (c.what, c.name)) in rows]
     result = {
         "machine": machine.describe(),

@@ -291,6 +291,13 @@ def set_fuse(value: bool) -> None:
     _set(fuse=_flag("set_fuse", value))
 
 
+def choice_of_kernels() -> tuple:
+    """All settings that decide which kernels a plan is made of: part of the key of those kept."""
+    now = _settings
+    algorithms = now.conv_algorithm, now.winograd, now.matmul_precision
+    return now.fuse, *algorithms, tuple(sorted(now.forced.items()))
+
+
 def verbosity() -> frozenset[str]:
     """What is printed beside results: 'select' shows which implementation runs each operation, and
     why.

@@ -3,9 +3,14 @@
 Streams are as lazy as they may be: what is put into one is done when somebody waits for it, and not
 before. So copies that nobody waits for come too late, and memory that is written to before its copy
 is done shows. With `eager_copies` the stream of copies is as early as it may be instead.
+
+It refuses what a real driver may refuse or do wrong: calls in a thread that has another context or
+none, all but launches where a graph is captured, grids and blocks beyond the limits, and freeing
+memory that unfinished work may use (of `cuMemFree` its documentation says that it "may" wait).
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -48,15 +53,31 @@ class Stream:
             self.pending.pop(0)()
 
 
-class Event:
-    def __init__(self) -> None:
-        self.stream: Stream | None = None
+class Record:
+    """An event as it was recorded once."""
+
+    def __init__(self, stream: Stream):
+        self.stream, self.happened = stream, False
+
+    def happen(self) -> None:
         self.happened = True
 
     def finish(self) -> None:
         while not self.happened:
-            assert self.stream is not None
             self.stream.pending.pop(0)()
+
+
+class Event:
+    def __init__(self) -> None:
+        self.latest: Record | None = None
+
+
+# The limits of every GPU since Turing.
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+MOST_THREADS = (1024, 1024, 64)
+
+# The context of each thread, by its number: the driver object that was entered last.
+_current: dict[int, "Double"] = {}
 
 
 class Double:
@@ -72,6 +93,7 @@ class Double:
         properties: Properties = HOPPER,
         free: int = 64 << 30,
         eager_copies: bool = False,
+        number: int = 0,
     ):
         self.run, self._properties, self._free = run, properties, free
         self.fail: Callable[[str], None] = lambda call: None
@@ -83,6 +105,10 @@ class Double:
         self._kernels: list[Wanted] = []
         self._eager = [False, eager_copies]  # of the first two streams: computing, copying
         self.streams: list[Stream] = []
+        self.foreign: dict[int, Stream] = {}
+        self.events: set[Event] = set()
+        self.number = number
+        self.elsewhere: dict[int, int] = {}  # the GPU of memory that is not this one's
 
     def get(self, wanted: Sequence[Wanted]) -> Found:
         """In the place of `cubins.get`."""
@@ -93,13 +119,23 @@ class Double:
 
     def _call(self, *entry: Any) -> None:
         self.log.append(entry)
+        self._check_context()
         self.fail(entry[0])
+
+    def _check_context(self) -> None:
+        assert _current.get(threading.get_ident()) is self, "this thread has not entered the GPU"
+
+    def _check_no_capture(self) -> None:
+        """What a stream takes while it is captured would become part of the graph, or end it."""
+        if any(s.captured is not None for s in self.streams):
+            raise CudaError("capture", "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "not permitted")
 
     def calls(self, *names: str) -> list[tuple]:
         return [entry for entry in self.log if entry[0] in names]
 
     def enter(self) -> None:
         self.fail("enter")
+        _current[threading.get_ident()] = self
 
     def properties(self) -> Properties:
         return self._properties
@@ -115,6 +151,9 @@ class Double:
 
     def launch(self, function, grid, block, shared, stream, parameters) -> None:
         self._call("launch", getattr(function.kernel, "name", ""))
+        for sizes, most in ((grid, MOST_BLOCKS), (block, MOST_THREADS)):
+            assert all(1 <= size <= limit for size, limit in zip(sizes, most, strict=True)), sizes
+        assert np.prod(block) <= 1024, block
         assert shared <= self.allowed.get(function, 48 * 1024), "more than may be had unasked"
         arguments = tuple(self._unpacked(function.kinds, parameters))
         launched = Launched(function.kernel, grid, block, shared, arguments)
@@ -154,7 +193,7 @@ class Double:
 
     def free(self, address: int) -> None:
         self._call("free")
-        assert not any(s.captured is not None for s in self.streams), "freed while capturing"
+        self._check_idle()
         del self.blocks[address]
 
     def malloc_pinned(self, nbytes: int) -> int:
@@ -164,7 +203,17 @@ class Double:
         return block.ctypes.data
 
     def free_pinned(self, address: int) -> None:
+        self._call("free_pinned")
+        self._check_idle()
         del self.pinned[address]
+
+    def _check_idle(self) -> None:
+        self._check_no_capture()
+        assert not any(s.pending for s in self.streams), "freed while work may use it"
+
+    def device_of(self, address: int) -> int:
+        self._call("device_of")
+        return self.elsewhere.get(address, self.number)
 
     def _is_pinned(self, address: int) -> bool:
         return any(start <= address < start + b.nbytes for start, b in self.pinned.items())
@@ -177,6 +226,7 @@ class Double:
     def upload(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         """Memory that is not pinned is read before this returns, pinned memory any time later."""
         self._call("upload", nbytes, stream.name)
+        self._check_no_capture()
         self._check(target, nbytes)
         if self._is_pinned(source):
             stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
@@ -186,11 +236,13 @@ class Double:
 
     def download(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         self._call("download", nbytes)
+        self._check_no_capture()
         self._check(source, nbytes)
         stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
 
     def copy(self, target: int, source: int, nbytes: int, stream: Stream) -> None:
         self._call("copy", nbytes)
+        self._check_no_capture()
         self._check(source, nbytes)
         self._check(target, nbytes)
         stream.put(lambda: ctypes.memmove(target, source, nbytes) and None)
@@ -200,56 +252,59 @@ class Double:
         self.streams.append(Stream(("compute", "copies")[number], self._eager[number]))
         return self.streams[-1]
 
-    def foreign_stream(self, number: int) -> Any:
-        return Stream(f"foreign {number}", False)
+    def foreign_stream(self, number: int) -> Stream:
+        assert number != 0, "not to be used: it may mean two streams"
+        return self.foreign.setdefault(number, Stream(f"foreign {number}", False))
 
     def synchronize(self, stream: Stream) -> None:
         self._call("synchronize", stream.name)
+        self._check_no_capture()
         stream.drain()
 
     def event(self) -> Event:
-        return Event()
+        self._check_context()
+        event = Event()
+        self.events.add(event)
+        return event
+
+    def free_event(self, event: Event) -> None:
+        self._call("free_event")
+        self.events.remove(event)
 
     def record(self, event: Event, stream: Stream) -> None:
         self._call("record", stream.name)
-        event.stream, event.happened = stream, False
-
-        def happen() -> None:
-            event.happened = True
-
-        stream.put(happen)
+        self._check_no_capture()
+        event.latest = Record(stream)
+        stream.put(event.latest.happen)
 
     def wait(self, stream: Stream, event: Event) -> None:
         """For what was recorded before this call."""
         self._call("wait", stream.name)
-        if event.happened:
-            return
-        seen = Event()
-        assert event.stream is not None
-        seen.stream, seen.happened = event.stream, False
-        at = max(i for i, work in enumerate(event.stream.pending) if work.__name__ == "happen")
-
-        def happen() -> None:
-            seen.happened = True
-
-        event.stream.pending.insert(at + 1, happen)
-        stream.put(seen.finish)
+        self._check_no_capture()
+        if event.latest is not None:
+            stream.put(event.latest.finish)
 
     def finish(self, event: Event) -> None:
         self._call("finish")
-        event.finish()
+        self._check_no_capture()
+        if event.latest is not None:
+            event.latest.finish()
 
     def begin_capture(self, stream: Stream) -> None:
         self._call("begin_capture")
+        self._check_no_capture()
         stream.captured = []
 
     def end_capture(self, stream: Stream) -> list[Callable[[], None]]:
+        if stream.captured is None:
+            raise CudaError("cuStreamEndCapture", "CUDA_ERROR_ILLEGAL_STATE")
         captured, stream.captured = stream.captured, None
         self._call("end_capture")
         return captured
 
     def replay(self, graph: list[Callable[[], None]], stream: Stream) -> None:
         self._call("replay", len(graph))
+        self._check_no_capture()
         stream.put(lambda: [work() for work in graph] and None)
 
     def free_graph(self, graph: Any) -> None:
@@ -273,5 +328,5 @@ class Pointer(NamedTuple):
         return np.zeros(0, self.dtype)
 
 
-def device(driver: Double, number: int = 0) -> CudaDevice:
-    return CudaDevice(number, driver, driver.get)
+def device(driver: Double) -> CudaDevice:
+    return CudaDevice(driver.number, driver, driver.get)

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from nbcnn import layers, ops
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.runtime.cpu import Program
@@ -64,6 +65,27 @@ def test_programs_from_many_threads_at_once():
                 wrong.append((seed, found[0], expected))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+@pytest.mark.parametrize("function", [ops.exp, layers.Rescaling(3.0)], ids=["op", "layer"])
+def test_calls_on_arrays_from_many_threads_at_once(function):
+    """All have the same shape, hence the same plan and its memory."""
+    wrong = []
+
+    def work(seed):
+        x = np.full((64, 1024), seed, "float32")
+        right = np.exp(x) if function is ops.exp else 3 * x
+        for _ in range(60):
+            if not np.allclose(np.asarray(function(x)), right, rtol=1e-5):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -5,49 +5,21 @@ The simulator is part of Numba, so this runs everywhere. The cases are the tiny 
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from cases.table import CASES
-
-TESTS = Path(__file__).parent
-SIMULATED = {"NUMBA_ENABLE_CUDASIM": "1"}
-
+from processes import outputs
 
 SHARES = 2  # processes
 
 
-def run_cases(**environment):
-    """Results of all cases: what is wrong with each, and the operations that the device has."""
-    paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
-    environment = {
-        **os.environ,
-        **environment,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "cuda_cases.run", str(share), str(SHARES)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for share in range(SHARES)
-    ]
-    ended = [process.communicate(timeout=900) for process in processes]
-    assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
-    found = [json.loads(stdout) for stdout, _ in ended]
-    results = {name: wrong for part in found for name, wrong in part["results"].items()}
-    return {"results": results, "operations": found[0]["operations"]}
-
-
 @pytest.fixture(scope="module")
 def simulated():
-    return run_cases(**SIMULATED)
+    """Results of all cases: what is wrong with each, and the operations that the device has."""
+    printed = outputs("-m", "cuda_cases.run", shares=SHARES, simulated=True)
+    found = [json.loads(text) for text in printed]
+    results = {name: wrong for part in found for name, wrong in part["results"].items()}
+    return {"results": results, "operations": found[0]["operations"]}
 
 
 @pytest.mark.parametrize(
@@ -96,4 +68,4 @@ else:
 def test_simulated_device(python, tmp_path):
     script = tmp_path / "device.py"
     script.write_text(DEVICE)
-    python(script, **SIMULATED)
+    python(script, NUMBA_ENABLE_CUDASIM="1")

@@ -2,7 +2,6 @@
 GPU.
 """
 
-import importlib.util
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from processes import needs_numba_cuda
 
 import nbcnn
 from nbcnn.__main__ import main
@@ -17,14 +17,9 @@ from nbcnn.kernels import disk
 from nbcnn.kernels.cuda import compiling, cubins, elementwise, gather, jit, loss, matmul_plain
 from nbcnn.kernels.cuda.compiling import Architecture, Code, architecture
 from nbcnn.kernels.cuda.identity import identity
-from nbcnn.kernels.cuda.packing import kind_of, shown
 from nbcnn.ops.broadcast import FlatSpec
 from nbcnn.runtime.device import DeviceError
 
-INSTALLED = importlib.util.find_spec("numba_cuda") is not None
-needs_numba_cuda = pytest.mark.skipif(
-    not INSTALLED, reason="needs numba-cuda: pip install 'nbcnn[cuda13]'"
-)
 HOPPER = Architecture(9, 0, "a")
 KINDS = ((FlatSpec, "int64"), "float32*")
 
@@ -109,19 +104,6 @@ def test_a_function_may_call_itself():
 def test_what_has_no_lasting_name_is_refused():
     with pytest.raises(TypeError, match="which has no name that lasts"):
         identity(closed_over(object()))
-
-
-def test_kinds_of_arguments():
-    given = (3, 0.5, True, np.float32(1), np.zeros((2, 2), "int16"), np.zeros(1, bool), FlatSpec(3))
-    assert [shown(kind_of(value)) for value in given] == [
-        "int64",
-        "float64",
-        "bool",
-        "float32",
-        "int16*",
-        "uint8*",
-        "nbcnn.ops.broadcast.FlatSpec(int64)",
-    ]
 
 
 def test_architectures():

@@ -3,6 +3,7 @@ real target wants to be installed.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,112 @@ def test_choices(python, tmp_path):
     script = tmp_path / "choices.py"
     script.write_text(CHOICES)
     python(script, **SIMULATED)
+
+
+LARGE = """
+from nbcnn.kernels.cuda import lists
+from nbcnn.kernels.cuda.call import Caps
+from nbcnn.kernels.impl import choose
+from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, Conv2DKernelGradient
+from nbcnn.ops.dense import Matmul
+from nbcnn.ops.tensor import TensorSpec
+
+hopper = Caps(132, (9, 0), shared=232448)
+rounding = hopper._replace(tf32=True)
+
+
+def refusals(op, *shapes, caps=hopper):
+    specs = [TensorSpec(shape, "float32") for shape in shapes]
+    choice = choose(lists.impls(op), op.spec(*specs), "float32", caps)
+    return choice.impl.name, dict(choice.refused)
+
+
+# Maps of hundreds of MB are usual, and are not left to the general kernels.
+x, w = (256, 56, 56, 64), (3, 3, 64, 64)
+for op, shapes in (
+    (Conv2D(padding="same"), (x, w)),
+    (Conv2DInputGradient(padding="same", shape=x), (x, w)),
+    (Conv2DKernelGradient(padding="same", shape=w), (x, x)),
+):
+    assert refusals(op, *shapes)[0] == "implicit", refusals(op, *shapes)
+# As many elements as int32 counts, which are not split; and one map more.
+x, w = (255, 256, 256, 128), (1, 1, 128, 128)
+assert refusals(Conv2D(), x, w)[0] == "implicit"
+assert refusals(Conv2D(), (256, *x[1:]), w)[0] == "plain"
+# Columns that are written out: an image's are more than int32 counts.
+many, w = "too many elements for 32-bit indices", (11, 11, 128, 32)
+for size, reason in ((500, many), (50, None)):
+    op = Conv2DInputGradient(shape=(1, size, size, 128))
+    y = (1, size - 10, size - 10, 32)
+    spec = op.spec(*(TensorSpec(s, "float32") for s in (y, w)))
+    (im2col,) = (impl for impl in lists.impls(op) if impl.name == "im2col")
+    assert im2col.accepts(spec, "float32", hopper) == reason
+# Channels are padded for tensor cores, and then these are 2^32 numbers.
+x, many = (2048, 1024, 512, 1), "more elements than int32 counts"
+refused = refusals(Conv2D(strides=(2, 2)), x, (3, 3, 1, 1), caps=rounding)[1]
+assert refused["mma_tf32"] == refused["wgmma_tf32"] == many, refused
+refused = refusals(Matmul(), (1 << 30, 1), (1, 1), caps=rounding)[1]
+assert refused["mma_tf32"] == refused["wgmma_tf32"] == many, refused
+"""
+
+
+def test_large_arrays(python, tmp_path):
+    script = tmp_path / "large.py"
+    script.write_text(LARGE)
+    python(script, **SIMULATED)
+
+
+ROUNDED = """
+import sys
+sys.path.append(sys.argv[1])
+import numpy as np
+from cases.case import specs_of
+from cases.expected import difference, expected, limit
+from cases.table import CASES
+from nbcnn.kernels.cuda import lists
+from nbcnn.kernels.cuda.call import Caps
+from nbcnn.ops.conv_spec import SIGMOID, TANH
+
+hopper = Caps(132, (9, 0), shared=232448, tf32=True)
+
+
+def tf32(x, half):
+    return ((x.view("uint32") + np.uint32(half)) & np.uint32(0xFFFFE000)).view("float32")
+
+
+def wrong(case):
+    arrays = case.arrays("float32")
+    spec, wanted = case.op.spec(*specs_of(arrays)), None
+    for impl in lists.impls(case.op):
+        if "tf32" not in impl.name or impl.accepts(spec, "float32", hopper) is not None:
+            continue
+        wanted = wanted or expected(case.op, spec, arrays)
+        x, w, *bias = arrays
+        half = 0 if impl.name.startswith("wgmma") else 0x1000  # cut off, or rounded
+        (found,) = expected(case.op, spec, [tf32(x, half), tf32(w, 0x1000), *bias])
+        most = limit(case.op, arrays, wanted, "float32", impl.rtol)
+        seen.append(difference(found, wanted[0]) / most)
+        if seen[-1] > 1:
+            yield case.name, impl.name, seen[-1]
+
+
+seen = []
+curved = [
+    case for case in CASES
+    if case.op.name in ("conv2d", "matmul") and case.op.act in (SIGMOID, TANH)
+    and "float32" in case.dtypes and not case.op.bfloat16
+]
+found = [each for case in curved for each in wrong(case)]
+assert not found, found
+assert len(seen) > 50 and max(seen) > 0.1, (len(seen), max(seen))
+"""
+
+
+def test_rounded_factors_stay_within_what_is_allowed_on_a_gpu(python, tmp_path):
+    """Where only a real GPU runs these cases, its results are not refused for being of TF32."""
+    script = tmp_path / "rounded.py"
+    script.write_text(ROUNDED)
+    python(script, Path(__file__).parent, **SIMULATED)
 
 
 TRAINING = """

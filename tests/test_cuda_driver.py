@@ -2,18 +2,14 @@
 arguments have been taken.
 """
 
-import importlib.util
-
 import pytest
+from processes import needs_numba_cuda
 
 from nbcnn.runtime import cuda
 from nbcnn.runtime.cuda_driver import CudaError, Driver
 
 pytestmark = [
-    pytest.mark.skipif(
-        importlib.util.find_spec("numba_cuda") is None,
-        reason="needs numba-cuda: pip install 'nbcnn[cuda13]'",
-    ),
+    needs_numba_cuda,
     pytest.mark.skipif(
         cuda.driver_library() is not None, reason="needs a machine without NVIDIA's driver"
     ),
@@ -48,7 +44,9 @@ def calls(driver):
         "copy": (123, 124, 8, stream),
         "stream": (),
         "synchronize": (stream,),
+        "device_of": (123,),
         "event": (),
+        "free_event": (event,),
         "record": (event, stream),
         "wait": (stream, event),
         "finish": (event,),
@@ -100,3 +98,20 @@ def test_an_error_has_its_name(driver, monkeypatch):
     assert not error.value.fatal
     assert CudaError("a", "CUDA_ERROR_ILLEGAL_ADDRESS").fatal
     assert not CudaError("a", "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED").fatal
+
+
+def test_garbage_may_be_collected_while_a_graph_is_captured(driver):
+    """The driver refuses to free memory in a thread that captures, unless the mode is relaxed."""
+    api, given = driver._api, []
+
+    class Api:
+        CUresult, CUstreamCaptureMode = api.CUresult, api.CUstreamCaptureMode
+
+        @staticmethod
+        def cuStreamBeginCapture(stream, mode):
+            given.append(mode)
+            return (api.CUresult.CUDA_SUCCESS,)
+
+    driver._api = Api
+    driver.begin_capture(api.CUstream(5))
+    assert given == [api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED]

@@ -2,17 +2,10 @@
 drop the same elements, and what machine code they become. No GPU is needed.
 """
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from processes import needs_numba_cuda, outputs
+from processes import table as table_of
 
-TESTS = Path(__file__).parent
-INSTALLED = importlib.util.find_spec("numba_cuda") is not None
 ROWS = (
     "unary", "unary_dx", "unary_dx_sum", "binary", "bias", "concat", "transpose", "batchnorm",
     "batchnorm_dx", "batchnorm_maxpool", "batchnorm_maxpool_dx", "scale_shift", "layernorm",
@@ -20,23 +13,6 @@ ROWS = (
     "reduce", "loss", "loss_dx", "dropout", "sgd", "rmsprop", "adam", "nadam", "mix",
     "clip",
 )  # fmt: skip
-
-
-def run(*arguments: str, simulated: bool) -> str:
-    paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "NUMBA_ENABLE_CUDASIM": str(int(simulated)),
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # Convolutions with a pool in their tail run as two launches on CUDA.
@@ -67,7 +43,7 @@ assert not missing, missing
 
 
 def test_nothing_is_missing_beside_the_cpu():
-    run("-c", PARITY, simulated=True)
+    outputs("-c", PARITY, simulated=True)
 
 
 DROPOUT = """
@@ -88,20 +64,20 @@ for n, step in ((4, 1), (23, 7), (32, 1 << 40)):
 
 
 def test_both_devices_drop_the_same():
-    run("-c", DROPOUT, simulated=True)
+    outputs("-c", DROPOUT, simulated=True)
 
 
 @pytest.fixture(scope="module", params=["9.0"])
 def table(request):
-    return json.loads(run("-m", "cuda_cases.small_table", request.param, simulated=False))
+    return table_of("small_table", request.param)
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs numba-cuda: pip install 'nbcnn[cuda13]'")
+@needs_numba_cuda
 @pytest.mark.parametrize("row", ROWS)
 def test_machine_code(table, row):
     assert table[row] == ""
 
 
-@pytest.mark.skipif(not INSTALLED, reason="needs numba-cuda: pip install 'nbcnn[cuda13]'")
+@needs_numba_cuda
 def test_all_rows_are_listed(table):
     assert set(table) == set(ROWS)

@@ -23,15 +23,19 @@ def restored(monkeypatch):
 class Driver:
     """Stands for the NVIDIA driver's library on a machine with some GPUs."""
 
-    def __init__(self, gpus, version=13000):
-        self.gpus, self.version = gpus, version
+    def __init__(self, gpus, version=13000, status=0):
+        self.gpus, self.version, self.status = gpus, version, status
 
     def cuDriverGetVersion(self, version):
         version._obj.value = self.version
         return 0
 
     def cuInit(self, flags):
-        return 0 if self.gpus else 100
+        return self.status or (0 if self.gpus else 100)
+
+    def cuGetErrorString(self, status, text):
+        text._obj.value = {3: b"initialization error", 802: b"system not yet initialized"}[status]
+        return 0
 
     def cuDeviceGetCount(self, count):
         count._obj.value = self.gpus
@@ -151,6 +155,18 @@ def test_the_default_is_silent(monkeypatch, capfd):
     [
         (None, True, (13, 0), "no NVIDIA driver was found"),
         (Driver(0), True, (13, 0), "offers no GPU"),
+        (
+            Driver(8, status=802),
+            True,
+            (13, 0),
+            "the NVIDIA driver does not start: system not yet initialized (error 802)",
+        ),
+        (
+            Driver(1, status=3),
+            True,
+            (13, 0),
+            "initialization error (error 3); CUDA does not work in a process that was forked",
+        ),
         (Driver(1), False, (13, 0), "numba-cuda is not installed: pip install 'nbcnn[cuda13]'"),
         (Driver(1), True, None, "without CUDA's libraries (cuda-bindings): pip install"),
         (

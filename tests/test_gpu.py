@@ -7,15 +7,14 @@ the tests themselves are tried where no GPU is.
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
+import threading
 
 import numpy as np
 import pytest
+from processes import faults, outputs
 
 import nbcnn
-from nbcnn import layers
+from nbcnn import config, layers
 from nbcnn.runtime import cuda
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
@@ -28,33 +27,18 @@ real_gpu = pytest.mark.skipif(
     SIMULATED, reason="takes hours in the simulator, where test_cuda_training compares steps"
 )
 
-TESTS = Path(__file__).parent
 # The table in so many parts, each in a process, and how many of them run.
 SHARES, RUNNING = (60, 1) if SIMULATED else (min(8, os.cpu_count() or 1),) * 2
 
 
 def test_every_case_on_the_gpu():
-    paths = (str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", ""))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "cuda_cases.run", str(share), str(SHARES)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for share in range(RUNNING)
-    ]
-    ended = [process.communicate(timeout=600) for process in processes]
-    assert not any(p.returncode for p in processes), "".join(stderr for _, stderr in ended)
+    running = {"shares": SHARES, "running": RUNNING, "simulated": SIMULATED, "timeout": 600}
     results = {}
-    for stdout, _ in ended:
-        results |= json.loads(stdout)["results"]
+    for text in outputs("-m", "cuda_cases.run", **running):
+        results |= json.loads(text)["results"]
     assert len(results) > 0
-    wrong = {name: text for name, text in results.items() if text}
-    listed = "\n".join(f"{name}: {text[-600:]}" for name, text in wrong.items())
-    assert not wrong, f"{len(wrong)} of {len(results)} cases: {sorted(wrong)}\n{listed}"
+    wrong = sorted(name for name, text in results.items() if text)
+    assert not wrong, f"{len(wrong)} of {len(results)} cases: {wrong}\n{faults(results)}"
 
 
 @real_gpu
@@ -126,3 +110,99 @@ def test_a_model_moves_between_steps():
         models.append(model)
     for a, b in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def batches():
+    rng = np.random.default_rng(8)
+    return rng.random((22, 8, 8, 2), dtype="float32"), rng.integers(0, 3, 22).astype("int32")
+
+
+def trained(x, y, model=None):
+    """Weights after three epochs; the last batches are smaller than the others."""
+    model = model or small_model().to("cuda")
+    model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def assert_same(a, b):
+    for one, other in zip(a, b, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+@real_gpu
+def test_a_graph_does_what_single_launches_do():
+    images, labels = batches()
+    before = config.settings()
+    graphs = trained(images, labels)
+    try:
+        config._set(cuda_sync=True)
+        assert_same(trained(images, labels), graphs)
+    finally:
+        config._set(**vars(before))
+
+
+@real_gpu
+def test_arrays_on_the_gpu_are_read_there():
+    from numba import cuda as numba_cuda
+
+    images, labels = batches()
+    there = numba_cuda.to_device(images)
+    assert_same(trained(there, labels), trained(images, labels))
+    model = small_model().to("cuda")
+    found = numba_cuda.as_cuda_array(model.predict(there, on_device=True)).copy_to_host()
+    assert_same([found], [model.predict(images, verbose=0)])
+
+
+@real_gpu
+def test_memory_of_batches_can_be_used_again_at_once():
+    """A generator fills one array on the GPU again and again, in the default stream."""
+    from numba import cuda as numba_cuda
+
+    images, labels = batches()
+    there = numba_cuda.to_device(images[:4])
+
+    class InDefaultStream:
+        """As PyTorch's arrays: none that tells a stream."""
+
+        shape = there.shape
+        __cuda_array_interface__ = {
+            key: value
+            for key, value in {**there.__cuda_array_interface__, "version": 2}.items()
+            if key != "stream"
+        }
+
+    def filled():
+        for start in range(0, 20, 4):
+            there.copy_to_device(images[start : start + 4])
+            yield InDefaultStream(), labels[start : start + 4]
+
+    model = small_model().to("cuda")
+    model.fit(filled(), verbose=0)
+    other = small_model().to("cuda")
+    other.fit(images[:20], labels[:20], batch_size=4, shuffle=False, verbose=0)
+    assert_same(model.get_weights(), other.get_weights())
+
+
+def started(x):
+    """A model that has drawn its seed, which models of several threads do in any order."""
+    model = small_model().to("cuda")
+    model.predict(x[:4], verbose=0)
+    return model
+
+
+@real_gpu
+def test_threads_take_turns():
+    images, labels = batches()
+    alone = trained(images, labels, started(images))
+    models, found = [started(images) for _ in range(3)], {}
+
+    def work(number):
+        found[number] = trained(images, labels, models[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(3):
+        assert_same(found[number], alone)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbcnn import config, ops
+from nbcnn import config, layers, ops
+from nbcnn.graph import eager
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -311,6 +312,15 @@ def test_stop_gradient_stops():
     np.testing.assert_allclose(found, [1.0, 2.0, 3.0])
 
 
+def test_results_take_the_place_of_as_many_elements_only():
+    """int64 that are broadcast have as many bytes as a float32 result, and are read again."""
+    x, y = leaf(1, 40, dtype="int64"), leaf(2, 40, dtype="float32")
+    whole, zeros = np.arange(40).reshape(1, 40), np.zeros((2, 40))
+    for combined in (lambda a: ops.add(a, y), lambda a: ops.where(ops.greater(y, 1.0), y, a)):
+        (found,), _ = run([combined(ops.negative(x))], {x: whole, y: zeros})
+        np.testing.assert_array_equal(found, np.repeat(-whole, 2, axis=0))
+
+
 def test_plans_share_the_largest_arena():
     arena = Arena(get_device("cpu"))
     large, small = arena.take(1000), arena.take(10)
@@ -325,6 +335,22 @@ def test_a_forced_implementation_is_taken_where_it_accepts():
     with config.force("conv2d=plain"):
         plan = Plan(Graph([y]), get_device("cpu"))
     assert [s.choice.impl.name for s in plan.steps] == ["plain"]
+
+
+def test_calls_on_arrays_follow_the_settings():
+    """Also where a plan for these shapes is there already."""
+    x, layer = np.ones((1, 5, 5, 2), "float32"), layers.Conv2D(3, 3)
+
+    def chosen():
+        ops.conv(x, np.ones((3, 3, 2, 3), "float32"))
+        layer(x)
+        plans = next(reversed(eager._plans.values()))[0], layer._eager_plans.popitem()[1].plan
+        return [plan.steps[0].choice.impl.name for plan in plans]
+
+    assert chosen() != ["plain", "plain"]
+    layer(x)
+    with config.force("conv2d=plain"):
+        assert chosen() == ["plain", "plain"]
 
 
 def test_inference_knows_which_kernels_hold_still():

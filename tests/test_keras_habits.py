@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from small_models import LABELS, X, Y, compiled, compiled_classifier, linear
+from small_models import LABELS, RNG, X, Y, compiled, compiled_classifier, linear
 
 import nbcnn
 from nbcnn import callbacks, layers, ops
@@ -86,6 +86,48 @@ def test_layers_keep_the_type_they_were_made_with(tmp_path):
     model.save(tmp_path / "m.nbcnn")
     assert nbcnn.models.load_model(tmp_path / "m.nbcnn").get_weights()[0].dtype == np.float64
     assert layers.Dense(1).dtype == "float32"
+
+
+TYPES = ["float32", "float64", "int32", "uint8"]
+
+
+@pytest.mark.parametrize("left", TYPES[:3])
+@pytest.mark.parametrize("right", TYPES[:3])
+def test_operands_of_different_types(left, right):
+    """They meet in the common one; kernels read both as one type."""
+    x, w = (RNG.integers(0, 5, (40, 40)).astype(t) for t in (left, right))
+    image, kernel = x.reshape(1, 40, 40, 1), w[:3, :3].reshape(3, 3, 1, 1)
+    product, seen = ops.matmul(x, w), ops.conv(image, kernel)
+    windows = np.lib.stride_tricks.sliding_window_view(x.astype("float64"), (3, 3))
+    np.testing.assert_allclose(product, x.astype("float64") @ w, rtol=1e-5)
+    np.testing.assert_allclose(seen[0, :, :, 0], (windows * w[:3, :3]).sum((2, 3)), rtol=1e-5)
+    floats = [t for t in (left, right) if t.startswith("float")]
+    if floats:
+        assert product.dtype == seen.dtype == max(floats)
+
+
+@pytest.mark.parametrize("kind", [layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D])
+def test_convolutions_of_whole_numbers(kind):
+    x = RNG.integers(0, 9, (2, 5, 6, 3))
+    layer = kind(3, 2) if kind is not layers.DepthwiseConv2D else kind(2)
+    np.testing.assert_allclose(layer(x.astype("int32")), layer(x.astype("float32")))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_parameters_and_images_of_other_types(kind):
+    x, c = RNG.integers(0, 9, (2, 4, 6, 3)).astype(kind), np.array([1.5, 2.5, -3.0])
+    wide = x.astype("float64")
+    np.testing.assert_allclose(ops.scale_shift(x, c, c + 1), wide * c + c + 1)
+    mean, deviation = wide.mean((0, 1, 2)), np.sqrt(wide.var((0, 1, 2)) + 1e-3)
+    right = (wide - mean) / deviation * c
+    np.testing.assert_allclose(ops.batch_normalize(x, c, 0 * c)[0], right, atol=1e-5)
+    rows = (wide - wide.mean(3, keepdims=True)) / np.sqrt(wide.var(3, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(ops.layer_normalization(x, c, c), rows * c + c, atol=1e-4)
+    means = wide.reshape(2, 2, 2, 3, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(ops.average_pool(x, 2), means, rtol=1e-6)
+    powers = np.exp(wide - wide.max(3, keepdims=True))
+    shares = powers / powers.sum(3, keepdims=True)
+    np.testing.assert_allclose(ops.softmax(x), shares, atol=1e-6)
 
 
 def test_sums_of_short_integers_do_not_wrap():

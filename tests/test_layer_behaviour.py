@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import nbcnn
 from nbcnn import constraints, layers, random_state
 from nbcnn.layers.context import Context
 from nbcnn.ops.tensor import Tensor
@@ -139,6 +140,46 @@ def test_training_given_to_a_layer_holds_for_the_layers_inside():
     with Context(training=True):
         frozen = Block()(layers.Input((3,)), training=False)
     assert frozen.node is None
+
+
+class Counting(layers.Layer):
+    """Adds how often it was called before."""
+
+    def build(self, input_shape):
+        self.times = self.add_weight((1,), initializer="zeros", trainable=False, name="times")
+
+    def call(self, inputs):
+        y = inputs + self.times
+        self.times.assign(self.times + 1.0)
+        return y
+
+
+def test_what_a_layer_keeps_changes_with_every_batch_outside_of_training_too():
+    x, layer = np.zeros((10, 1)), Counting()
+    model = nbcnn.Sequential([nbcnn.Input((1,)), layer])
+    model.compile(loss="mse")
+    found = [model.predict(x, batch_size=4, verbose=0)]
+    assert model.evaluate(x, x, batch_size=5, verbose=0) == pytest.approx((9 + 16) / 2)
+    found += [model.predict(x, batch_size=4, verbose=0), model(x)]
+    expected = [*np.repeat([0, 1, 2], [4, 4, 2]), *np.repeat([5, 6, 7], [4, 4, 2]), *[8] * 10]
+    np.testing.assert_array_equal(np.concatenate(found)[:, 0], expected)
+    assert layer.times.numpy() == 9
+
+
+def test_what_draws_in_predictions_draws_anew_for_every_batch():
+    class Uncertain(nbcnn.Model):
+        def __init__(self):
+            super().__init__()
+            self.drop = layers.Dropout(0.5)
+
+        def call(self, x):
+            return self.drop(x, training=True)
+
+    x, model = np.ones((8, 50)), Uncertain()
+    once, again = (model.predict(x, batch_size=4, verbose=0) for _ in range(2))
+    assert (once == 0).any()
+    assert (once[:4] != once[4:]).any()
+    assert (once != again).any()
 
 
 def test_dtypes_by_any_name():

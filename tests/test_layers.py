@@ -201,6 +201,14 @@ ERRORS = [
     (lambda: conv(4, 3)((9, 9, None)), "number of channels must be known"),
     (lambda: layers.MaxPooling2D(4)(layers.Input((3, 3, 1))), "pool_size (4, 4) does not fit"),
     (lambda: layers.MaxPooling2D(strides=0), "MaxPooling2D: strides must be positive, got 0"),
+    (
+        lambda: layers.MaxPooling2D(2, padding=2)(layers.Input((5, 5, 1))),
+        "padding ((2, 2), (2, 2)) must be less than the window (2, 2)",
+    ),
+    (
+        lambda: layers.AveragePooling1D(2, 1, ((0, 3)))(layers.Input((5, 1))),
+        "must be less than the window (1, 2)",
+    ),
     (lambda: layers.Conv2DTranspose(3, 3, 2, output_padding=2), "must be less than strides"),
     (lambda: layers.Dense(-1), "Dense: units must be positive, got -1"),
     (lambda: layers.Dense(3)(layers.Input(())), "expected an input of at least 2 axes"),

@@ -1,11 +1,14 @@
 """Operations on arrays, outside any graph: each runs through a small plan, kept for its shapes."""
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nbcnn import config
 from nbcnn.graph.graph import Graph
 from nbcnn.graph.plan import Plan
 from nbcnn.ops.op import Op, apply_symbolic
@@ -14,13 +17,25 @@ from nbcnn.runtime.device import current_device
 
 CAPACITY = 256  # plans kept; the one unused for longest goes first
 _plans: OrderedDict[tuple, tuple[Plan, list[Tensor], list[Tensor]]] = OrderedDict()
+_lock = threading.RLock()
+
+
+def lock() -> Any:
+    """To be held while a plan is filled, run and read: its arrays serve one thread at a time."""
+    return _lock
 
 
 def run(op: Op, tensors: Sequence[Tensor]) -> Any:
     """Compute `op` on constants and variables now; returns an array, or a tuple of arrays."""
-    device = current_device()
     values = [value_of(t) for t in tensors]
-    key = (op, device.name, device.caps, *((v.shape, v.dtype.name) for v in values))
+    with _lock:
+        return _run(op, values)
+
+
+def _run(op: Op, values: Sequence[np.ndarray]) -> Any:
+    device = current_device()
+    shapes = ((v.shape, v.dtype.name) for v in values)
+    key = (op, device.name, device.caps, config.choice_of_kernels(), *shapes)
     if key not in _plans:
         leaves = [Tensor(v.shape, v.dtype.name) for v in values]
         outputs = apply_symbolic(op, leaves)
@@ -36,6 +51,20 @@ def run(op: Op, tensors: Sequence[Tensor]) -> Any:
     plan.run()
     results = [device.download(plan.array(t)) for t in outputs]
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def _after_fork() -> None:
+    """In a new process, which has this thread only: another may have held the lock."""
+    global _lock
+    if _lock.acquire(blocking=False):
+        _lock.release()
+    else:
+        _lock = threading.RLock()
+        _plans.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def value_of(tensor: Tensor) -> np.ndarray:

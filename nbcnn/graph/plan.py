@@ -15,7 +15,7 @@ from nbcnn import config
 from nbcnn.graph.choosing import CONSTANT, STEP, WEIGHTS, Step, step_for
 from nbcnn.graph.graph import Graph, root_of
 from nbcnn.graph.memory import Arena, Lifetime, pack
-from nbcnn.graph.report import describe
+from nbcnn.graph.report import describe, explain, no_implementation
 from nbcnn.graph.room import check_room
 from nbcnn.graph.stretches import Batch, Stretch, find_stretches
 from nbcnn.kernels.impl import Passes
@@ -143,10 +143,10 @@ class Plan:
             specs = [t.spec for t in node.inputs]
             step = step_for(node, node.op, specs, phase, self.device)
             if step is None:
-                raise NotImplementedError(_no_implementation(node, self.device))
+                raise NotImplementedError(no_implementation(node, self.device))
             steps.append(step)
             if "select" in config.verbosity():
-                sys.stderr.write(_explain(steps[-1]) + "\n")
+                sys.stderr.write(explain(steps[-1]) + "\n")
         return sorted(steps, key=lambda step: step.phase)
 
     def _phase(self, node: Node, phases: dict[int, int]) -> int:
@@ -265,15 +265,12 @@ class Plan:
         self, step: Step, source: Tensor, target: Tensor, last: Mapping[int, int], index: int
     ) -> bool:
         """In place is safe where this step is the last reader, through this one input only, of plan
-        memory.
+        memory, and element by element: half as many int64 have as many bytes as float32.
         """
         if source.node is None or id(source) in self._arrays or id(target) in self._arrays:
             return False
-        if (
-            last[id(source)] != index
-            or step.phase != STEP
-            or self._planned(source).nbytes != self._planned(target).nbytes
-        ):
+        sizes = {(spec.size, spec.nbytes) for spec in map(self._planned, (source, target))}
+        if last[id(source)] != index or step.phase != STEP or len(sizes) > 1:
             return False
         if step.stretch is not None and id(source) not in self._within:
             return False  # passes may overlap: the second would read what the first has written
@@ -297,13 +294,9 @@ class Plan:
         offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
         self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
         leaves = self._unbound_leaves()
-        own = results + leaves * (1 + self.device.input_copies)
-        needed = self._arena.growth(self.arena_bytes) + self.lasting_bytes
-        needed += sum(t.spec.nbytes for t in own)
-        wanted = [(key, spec) for key, spec, _ in requests] + [
-            (t, t.spec) for t in results + leaves
-        ]
-        check_room(self.device, needed, wanted, self.steps)
+        shared = self._arena.growth(self.arena_bytes) + self.lasting_bytes
+        within = [(key, spec) for key, spec, _ in requests]
+        check_room(self.device, shared, within, results, leaves, self.steps)
         for t in results:
             self._own_memory(t)
         arena = self._arena.take(self.arena_bytes)
@@ -399,16 +392,3 @@ class Plan:
 
 def _key(key: Any) -> Any:
     return id(key) if isinstance(key, Tensor) else key
-
-
-def _explain(step: Step) -> str:
-    refused = "; ".join(f"{name}: {reason}" for name, reason in step.choice.refused)
-    shapes = ", ".join("x".join(map(str, t.spec.shape)) for t in step.node.inputs)
-    return f"{step.node.op.name} {shapes}: {step.choice.impl.name}" + (
-        f"; {refused}" if refused else ""
-    )
-
-
-def _no_implementation(node: Node, device: Any) -> str:
-    specs = ", ".join(f"{t.spec.shape} {t.dtype}" for t in node.inputs)
-    return f"no implementation of {node.op.name} on {device.name} takes inputs {specs}"

@@ -1,6 +1,8 @@
-"""Plans as text."""
+"""Plans as text, and why a step is done as it is or not at all."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nbcnn.ops.tensor import Node
 
 if TYPE_CHECKING:
     from nbcnn.graph.plan import Plan, Step
@@ -43,3 +45,17 @@ def _row(step: "Step") -> tuple[str, ...]:
         "" if step.stretch is None else f"{len(step.stretch.starts)} of {step.stretch.size}",
         PHASES[step.phase],
     )
+
+
+def explain(step: "Step") -> str:
+    """Which implementation was chosen, and why others were not."""
+    refused = "; ".join(f"{name}: {reason}" for name, reason in step.choice.refused)
+    shapes = ", ".join("x".join(map(str, t.spec.shape)) for t in step.node.inputs)
+    return f"{step.node.op.name} {shapes}: {step.choice.impl.name}" + (
+        f"; {refused}" if refused else ""
+    )
+
+
+def no_implementation(node: Node, device: Any) -> str:
+    specs = ", ".join(f"{t.spec.shape} {t.dtype}" for t in node.inputs)
+    return f"no implementation of {node.op.name} on {device.name} takes inputs {specs}"

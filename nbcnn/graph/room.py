@@ -14,14 +14,23 @@ Key = Tensor | tuple[int, str]
 
 
 def check_room(
-    device: Any, needed: int, wanted: Sequence[tuple[Key, TensorSpec]], steps: Sequence[Step]
+    device: Any,
+    shared: int,
+    within: Sequence[tuple[Key, TensorSpec]],
+    results: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    steps: Sequence[Step],
 ) -> None:
-    """Raises `OutOfMemory`, naming the largest of what is `wanted`, where the device has less than
-    `needed` bytes left.
+    """Raises `OutOfMemory`, naming the largest tensors, where the device has less left than a plan
+    needs: `shared` bytes for all that lives `within` it, and memory of their own for its results
+    and its leaves, of which devices may keep copies.
     """
     free = device.free_bytes()
+    needed = shared + sum(t.spec.nbytes for t in results)
+    needed += sum(t.spec.nbytes for t in leaves) * (1 + device.input_copies)
     if free is None or needed <= free:
         return
+    wanted: list[tuple[Key, TensorSpec]] = [*within, *((t, t.spec) for t in (*results, *leaves))]
     largest = sorted(wanted, key=lambda item: item[1].nbytes, reverse=True)[:SHOWN]
     names = {id(step.node): step.node.op.name for step in steps}
     shown = [

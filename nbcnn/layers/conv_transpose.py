@@ -7,6 +7,7 @@ from nbcnn.layers import fields
 from nbcnn.layers.conv import WithKernel, algorithm
 from nbcnn.ops import bfloat16
 from nbcnn.ops.conv import Conv2DInputGradient
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import apply
 
 
@@ -80,7 +81,7 @@ class Conv2DTranspose(WithKernel):
             bfloat16=bfloat16.allowed(),
             shape=(n, oh, ow, self.filters),  # type: ignore[arg-type]  # None: not known yet
         )
-        return self.finished(apply(op, x, self.kernel))
+        return self.finished(apply(op, *of_one_type(x, self.kernel, floats=True)))
 
     def _output(self, axis: int, size: int | None) -> tuple[int | None, tuple[int, int]]:
         """Output size and padding (before, after) of the convolution that this one transposes."""

@@ -6,6 +6,7 @@ the data is allocated while training.
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def arrays_of(data: Prepared) -> list[np.ndarray | None]:
     return [a if a is None or is_on_a_gpu(a) else np.ascontiguousarray(a) for a in given]
 
 
-class Source:
+class Source(ABC):
     """Batches, pass after pass.
 
     steps : batches in a pass, None where that is unknown.
@@ -46,8 +47,9 @@ class Source:
 
     steps: int | None = None
 
+    @abstractmethod
     def one_pass(self) -> Iterator[Batch]:
-        raise NotImplementedError
+        """All batches once."""
 
     def __init__(self) -> None:
         self._running: Iterator[Batch] = iter(())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config, random_state
+from nbcnn.graph.eager import lock
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.plan import Plan
@@ -34,18 +35,19 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
         training,
         device.name,
         device.caps,
-        config.fuse(),
+        config.choice_of_kernels(),
         *((a.shape, a.dtype.name) for a in arrays),
         _static(args, options),
     )
-    plans = layer.__dict__.setdefault("_eager_plans", OrderedDict())
-    found = plans.get(key)
-    if found is None or not found.valid():
-        found = plans[key] = _Eager(layer, args, options, training, device)
-        if len(plans) > CAPACITY:
-            plans.popitem(last=False)
-    plans.move_to_end(key)
-    return found.run(arrays)
+    with lock():
+        plans = layer.__dict__.setdefault("_eager_plans", OrderedDict())
+        found = plans.get(key)
+        if found is None or not found.valid():
+            found = plans[key] = _Eager(layer, args, options, training, device)
+            if len(plans) > CAPACITY:
+                plans.popitem(last=False)
+        plans.move_to_end(key)
+        return found.run(arrays)
 
 
 def _is_data(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Where the outputs of `predict` are written."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,16 +25,20 @@ class Outputs:
         """Arrays for one batch."""
         return [self.empty(*spec) for spec in runner.outputs]
 
+
+class Growing(Outputs, ABC):
+    """Of one batch after the other."""
+
+    @abstractmethod
     def next(self, runner: Any) -> list[Any]:
         """Where the next batch's outputs belong."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(self) -> list[Any]:
         """The outputs of all batches."""
-        raise NotImplementedError
 
 
-class Whole(Outputs):
+class Whole(Growing):
     """For a known number of samples: batches are parts of the arrays."""
 
     def __init__(self, home: Any, samples: int) -> None:
@@ -52,7 +57,7 @@ class Whole(Outputs):
         return self.arrays
 
 
-class Pieces(Outputs):
+class Pieces(Growing):
     """For as many batches as come."""
 
     def __init__(self, home: Any) -> None:

@@ -68,7 +68,7 @@ class Runners:
         device = self.device
         if mode == "train":
             self.renew_store(device)
-        key = (mode, device, specs, *_settings())
+        key = (mode, device, specs, *config.choice_of_kernels())
         runner = self._kept.get(key)
         if runner is None or not runner.valid():
             self._kept.pop(key, None)
@@ -187,13 +187,6 @@ class Runners:
     def _forward(self, tensors: Sequence[Tensor], context: Context) -> list[Tensor]:
         signature = self.model.input_signature_for(None)
         return flatten(self.model(signature.pack(tensors)))
-
-
-def _settings() -> tuple:
-    """Settings that decide which kernels a step is made of."""
-    now = config.settings()
-    algorithms = now.conv_algorithm, now.winograd, now.matmul_precision
-    return now.fuse, *algorithms, tuple(sorted(now.forced.items()))
 
 
 def _after_fork() -> None:

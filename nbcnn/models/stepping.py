@@ -10,7 +10,7 @@ from nbcnn.callback_base import CallbackList
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream, whole_batch
-from nbcnn.models.outputs import Outputs, Pieces, Whole
+from nbcnn.models.outputs import Growing, Outputs, Pieces, Whole
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature
@@ -155,7 +155,7 @@ class Stepping:
         self,
         source: Source,
         limit: int | None,
-        results: "Outputs",
+        results: Growing,
         callbacks: CallbackList,
         progress: Progress,
     ) -> list[Any]:
@@ -180,7 +180,7 @@ class Stepping:
         return self._runners.device if on_device else None
 
     @staticmethod
-    def _results_of(source: Source, limit: int | None, home: Any) -> "Outputs":
+    def _results_of(source: Source, limit: int | None, home: Any) -> Growing:
         """Outputs go into arrays of the final size where that is known before."""
         if isinstance(source, ArraySource) and not limit:
             return Whole(home, source.samples)

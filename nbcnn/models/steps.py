@@ -73,6 +73,11 @@ class StepState:
     def reset(self) -> None:
         self.device.upload(self.totals, self._zero_totals)
 
+    def draw_anew(self) -> None:
+        """Random layers of the next run draw other numbers."""
+        self.seed_host[1] += 1
+        self.device.upload(self.seed, self.seed_host)
+
     def means(self) -> list[float]:
         sums = self.device.download(self.totals)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -82,8 +87,12 @@ class StepState:
 class Runner:
     """A step on fixed shapes: `load` a batch, call `run`, read `results`; for outputs `run_into`.
 
-    Until `release`, the arrays of the last batch must hold still.
+    Until `release`, the arrays of the last batch must hold still. `writes`: whether a run changes
+    variables, of which other plans may have made something. `random`: whether it draws numbers,
+    new ones each time.
     """
+
+    writes = random = False
 
     def __init__(
         self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
@@ -136,7 +145,11 @@ class Runner:
         if self._values != Clock.values:
             self.plan.prepare()
             self._values = Clock.values
+        if self.random:
+            self._state.draw_anew()
         self.plan.run()
+        if self.writes:
+            Clock.values += 1
 
     def results(self) -> dict[str, float]:
         """Loss and metrics averaged since the last `reset`."""
@@ -205,8 +218,12 @@ def predict_runner(forward: Any, x: Sequence[TensorSpec], device: Any, state: St
     with Context(training=False) as context:
         outputs = forward(feeds.x, context)
     graph = _optimized(Graph(outputs, context.updates), INFERENCE, device)
-    plan = Plan(graph, device, {context.seed: state.seed}, arena=state.arena, batch=feeds.x)
-    return Runner(plan, state, feeds, [], graph.outputs)
+    writes, bindings = bool(context.updates), {context.seed: state.seed}
+    batch = [] if writes else feeds.x
+    plan = Plan(graph, device, bindings, None, writes, state.arena, batch)
+    runner = Runner(plan, state, feeds, [], graph.outputs)
+    runner.writes, runner.random = writes, _reads(graph, context.seed)
+    return runner
 
 
 def test_runner(
@@ -215,11 +232,14 @@ def test_runner(
     with Context(training=False) as context:
         watched, _ = objective.trace(forward(feeds.x, context), feeds, context)
     graph, totals = _watching(watched, Graph([], context.updates), state, INFERENCE, device)
-    # A metric with variables of its own writes them: then none may be read once and kept.
+    # A metric or a layer with variables of its own writes them: then none may be read once and
+    # kept.
     writes, bindings = bool(context.updates), {context.seed: state.seed, **totals}
     batch = [] if writes else feeds.leaves
     plan = Plan(graph, device, bindings, None, writes, state.arena, batch)
-    return Runner(plan, state, feeds, [w.name for w in watched], [])
+    runner = Runner(plan, state, feeds, [w.name for w in watched], [])
+    runner.writes, runner.random = writes, _reads(graph, context.seed)
+    return runner
 
 
 def train_runner(
@@ -286,6 +306,10 @@ def _accumulate(graph: Graph, values: Sequence[Tensor], state: StepState) -> dic
         bindings[total] = state.totals[index]
         graph.effects.append(Node(Accumulate(), [total, values[2 * index], values[2 * index + 1]]))
     return bindings
+
+
+def _reads(graph: Graph, leaf: Tensor) -> bool:
+    return any(t is leaf for node in graph.nodes for t in node.inputs)
 
 
 def _variables(graph: Graph) -> list[Any]:

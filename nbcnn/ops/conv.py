@@ -5,6 +5,7 @@ from typing import Any
 
 from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MAX_POOL_INDEXED, Conv2DSpec
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -173,4 +174,4 @@ def conv2d(
     algorithm: str | None = None,
 ) -> Any:
     op = Conv2D(strides, padding, dilation, groups, algorithm, bfloat16=bfloat16.allowed())
-    return apply(op, x, w)
+    return apply(op, *of_one_type(x, w, floats=True))

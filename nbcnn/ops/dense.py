@@ -7,7 +7,7 @@ import numpy as np
 
 from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MatmulSpec
-from nbcnn.ops.elementwise import _reduced_to
+from nbcnn.ops.elementwise import _reduced_to, of_one_type
 from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
 from nbcnn.ops.shape import reshape, squeeze
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -94,6 +94,7 @@ def matmul(x: Any, w: Any) -> Any:
             f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}"
         )
     left, right = a.ndim == 1, b.ndim == 1
+    x, w = of_one_type(x, w)
     y = apply(
         Matmul(bfloat16=bfloat16.allowed()),
         reshape(x, (1, *a.shape)) if left else x,

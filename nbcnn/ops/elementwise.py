@@ -19,7 +19,7 @@ from nbcnn.ops.broadcast import (
     broadcast_spec,
     where_spec,
 )
-from nbcnn.ops.op import Op, apply, result_dtype
+from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 COMPARISONS = {
@@ -290,6 +290,17 @@ class Cast(Op):
         if dy is None or np.dtype(x.dtype).kind != "f":
             return [None]
         return [dy if dy.dtype == x.dtype else apply(Cast(x.dtype), dy)]
+
+
+def of_one_type(*values: Any, floats: bool = False) -> list[Any]:
+    """The values in their common type, for operations whose kernels read all of them as one;
+    `floats`: not in an integer type.
+    """
+    types = [as_tensor(value).dtype for value in values]
+    dtype = result_dtype(*types)
+    if floats and np.dtype(dtype).kind != "f":
+        dtype = "float32"
+    return [v if t == dtype else apply(Cast(dtype), v) for v, t in zip(values, types)]
 
 
 @dataclasses.dataclass(frozen=True)

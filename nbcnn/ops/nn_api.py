@@ -7,7 +7,7 @@ import numpy as np
 
 from nbcnn.ops import numpy_api as numpy
 from nbcnn.ops.conv import conv2d
-from nbcnn.ops.elementwise import unary
+from nbcnn.ops.elementwise import of_one_type, unary
 from nbcnn.ops.layer_norm import LayerNorm
 from nbcnn.ops.loss import EPSILON, CrossEntropy, LogSoftmax, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import BatchNorm, ScaleShift
@@ -116,7 +116,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 
 def _along_last(op: Any, x: Any, axis: int) -> Any:
-    rank = len(numpy.shape(x))
+    rank, (x,) = len(numpy.shape(x)), of_one_type(x, floats=True)
     if not -rank <= axis < rank:
         raise ValueError(f"{op.name}: axis {axis} is out of range for {rank} axes")
     if axis % rank == rank - 1:
@@ -223,13 +223,14 @@ def batch_normalize(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> tup
     """(y, mean, variance): x normalized over all axes but the last by its own statistics, times
     gamma plus beta.
     """
-    y, mean, variance, _ = apply(BatchNorm(float(epsilon)), x, gamma, beta)
+    inputs = of_one_type(x, gamma, beta, floats=True)
+    y, mean, variance, _ = apply(BatchNorm(float(epsilon)), *inputs)
     return y, mean, variance
 
 
 def scale_shift(x: Any, scale: Any, shift: Any) -> Any:
     """x * scale + shift with one scale and shift per channel (last axis)."""
-    return apply(ScaleShift(), x, scale, shift)
+    return apply(ScaleShift(), *of_one_type(x, scale, shift, floats=True))
 
 
 def batch_normalization(
@@ -274,7 +275,7 @@ def layer_normalization(
     if last and np.dtype(x.dtype).kind == "f":
         gamma = np.ones(sizes, x.dtype) if gamma is None else gamma
         beta = np.zeros(sizes, x.dtype) if beta is None else beta
-        return apply(LayerNorm(len(axes), float(epsilon)), x, gamma, beta)[0]
+        return apply(LayerNorm(len(axes), float(epsilon)), *of_one_type(x, gamma, beta))[0]
     centered = numpy.subtract(x, numpy.mean(x, tuple(axes), keepdims=True))
     variance = numpy.mean(numpy.square(centered), tuple(axes), keepdims=True)
     y = numpy.multiply(centered, numpy.rsqrt(numpy.add(variance, epsilon)))

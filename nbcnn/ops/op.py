@@ -37,11 +37,11 @@ class Op:
 
     def infer(self, *inputs: TensorSpec) -> tuple[TensorSpec, ...]:
         """Specs of the outputs. Raises ValueError that says which inputs do not fit."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define infer(*inputs)")
 
     def spec(self, *inputs: TensorSpec) -> Any:
         """What kernels receive: a NamedTuple of ints and floats."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define spec(*inputs)")
 
     def gradient(self, node: Node, *dys: Tensor | None) -> Sequence[Tensor | None]:
         """Gradients of the inputs as new graph nodes, given those of the outputs (None: not needed

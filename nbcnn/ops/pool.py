@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from nbcnn.ops.conv import Padding, window_index_dtype, window_output
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -40,6 +41,12 @@ class Pool2D(Op):
             raise ValueError(f"{self.name}: expected input (n, h, w, c), got {x}")
         n, h, w, c = x
         pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
+        sides = () if isinstance(self.padding, str) else self.padding
+        if any(max(side) >= size for side, size in zip(sides, self.window)):
+            raise ValueError(
+                f"{self.name}: padding {self.padding} must be less than the window {self.window}, "
+                "which would lie outside of the input"
+            )
         try:
             oh, pt, _ = window_output(h, self.window[0], self.strides[0], pads[0])
             ow, pl, _ = window_output(w, self.window[1], self.strides[1], pads[1])
@@ -180,4 +187,4 @@ def max_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], paddin
 
 
 def avg_pool2d(x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding) -> Any:
-    return apply(AvgPool2D(window, strides, padding), x)
+    return apply(AvgPool2D(window, strides, padding), *of_one_type(x, floats=True))

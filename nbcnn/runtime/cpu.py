@@ -49,7 +49,7 @@ class Program:
 
     def _set_rows(self, rows: Sequence[Sequence[int]]) -> None:
         self._rows = np.array(rows, dtype=np.int64).reshape(-1, program.ROW)
-        self._counters = np.zeros(2 * len(rows) + 1, dtype=np.int64)
+        self._counters = np.zeros(program.counters_for(len(rows), self.threads) + 1, np.int64)
         self._addresses = (self._rows.ctypes.data, self._counters.ctypes.data, len(rows))
 
     def run(self) -> None:

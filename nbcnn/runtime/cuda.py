@@ -22,6 +22,12 @@ DRIVERS = "https://www.nvidia.com/drivers"
 OLDEST = (12, 0)  # version of CUDA that a driver must know
 # The first driver for each major version of CUDA.
 FIRST_DRIVER = {12: "525", 13: "580"}
+# Answers of the driver's.
+NO_DEVICE, NOT_INITIALIZED = 100, 3
+FORKED = (
+    "CUDA does not work in a process that was forked from one that uses GPUs; with multiprocessing "
+    "take the start method 'spawn' or 'forkserver'"
+)
 
 
 def simulated() -> bool:
@@ -47,6 +53,18 @@ def gpu_count(driver: Any) -> int:
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return 0
     return count.value
+
+
+def refusal(driver: Any) -> str | None:
+    """Why the driver does not start, in its own words; None where it does, be it without a GPU."""
+    status = driver.cuInit(0)
+    if status in (0, NO_DEVICE):
+        return None
+    said = ctypes.c_char_p()
+    driver.cuGetErrorString(status, ctypes.byref(said))
+    text = (said.value or b"it gives no reason").decode(errors="replace")
+    hint = f"; {FORKED}" if status == NOT_INITIALIZED else ""
+    return f"the NVIDIA driver does not start: {text} (error {status}){hint}"
 
 
 def driver_version(driver: Any) -> tuple[int, int]:
@@ -77,6 +95,9 @@ def missing() -> str | None:
             "no NVIDIA driver was found on this machine; if it has an NVIDIA GPU, install "
             f"the driver from {DRIVERS}, then {EXTRA}"
         )
+    refused = refusal(driver)
+    if refused is not None:
+        return refused
     if gpu_count(driver) == 0:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         hidden = f" (CUDA_VISIBLE_DEVICES is {visible!r})" if visible is not None else ""

@@ -3,9 +3,13 @@
 Kernels run on one stream, in order, without waiting for the host; batches are copied on another
 one while they do (`cuda_transfers`). The host waits only where it asks for numbers.
 
+The streams are those of all models on the GPU, and of all threads: these take turns (`guard`).
+
 State: checked with a stand-in for the driver, but not yet run on a GPU.
 """
 
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +23,15 @@ from nbcnn.kernels.cuda import cubins
 from nbcnn.kernels.cuda.call import Caps, Launch
 from nbcnn.kernels.cuda.compiling import architecture
 from nbcnn.kernels.impl import Passes
+from nbcnn.runtime.cuda import FORKED
 from nbcnn.runtime.cuda_driver import CudaError
-from nbcnn.runtime.cuda_memory import DeviceArray, borrowed
+from nbcnn.runtime.cuda_memory import DeviceArray, Loan, borrowed
 from nbcnn.runtime.cuda_program import CudaProgram, Functions
 from nbcnn.runtime.cuda_transfers import CudaFeed, CudaOutlet, SmallUploads
 from nbcnn.runtime.device import DeviceError
 
 OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
+OLDEST = (7, 5)  # compute capability
 
 
 class Block:
@@ -40,13 +46,21 @@ class CudaDevice:
     input_copies = 2
 
     def __init__(self, number: int, driver: Any, get: Any = cubins.get):
-        self.name, self.driver = f"cuda:{number}", driver
-        self.latest: CudaProgram | None = None  # that was started
+        self.name, self.number, self.driver = f"cuda:{number}", number, driver
+        # Kernels of the program that was started last; of the program nothing, which has memory.
+        self.latest: list[str] = []
         self.graphs = True  # until the driver refuses one
         self._lost: str | None = None
+        self._process, self._turn = os.getpid(), threading.RLock()
         self._discarded: deque[tuple[str, Any]] = deque()
         with self.guard():
             self.properties = driver.properties()
+            if self.properties.capability < OLDEST:
+                raise DeviceError(
+                    "{} has compute capability {}.{}; kernels are made from {}.{} on".format(
+                        self.name, *self.properties.capability, *OLDEST
+                    )
+                )
             self.stream, self.copies = driver.stream(), driver.stream()
             self._between = driver.event()
             self._small = SmallUploads(self)
@@ -90,6 +104,10 @@ class CudaDevice:
         self._discarded.append((how, what))
 
     def _free_discarded(self) -> None:
+        """Work that is on its way may still use it; the driver need not wait for that."""
+        if self._discarded:
+            self.driver.synchronize(self.copies)
+            self.driver.synchronize(self.stream)
         while self._discarded:
             how, what = self._discarded.popleft()
             getattr(self.driver, how)(what)
@@ -142,13 +160,35 @@ class CudaDevice:
     def borrow(self, value: Any) -> DeviceArray:
         """Another library's array on this GPU, whose pending work this device's waits for."""
         array = borrowed(value)
-        told = {} if array is value else value.__cuda_array_interface__
-        stream = told.get("stream")
-        if stream is not None:
-            with self.guard():
-                self.driver.record(self._between, self.driver.foreign_stream(stream))
+        with self.guard():
+            if array.size:
+                self._check_place(array)
+            if array is not value and array.owner.stream is not None:
+                self.driver.record(self._between, self.driver.foreign_stream(array.owner.stream))
                 self.driver.wait(self.stream, self._between)
         return array
+
+    def _check_place(self, array: DeviceArray) -> None:
+        """A kernel that reads another GPU's memory would end all work on this one."""
+        try:
+            place = self.driver.device_of(array.address)
+        except CudaError as error:
+            if error.fatal:
+                raise
+            raise ValueError(f"an array is in no GPU's memory: {error}") from error
+        if place not in (self.number, -1, -2):  # no GPU: memory that moves by itself
+            raise ValueError(
+                f"an array is in the memory of cuda:{place}, and the model runs on {self.name}"
+            )
+
+    def hold_back(self, array: DeviceArray) -> None:
+        """What the library of a borrowed array does from now on waits until this device has read
+        the array: the next batch may be made in the same memory.
+        """
+        if isinstance(array.owner, Loan) and array.owner.stream is not None:
+            with self.guard():
+                self.driver.record(self._between, self.stream)
+                self.driver.wait(self.driver.foreign_stream(array.owner.stream), self._between)
 
     # -- programs -------------------------------------------------------------------------------
 
@@ -165,14 +205,19 @@ class CudaDevice:
 
     @contextmanager
     def guard(self, wish: str = "") -> Iterator[None]:
-        """What is inside may call the driver, whose errors become `DeviceError`s."""
-        if self._lost is not None:
-            raise DeviceError(self._lost)
-        try:
-            self.driver.enter()
-            yield
-        except CudaError as error:
-            raise self.failure(error, wish) from error
+        """What is inside may call the driver, whose errors become `DeviceError`s. Other threads
+        wait: what they put into a stream that is being captured would become part of the graph.
+        """
+        if self._process != os.getpid():  # where another thread may have the turn for ever
+            raise DeviceError(f"{self.name}: {FORKED}")
+        with self._turn:
+            if self._lost is not None:
+                raise DeviceError(self._lost)
+            try:
+                self.driver.enter()
+                yield
+            except CudaError as error:
+                raise self.failure(error, wish) from error
 
     def failure(self, error: CudaError, where: str = "") -> DeviceError:
         """What to raise for an error of the driver's."""
@@ -183,9 +228,9 @@ class CudaDevice:
             )
         if not error.fatal:
             return DeviceError(f"{self.name}: {error}{f', {where}' if where else ''}")
-        if not where and self.latest is not None:
+        if not where and self.latest:
             where = (
-                f"in one of the kernels {', '.join(self.latest.names)}; with NBCNN_CUDA_SYNC=1 in "
+                f"in one of the kernels {', '.join(self.latest)}; with NBCNN_CUDA_SYNC=1 in "
                 "the environment the error names the one"
             )
         self._lost = (

@@ -139,6 +139,11 @@ class Driver:
     def copy(self, target: int, source: int, nbytes: int, stream: Any) -> None:
         self._call(self._api.cuMemcpyDtoDAsync, target, source, nbytes, stream)
 
+    def device_of(self, address: int) -> int:
+        """The number of the GPU whose memory this is; an error where it is no GPU's."""
+        wanted = self._api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(self._call(self._api.cuPointerGetAttribute, wanted, address))
+
     # -- order ----------------------------------------------------------------------------------
 
     def stream(self) -> Any:
@@ -158,6 +163,10 @@ class Driver:
         flag = self._api.CUevent_flags.CU_EVENT_DISABLE_TIMING
         return self._call(self._api.cuEventCreate, flag)
 
+    def free_event(self, event: Any) -> None:
+        """At any time: the driver keeps it until it has happened."""
+        self._call(self._api.cuEventDestroy, event)
+
     def record(self, event: Any, stream: Any) -> None:
         """The event happens when the stream has done its work so far."""
         self._call(self._api.cuEventRecord, event, stream)
@@ -173,8 +182,12 @@ class Driver:
     # -- graphs ---------------------------------------------------------------------------------
 
     def begin_capture(self, stream: Any) -> None:
-        """What this thread puts into the stream from now on is written down, not done."""
-        mode = self._api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        """What is put into the stream from now on is written down, not done.
+
+        Relaxed: meanwhile Python may collect garbage, arrays of other libraries' that give their
+        memory back. In the other modes the driver refuses that, and the graph as well.
+        """
+        mode = self._api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         self._call(self._api.cuStreamBeginCapture, stream, mode)
 
     def end_capture(self, stream: Any) -> Any:

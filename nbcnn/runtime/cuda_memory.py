@@ -1,9 +1,22 @@
 """Arrays in a GPU's memory: an address, a shape and a data type."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+# As `__cuda_array_interface__` numbers streams: the default stream, in which PyTorch works unless
+# it is told otherwise.
+DEFAULT_STREAM = 1
+
+
+class Loan(NamedTuple):
+    """What keeps another library's memory alive, and the stream in which that library works on it;
+    None where nothing has to be waited for.
+    """
+
+    value: Any
+    stream: int | None
 
 
 class DeviceArray:
@@ -75,11 +88,16 @@ def is_on_a_gpu(value: Any) -> bool:
 
 
 def borrowed(value: Any, what: str = "array") -> DeviceArray:
-    """Another library's array, without a copy. Raises ValueError unless it is C-contiguous."""
+    """Another library's array, without a copy. Raises ValueError unless it is C-contiguous.
+
+    Interfaces before version 3, as PyTorch's, tell no stream: then it is the default one.
+    """
     if isinstance(value, DeviceArray):
         return value
     told = value.__cuda_array_interface__
     shape, dtype = tuple(told["shape"]), np.dtype(told["typestr"])
+    if not dtype.isnative or told.get("mask") is not None:
+        raise ValueError(f"{what}: no masked arrays, and none of another byte order, on a GPU")
     expected: list[int] = []
     step = dtype.itemsize
     for size in reversed(shape):
@@ -92,4 +110,5 @@ def borrowed(value: Any, what: str = "array") -> DeviceArray:
             f"{what}: arrays on a GPU must be C-contiguous, got strides {tuple(strides)} for shape "
             f"{shape}; `.contiguous()` of PyTorch or `cupy.ascontiguousarray` give such a one"
         )
-    return DeviceArray(told["data"][0], shape, dtype, value)
+    stream = told.get("stream", None if told.get("version", 0) >= 3 else DEFAULT_STREAM)
+    return DeviceArray(told["data"][0], shape, dtype, Loan(value, stream))

@@ -95,18 +95,15 @@ class CudaProgram:
         self._graph: Any = None
         with device.guard():
             self.rows = rows(device.functions, self.calls)
-
-    @property
-    def names(self) -> list[str]:
-        """The kernels, each once, in the order of their first launch."""
-        return list(dict.fromkeys(row.name for row in self.rows))
+        # The kernels, each once, in the order of their first launch.
+        self.names = list(dict.fromkeys(row.name for row in self.rows))
 
     def run(self) -> None:
         if not self.rows:
             return
         device = self._device
         with device.guard():
-            device.latest = self
+            device.latest = self.names
             if config.settings().cuda_sync:
                 self._one_by_one()
                 return
@@ -126,6 +123,11 @@ class CudaProgram:
     def _one_by_one(self) -> None:
         """Waiting after every launch, so that an error belongs to the kernel that made it."""
         driver, stream = self._device.driver, self._device.stream
+        try:
+            driver.synchronize(stream)
+        except CudaError as error:
+            before = "while batches were copied and converted, before the first kernel of a step"
+            raise self._device.failure(error, before) from error
         for row in self.rows:
             try:
                 row.launch(driver, stream)
@@ -137,10 +139,10 @@ class CudaProgram:
         """The launches as a graph; None, from now on, where the driver refuses that."""
         driver, stream = self._device.driver, self._device.stream
         try:
-            driver.begin_capture(stream)
             try:
+                driver.begin_capture(stream)
                 self._launch()
-            except CudaError:
+            except BaseException:  # also of a user who interrupts
                 self._give_up(driver, stream)
                 raise
             return driver.end_capture(stream)

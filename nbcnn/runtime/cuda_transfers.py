@@ -64,11 +64,12 @@ class Staging:
 
     def __init__(self, device: "CudaDevice", target: DeviceArray, dtype: np.dtype):
         self._device, self._target = device, target
+        self._events: tuple = ()
         nbytes = target.size * dtype.itemsize
         address, self._owner = device.pinned(nbytes)
         self.host = host_array(address, target.shape, dtype)
         self._buffer = device.view(device.empty(nbytes), 0, target.shape, dtype.name)
-        self._uploaded, self._used = device.driver.event(), device.driver.event()
+        self._uploaded, self._used = self._events = device.driver.event(), device.driver.event()
         calls = [] if dtype == target.dtype else gather.convert(device.caps, self._buffer, target)
         self._rows = rows(device.functions, calls)
 
@@ -87,6 +88,10 @@ class Staging:
         if not self._rows:
             device.copy(self._target, self._buffer)
         driver.record(self._used, device.stream)
+
+    def __del__(self) -> None:
+        for event in self._events:
+            self._device.discard("free_event", event)
 
 
 class Moving:
@@ -141,8 +146,9 @@ class CudaFeed(Feed):
         self._source = self._order = self._moving = self._borrowed = None
 
     def warm(self) -> None:
-        for call in usual_conversions(self._device.caps, self._target):
-            self._device.functions.of([call])
+        with self._device.guard():
+            for call in usual_conversions(self._device.caps, self._target):
+                self._device.functions.of([call])
 
     def _from_host(self, source: np.ndarray, order: np.ndarray | None, start: int) -> None:
         count = len(self._target)
@@ -170,18 +176,18 @@ class CudaFeed(Feed):
 
     def _on_the_gpu(self, source: Any, order: np.ndarray | None, start: int) -> None:
         if source is not self._source or order is not self._order:
-            self._source, self._order = source, order
+            self.release()
             array = self._borrowed = self._device.borrow(source)
-            if order is None and array.dtype == self._target.dtype:
-                self._moving = None
-            else:
+            if order is not None or array.dtype != self._target.dtype:
                 numbers = None if order is None else self._numbers(order)
                 self._moving = Moving(self._device, array, self._target, numbers)
+            self._source, self._order = source, order
+        assert self._borrowed is not None
         if self._moving is not None:
             self._moving.launch(start)
-            return
-        assert self._borrowed is not None
-        self._device.copy(self._target, self._borrowed[start : start + len(self._target)])
+        else:
+            self._device.copy(self._target, self._borrowed[start : start + len(self._target)])
+        self._device.hold_back(self._borrowed)
 
     def _numbers(self, order: np.ndarray) -> DeviceArray:
         """Numbers of rows, on the GPU."""

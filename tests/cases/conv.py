@@ -131,6 +131,7 @@ LARGE = [
     row("tiles_row_dilated", (3, 9, 23, 20), (1, 5, 20, 60), padding="same", dilation=(3, 2)),
     row("tiles_deep", (1, 14, 15, 170), (3, 3, 170, 150), padding="same"),
     row("tiles_deep_groups", (6, 13, 14, 520), (3, 3, 520, 200), padding="same"),
+    row("small_maps", (2, 14, 14, 520), (3, 3, 520, 60), 2, "same"),
     row("tiles_deep_row", (1, 14, 15, 300), (1, 5, 300, 300), padding=((0, 0), (1, 3))),
     row("tiles_of_no_image", (0, 14, 14, 32), (5, 5, 32, 32), padding="same"),
     # extents

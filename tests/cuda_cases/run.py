@@ -16,7 +16,7 @@ import numpy as np
 from cases import tensor_cores
 from cases.case import Case, specs_of
 from cases.execution import run
-from cases.expected import TOLERANCE, difference, expected
+from cases.expected import difference, expected, limit
 from cases.table import CASES
 from cuda_cases import simulated_driver
 
@@ -78,7 +78,7 @@ def check(case: Case, dtype: str, device: Device, other: Device) -> str:
             return f"{impl.name}: {[a.dtype for a in found]}, expected {types}"
         for i, (a, b, c) in enumerate(zip(found, wanted, again)):
             error = difference(a, b)
-            if not error <= TOLERANCE.get(types[i], 0.0) * impl.rtol:
+            if not error <= limit(case.op, arrays, wanted, types[i], impl.rtol):
                 return f"{impl.name}: result {i} is off by {error:.2e}\n{a}\nexpected\n{b}"
             if a.tobytes() != c.tobytes():
                 return f"{impl.name}: result {i} depends on the grid or the launcher"

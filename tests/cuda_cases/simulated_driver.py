@@ -24,7 +24,7 @@ def simulate(launched: Launched, driver: Double) -> None:
 def opened(**options) -> CudaDevice:
     """The device 'cuda:7' of this process, as large as Numba's: sums are cut by that."""
     sys.setswitchinterval(5e-4)  # the simulator polls its threads, which wait for that
-    found = device(Double(simulate, **options), 7)
+    found = device(Double(simulate, number=7, **options))
     found._caps = found._caps._replace(simulated=True, multiprocessors=1)
     devices._opened[("cuda", 7)] = found
     return found

@@ -97,16 +97,6 @@ def _filters(spec: Conv2DSpec) -> Conv2DSpec:
     return spec._replace(f=spec.groups * pairs_of(spec.f // spec.groups))
 
 
-def _refuses_groups(summed: int, groups: int) -> str | None:
-    odd = groups > 1 and summed // groups % 2
-    return "groups of an odd number of channels" if odd else None
-
-
-def _saves_less(spec: Conv2DSpec, winograd: Impl, dtype: str, caps: Caps) -> str | None:
-    fits = winograd.accepts(spec, dtype, caps) is None
-    return "Winograd's algorithm multiplies less" if fits else None
-
-
 def _work(spec: Conv2DSpec) -> int:
     """Multiply-adds."""
     return spec.n * spec.oh * spec.ow * _weights(spec)
@@ -117,23 +107,36 @@ def _weights(spec: Conv2DSpec) -> int:
 
 
 def accepts_conv(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    numbers = spec.n * spec.h * spec.w * spec.c + _weights(spec)
-    return (
-        _refuses(_work(spec), numbers, dtype, caps)
-        or _refuses_groups(spec.c, spec.groups)
-        or _saves_less(spec, conv_winograd.conv2d, dtype, caps)
-        or conv_direct.conv2d.accepts(_channels(spec), dtype, _paired(caps))
-    )
+    numbers, impls = spec.n * spec.h * spec.w * spec.c, (conv_winograd.conv2d, conv_direct.conv2d)
+    return _refuses_sums(spec, spec.c, numbers, _channels(spec), impls, dtype, caps)
 
 
 def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
-    numbers = spec.n * spec.oh * spec.ow * spec.f + _weights(spec)
-    return (
-        _refuses(_work(spec), numbers, dtype, caps)
-        or _refuses_groups(spec.f, spec.groups)
-        or _saves_less(spec, conv_winograd.dx, dtype, caps)
-        or conv_direct.dx.accepts(_filters(spec), dtype, _paired(caps))
-    )
+    numbers, impls = spec.n * spec.oh * spec.ow * spec.f, (conv_winograd.dx, conv_direct.dx)
+    return _refuses_sums(spec, spec.f, numbers, _filters(spec), impls, dtype, caps)
+
+
+def _refuses_sums(
+    spec: Conv2DSpec,
+    summed: int,
+    numbers: int,
+    half: Conv2DSpec,
+    impls: tuple[Impl, Impl],
+    dtype: str,
+    caps: Caps,
+) -> str | None:
+    """Why not, for sums over `summed` channels of a source of so many numbers; `impls`: Winograd's
+    algorithm, and what would multiply pairs, `half` as many channels.
+    """
+    refused = _refuses(_work(spec), numbers + _weights(spec), dtype, caps)
+    if refused:
+        return refused
+    if spec.groups > 1 and summed // spec.groups % 2:
+        return "groups of an odd number of channels"
+    winograd, direct = impls
+    if winograd.accepts(spec, dtype, caps) is None:
+        return "Winograd's algorithm multiplies less"
+    return direct.accepts(half, dtype, _paired(caps))
 
 
 def _direct(impl: Impl, spec: Conv2DSpec, caps: Caps, arrays, outputs, scratch) -> list[Call]:

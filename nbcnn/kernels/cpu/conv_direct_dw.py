@@ -41,7 +41,7 @@ from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 FEW = 64  # rows of dw, up to which packing dy does not pay
-STRIP = 2  # tiles of rows, after which some of the next block is asked for
+STRIP = 3  # tiles of rows, two of a narrow panel, after which some of the next block is asked for
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:

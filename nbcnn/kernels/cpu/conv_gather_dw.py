@@ -24,7 +24,8 @@ shape alone and are added in order: the same bits with any number of threads.
 
 Chosen for more channels than a line has, in groups of a line at least, in front of `direct`; but
 not for 1x1 with every pixel (`conv_product_dw.py`). 1.0 to 1.2 times as fast up to 128 channels,
-1.1 to 2.3 times with more (Zen 3, two cores); groups of 8 channels took 1.4 times as long.
+1.1 to 2.3 times with more (Zen 3, two cores); groups of 8 channels took 1.4 times as long. With
+AVX-512 (Zen 4) 0.88 to 1.0 times up to 96 channels, 1.0 at 128, 1.0 to 1.2 times with more.
 """
 
 from functools import cache
@@ -43,7 +44,9 @@ from nbcnn.kernels.cpu.simd import integer
 from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import Conv2DSpec
 
-STRIP = 2  # tiles of rows, after which some of the next chunk or block is asked for
+# Tiles of rows, two of a narrow panel, after which some of the next chunk or block is asked for.
+STRIP = 3
+WIDE_LINES = 8  # of a pixel, up to which `direct` is as fast with vectors as long as a line
 
 
 def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
@@ -54,7 +57,8 @@ def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         return "a product of matrices as they are"
     if spec.groups > 1 and spec.c // spec.groups * ITEM[dtype] < LINE:
         return "groups are narrower than a line"
-    return "a pixel has one line" if spec.c * ITEM[dtype] <= LINE else None
+    least = (WIDE_LINES if caps.vector == LINE else 1) * LINE
+    return "few channels: x is read where it is" if spec.c * ITEM[dtype] <= least else None
 
 
 def _partials(spec: Conv2DSpec, made: Gather) -> tuple[int, int]:

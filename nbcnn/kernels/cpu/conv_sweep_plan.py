@@ -151,8 +151,9 @@ def make(
         bytes_down += down * target.w * target.c * item
     # Tasks side by side in the columns, at most: several copy the same block, and clamp it alone.
     side = 1 if act > RELU or pool.kind else min(panels(group_f, tile) // 2, MOST_SIDE)
+    across = -(-target.w // len(phases))  # pixels of a phase for each row of the target
     images, rows = _block(
-        source.n, target.h, down, image_steps, tile, target.w, bytes_down, caps, max(side, 1)
+        source.n, target.h, down, image_steps, tile, across, bytes_down, caps, max(side, 1)
     )
     blocks = -(-target.h // rows)
     buffer_h = (rows // step[0] - 1) * stride[0] + bottom - top + 1

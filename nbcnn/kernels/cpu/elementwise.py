@@ -37,10 +37,26 @@ from nbcnn.ops.elementwise import COMPARISONS, Binary, Unary, UnaryGradient
 from nbcnn.ops.op import result_dtype
 
 
-@jit.always_inline
-def target(buffers, thread, streamed, per):
-    """Where a task's results go, and how many at a time: see `streaming`."""
-    return (buffers[thread], PIECE) if streamed else (buffers[0], per)
+def in_pieces(value):
+    """A task's share of y[i] = value(i, p, q, arrays), straight to y or through a buffer: see
+    `streaming`.
+    """
+
+    @jit.always_inline
+    def compute(task, thread, spec, per, p, q, arrays, y, streamed, buffers):
+        end = min((task + 1) * per, spec.n)
+        out, step = (buffers[thread], PIECE) if streamed else (buffers[0], per)
+        for first in range(task * per, end, step):
+            stop = min(first + step, end)
+            base = first if streamed else 0
+            for i in range(first, stop):
+                put(out, i - base, value(i, p, q, arrays), 0)
+            if streamed:
+                write_out(out, y, first, stop - first)
+        if streamed:
+            fence()
+
+    return compute
 
 
 def streamed_scratch(arrays: int):
@@ -59,19 +75,16 @@ def unary_kernel(function: str, dtype: str) -> jit.Kernel:
     """`dtype`: type in which the function is computed."""
     f, number = formula(scalar.UNARY[function], dtype), np.dtype(dtype).type
 
+    @jit.always_inline
+    def value(i, p, q, arrays):
+        return f(number(fetch(arrays[0], i)), p, q)
+
+    compute = in_pieces(value)
+
     @jit.kernel(constants=(function, dtype))
     def unary(task, thread, spec, per, alpha, beta, x, y, streamed, buffers):
-        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
-        out, step = target(buffers, thread, streamed, per)
-        for first in range(task * per, end, step):
-            stop = min(first + step, end)
-            base = first if streamed else 0
-            for i in range(first, stop):
-                put(out, i - base, f(number(fetch(x, i)), a, b), 0)
-            if streamed:
-                write_out(out, y, first, stop - first)
-        if streamed:
-            fence()
+        p, q = number(alpha), number(beta)
+        compute(task, thread, spec, per, p, q, (x,), y, streamed, buffers)
 
     return unary
 
@@ -80,19 +93,17 @@ def unary_kernel(function: str, dtype: str) -> jit.Kernel:
 def unary_dx_kernel(function: str, dtype: str) -> jit.Kernel:
     f, number = formula(scalar.UNARY_GRADIENT[function], dtype), np.dtype(dtype).type
 
+    @jit.always_inline
+    def value(i, p, q, arrays):
+        v, dy = arrays
+        return f(number(fetch(v, i)), fetch(dy, i), p, q)
+
+    compute = in_pieces(value)
+
     @jit.kernel(constants=(function, dtype))
     def unary_dx(task, thread, spec, per, alpha, beta, v, dy, dx, streamed, buffers):
-        a, b, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
-        out, step = target(buffers, thread, streamed, per)
-        for first in range(task * per, end, step):
-            stop = min(first + step, end)
-            base = first if streamed else 0
-            for i in range(first, stop):
-                put(out, i - base, f(number(fetch(v, i)), fetch(dy, i), a, b), 0)
-            if streamed:
-                write_out(out, dx, first, stop - first)
-        if streamed:
-            fence()
+        p, q = number(alpha), number(beta)
+        compute(task, thread, spec, per, p, q, (v, dy), dx, streamed, buffers)
 
     return unary_dx
 
@@ -112,19 +123,17 @@ def binary_formula(function: str, act: str, dtype: str):
 def binary_kernel(function: str, act: str, dtype: str) -> jit.Kernel:
     f, number = binary_formula(function, act, dtype), np.dtype(dtype).type
 
+    @jit.always_inline
+    def value(i, p, q, arrays):
+        a, b = arrays
+        return f(number(fetch(a, i)), number(fetch(b, i)), p, q)
+
+    compute = in_pieces(value)
+
     @jit.kernel(constants=(function, act, dtype))
     def binary(task, thread, spec, per, alpha, beta, a, b, y, streamed, buffers):
-        p, q, end = number(alpha), number(beta), min((task + 1) * per, spec.n)
-        out, step = target(buffers, thread, streamed, per)
-        for first in range(task * per, end, step):
-            stop = min(first + step, end)
-            base = first if streamed else 0
-            for i in range(first, stop):
-                put(out, i - base, f(number(fetch(a, i)), number(fetch(b, i)), p, q), 0)
-            if streamed:
-                write_out(out, y, first, stop - first)
-        if streamed:
-            fence()
+        p, q = number(alpha), number(beta)
+        compute(task, thread, spec, per, p, q, (a, b), y, streamed, buffers)
 
     return binary
 

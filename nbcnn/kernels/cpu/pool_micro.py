@@ -2,11 +2,12 @@
 they find in registers.
 
 LLVM leaves the plain loops half scalar: the loop over channels is short and mixes types (values,
-one-byte indices). A pixel's channels are taken four vectors at a time, then two, then one; the last
-vector ends with the last channel and may lie over channels that were done before, which get the
-same results once more. Only channels that do not fill a vector at all go under a mask: AVX2 has
-none for bytes, and loads and stores them one by one (16 x 37 x 29 x 20, 3x3 with stride 2,
-backward: 0.27 ms with masks, 0.16 so). No other memory is touched.
+one-byte indices). A pixel's channels are taken four vectors at a time, then two, then one. With
+AVX-512 the last vector is under a mask. Others have no mask for bytes, and would load and store
+them one by one: there the last vector ends with the last channel and may lie over channels that
+were done before, which get the same results once more (16 x 37 x 29 x 20, 3x3 with stride 2,
+backward: 0.27 ms with masks, 0.16 so; but with AVX-512 0.07 and 0.10, as these stores cross lines).
+No other memory is touched.
 
 All addresses and steps are in bytes: `line` and `pixel` lead to the next row and column of an
 image. A winner is kept in `index` bytes, 1 or 4, or not at all where that is 0.
@@ -24,11 +25,12 @@ from nbcnn.kernels.cpu.simd import integer
 SEVERAL = 4  # vectors of channels at a time: independent chains of maxima or sums
 
 _I32 = ir.IntType(32)
+MASKED = 64  # bytes of vectors whose loads and stores have masks for every type
 
 
 class Lanes:
     """Loads and stores of some vectors of numbers and of indices, which begin at `starts`, channels
-    from the first; of a single one under the `mask`.
+    from the first; of the last of them under the `mask`.
     """
 
     def __init__(self, builder, tile: Tile, index: int, starts=None, mask=None):
@@ -45,24 +47,32 @@ class Lanes:
     def numbers(self, value: float) -> list:
         return [ir.Constant(self.vector, [value] * self.tile.lanes)] * self.vectors
 
+    @property
+    def masks(self):
+        return [None] * (self.vectors - 1) + [self.mask]
+
     def load(self, address) -> list:
         b, vector, found = self.builder, self.vector, self.each(address, self.tile.item)
-        if self.mask is None:
-            return [simd.load_vector(b, at, vector) for at in found]
-        return [simd.masked_load(b, at, vector, self.mask) for at in found]
+        return [
+            simd.load_vector(b, at, vector)
+            if mask is None
+            else simd.masked_load(b, at, vector, mask)
+            for at, mask in zip(found, self.masks)
+        ]
 
     def store(self, values, address) -> None:
-        for value, at in zip(values, self.each(address, self.tile.item)):
-            if self.mask is None:
+        for value, at, mask in zip(values, self.each(address, self.tile.item), self.masks):
+            if mask is None:
                 simd.store_vector(self.builder, value, at)
             else:
-                simd.masked_store(self.builder, value, at, self.mask)
+                simd.masked_store(self.builder, value, at, mask)
 
     def load_places(self, address) -> list:
-        return [self._places_at(at) for at in self.each(address, self.index)]
+        found = zip(self.each(address, self.index), self.masks)
+        return [self._places_at(at, mask) for at, mask in found]
 
-    def _places_at(self, address):
-        pointer, mask = self.builder.inttoptr(address, self.places.as_pointer()), self.mask
+    def _places_at(self, address, mask):
+        pointer = self.builder.inttoptr(address, self.places.as_pointer())
         if mask is None:
             return self.builder.load(pointer, align=self.index)
         kinds = [pointer.type, _I32, mask.type, self.places]
@@ -71,8 +81,7 @@ class Lanes:
         return self.builder.call(function, (pointer, *rest))
 
     def store_places(self, places, address) -> None:
-        mask = self.mask
-        for value, at in zip(places, self.each(address, self.index)):
+        for value, at, mask in zip(places, self.each(address, self.index), self.masks):
             pointer = self.builder.inttoptr(at, self.places.as_pointer())
             if mask is None:
                 self.builder.store(value, pointer, align=self.index)
@@ -92,42 +101,46 @@ class Lanes:
 
 
 def over_channels(builder, tile: Tile, index: int, channels, body, abreast=SEVERAL) -> None:
-    """Emit body(lanes, first channel) for all channels, `abreast` vectors at a time, or two where
-    at most half as many are left, or one.
+    """Emit body(lanes, first channel) for all channels, `abreast` vectors at a time, then two, then
+    one.
 
     Several at once because a pass over a window's taps costs more than what it does at each.
     """
-    lanes, several = tile.lanes, abreast * tile.lanes
-    enough = builder.icmp_signed(">=", channels, integer(lanes))
-    last = builder.sub(channels, integer(lanes))
+    b, lanes, several = builder, tile.lanes, abreast * tile.lanes
+    masks = lanes * tile.item == MASKED
+    last = b.sub(channels, integer(lanes))
 
-    def left_if(count, at_most):
-        """What whole groups of `count` vectors leave, if no more than `at_most` vectors; else 0."""
-        left = builder.urem(channels, integer(count * lanes))
-        return builder.select(
-            builder.icmp_unsigned("<=", left, integer(at_most * lanes)), left, integer(0)
-        )
+    def inside(k):
+        return simd.first_lanes(b, b.sub(channels, k), lanes)
 
-    def part(k, number):
-        """`number` vectors from channel k on."""
-        starts = [
-            builder.sub(simd.smaller(builder, builder.add(k, integer(i * lanes)), last), k)
-            for i in range(1, number)
-        ]
-        body(Lanes(builder, tile, index, (integer(0), *starts)), k)
+    def pair(k):
+        second = b.add(k, integer(lanes))
+        if masks:
+            body(Lanes(b, tile, index, (integer(0), integer(lanes)), inside(second)), k)
+        else:
+            body(Lanes(b, tile, index, (integer(0), b.sub(simd.smaller(b, second, last), k))), k)
 
-    most = builder.select(enough, builder.sub(channels, left_if(abreast, abreast // 2)), integer(0))
-    pairs = builder.select(enough, builder.sub(channels, left_if(2, 1)), integer(0))
-    with simd.loop(builder, most, several) as k:
-        part(k, abreast)
-    with simd.loop(builder, builder.sub(pairs, most), 2 * lanes) as k:
-        part(builder.add(most, k), 2)
-    rest = builder.icmp_signed("<", simd.larger(builder, most, pairs), channels)
-    with builder.if_then(builder.and_(enough, rest)):
-        part(last, 1)
-    with builder.if_then(builder.not_(enough)):
-        mask = simd.first_lanes(builder, channels, lanes)
-        body(Lanes(builder, tile, index, mask=mask), integer(0))
+    def one(k):
+        if masks:
+            body(Lanes(b, tile, index, mask=inside(k)), k)
+            return
+        with b.if_else(b.icmp_signed(">=", channels, integer(lanes))) as (enough, few):
+            with enough:
+                body(Lanes(b, tile, index), last)
+            with few:
+                body(Lanes(b, tile, index, mask=inside(k)), k)
+
+    many = b.sub(channels, b.urem(channels, integer(several)))
+    with simd.loop(b, many, several) as k:
+        body(Lanes(b, tile, index, [integer(i * lanes) for i in range(abreast)]), k)
+    left = b.udiv(b.add(b.sub(channels, many), integer(lanes - 1)), integer(lanes))
+    single = b.and_(left, integer(1))
+    paired = b.mul(b.sub(left, single), integer(lanes))
+    if abreast > 1:
+        with simd.loop(b, paired, 2 * lanes) as k:
+            pair(b.add(many, k))
+    with b.if_then(b.icmp_signed("!=", single, integer(0))):
+        one(b.add(many, paired))
 
 
 @contextmanager

@@ -56,14 +56,11 @@ def pieces(scratch: dict, y: np.ndarray, inputs: Sequence[np.ndarray]) -> tuple[
 def _write_lines(b, args):
     """As many bytes as make whole lines of y, none where y does not begin with one."""
     x, y, count = args
-    lane = ir.IntType(32)
-    line = ir.VectorType(lane, LINE // 4)
+    line = simd.vector_type(LINE // 4, 4)
     odd = b.icmp_unsigned("!=", b.and_(y, simd.integer(LINE - 1)), simd.integer(0))
     whole = b.select(odd, simd.integer(0), b.and_(count, simd.integer(-LINE)))
     with simd.loop(b, whole, LINE) as i:
-        value = b.load(b.inttoptr(b.add(x, i), line.as_pointer()), align=4)
-        store = b.store(value, b.inttoptr(b.add(y, i), line.as_pointer()), align=LINE)
-        store.set_metadata("nontemporal", b.module.add_metadata([ir.Constant(lane, 1)]))
+        simd.store_past(b, simd.load_vector(b, b.add(x, i), line), b.add(y, i))
     return whole
 
 

@@ -21,8 +21,9 @@ from numpy import float32, int32
 from nbcnn.kernels.cuda import jit, ptx, tiles
 from nbcnn.kernels.cuda.call import Caps, launch
 from nbcnn.kernels.cuda.column_sums import column_sums, sums_scratch
-from nbcnn.kernels.cuda.conv_implicit import accepts
+from nbcnn.kernels.cuda.conv_implicit import refuses
 from nbcnn.kernels.cuda.indices import divided
+from nbcnn.kernels.cuda.matmul_tiled import refused
 from nbcnn.kernels.cuda.matrix_source import Matrix, matrix, matrix_target
 from nbcnn.kernels.cuda.tile_product import Product, add_parts, product_launch
 from nbcnn.kernels.impl import Impl, Scratch
@@ -118,6 +119,11 @@ def fill(s: Conv2DSpec, caps: Caps, first: int, count: int, x: Any, col: Any) ->
     return launch(fill_kernel(lanes), caps, size, s, first, count, x, col)
 
 
+def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    s = spec
+    return refuses(s, dtype, caps) or refused(dtype, block_pixels(s, caps) * sizes(s).ld)
+
+
 def scratch(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     return {"columns": Scratch((block_pixels(spec, caps) * sizes(spec).ld,), dtype)}
 
@@ -144,9 +150,17 @@ def bind(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: dict)
     return calls
 
 
+def dx_columns(s: Conv2DSpec, caps: Caps) -> int:
+    """Elements of the columns of whole images."""
+    return block_images(s, caps) * s.oh * s.ow * sizes(s).ld
+
+
+def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    return refuses(spec, dtype, caps) or refused(dtype, dx_columns(spec, caps))
+
+
 def scratch_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
-    s = spec
-    return {"columns": Scratch((block_images(s, caps) * s.oh * s.ow * sizes(s).ld,), dtype)}
+    return {"columns": Scratch((dx_columns(spec, caps),), dtype)}
 
 
 def bind_dx(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: dict) -> list:
@@ -176,10 +190,24 @@ def dw_cut(s: Conv2DSpec, caps: Caps) -> tiles.Cut:
     return tiles.cut(z.depth, z.fg, block_pixels(s, caps), s.groups, caps)
 
 
+def dw_parts(s: Conv2DSpec, caps: Caps) -> tuple[int, int]:
+    """(how many, their size)."""
+    z = sizes(s)
+    blocks = -(-z.pixels // block_pixels(s, caps))
+    return blocks * dw_cut(s, caps).splits, z.depth * s.f
+
+
+def accepts_dw(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    reason = accepts(spec, dtype, caps)
+    if reason is not None:
+        return reason
+    count, size = dw_parts(spec, caps)
+    return refused(dtype, count * size)
+
+
 def scratch_dw(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     s, z = spec, sizes(spec)
-    blocks = -(-z.pixels // block_pixels(s, caps))
-    parts = Scratch((blocks * dw_cut(s, caps).splits, z.depth * s.f), dtype)
+    parts = Scratch(dw_parts(s, caps), dtype)
     sums = sums_scratch(z.pixels, s.f, dtype, caps) if s.bias else {}
     return scratch(s, dtype, caps) | {"parts": parts} | sums
 
@@ -208,5 +236,5 @@ def bind_dw(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: di
 
 
 conv2d = Impl("im2col", accepts, bind, scratch)
-conv2d_dx = Impl("im2col", accepts, bind_dx, scratch_dx)
-conv2d_dw = Impl("im2col", accepts, bind_dw, scratch_dw)
+conv2d_dx = Impl("im2col", accepts_dx, bind_dx, scratch_dx)
+conv2d_dw = Impl("im2col", accepts_dw, bind_dw, scratch_dw)

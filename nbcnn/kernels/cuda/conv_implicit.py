@@ -35,15 +35,26 @@ from nbcnn.kernels.impl import Impl, Scratch, no_pool
 from nbcnn.ops.conv_spec import Conv2DSpec
 
 
-def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+def refuses(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    """Why no tiled product computes this convolution, or a gradient of it, from its arrays."""
     s = spec
     if s.n == 0:
         return "no images"
     if s.groups == s.c > 1:
         return "depthwise: tiles would be empty"
-    taps = s.kh * s.kw * (s.c // s.groups)
-    sizes = s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.f, taps * s.f
-    return no_pool(s, dtype, caps) or refused(dtype, *(size * tiles.MOST_SPLITS for size in sizes))
+    sizes = s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.f, weights(s)
+    return no_pool(s, dtype, caps) or refused(dtype, *sizes)
+
+
+def weights(s: Conv2DSpec) -> int:
+    return s.kh * s.kw * (s.c // s.groups) * s.f
+
+
+def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    s = spec
+    return refuses(s, dtype, caps) or refused(
+        dtype, forward_cut(s, caps).splits * s.n * s.oh * s.ow * s.f
+    )
 
 
 def forward_gather(s: Conv2DSpec) -> Gather:
@@ -126,11 +137,20 @@ def phase_cut(s: Conv2DSpec, row: Remainder, column: Remainder, caps: Caps) -> t
     return tiles.cut(s.n * row.size * column.size, s.c // s.groups, depth, s.groups, caps)
 
 
-def scratch_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+def dx_splits(s: Conv2DSpec, caps: Caps) -> int:
     """Only the single product of stride 1 is split: several others fill the GPU."""
-    s, found = spec, phases(spec)
-    splits = phase_cut(s, *found[0], caps).splits if len(found) == 1 else 1
-    return parts_scratch(splits, s.n * s.h * s.w * s.c, dtype)
+    found = phases(s)
+    return phase_cut(s, *found[0], caps).splits if len(found) == 1 else 1
+
+
+def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    s = spec
+    return refuses(s, dtype, caps) or refused(dtype, dx_splits(s, caps) * s.n * s.h * s.w * s.c)
+
+
+def scratch_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+    s = spec
+    return parts_scratch(dx_splits(s, caps), s.n * s.h * s.w * s.c, dtype)
 
 
 def bind_dx(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: dict) -> list:
@@ -175,10 +195,14 @@ def dw_cut(s: Conv2DSpec, caps: Caps) -> tiles.Cut:
     return tiles.cut(taps, s.f // s.groups, s.n * s.oh * s.ow, s.groups, caps)
 
 
+def accepts_dw(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
+    s = spec
+    return refuses(s, dtype, caps) or refused(dtype, dw_cut(s, caps).splits * weights(s))
+
+
 def scratch_dw(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
     s = spec
-    size = s.kh * s.kw * (s.c // s.groups) * s.f
-    wanted = parts_scratch(dw_cut(s, caps).splits, size, dtype)
+    wanted = parts_scratch(dw_cut(s, caps).splits, weights(s), dtype)
     return wanted | (sums_scratch(s.n * s.oh * s.ow, s.f, dtype, caps) if s.bias else {})
 
 
@@ -203,5 +227,5 @@ def bind_dw(spec: Conv2DSpec, caps: Caps, inputs: Any, outputs: Any, scratch: di
 
 
 conv2d = Impl("implicit", accepts, bind, scratch)
-conv2d_dx = Impl("implicit", accepts, bind_dx, scratch_dx)
-conv2d_dw = Impl("implicit", accepts, bind_dw, scratch_dw)
+conv2d_dx = Impl("implicit", accepts_dx, bind_dx, scratch_dx)
+conv2d_dw = Impl("implicit", accepts_dw, bind_dw, scratch_dw)

@@ -30,10 +30,11 @@ from nbcnn.ops.conv_spec import LINEAR, Conv2DSpec
 MOST_PHASES = 16  # of a data gradient: each is a launch
 
 
-def refuses_geometry(s: Conv2DSpec) -> str | None:
+def refuses_geometry(s: Conv2DSpec, bfloat16: bool) -> str | None:
     if s.groups > 1:
         return "groups"
-    sizes = s.n * s.h * s.w * s.c, s.n * s.oh * s.ow * s.f, s.kh * s.kw * s.c * s.f
+    c, f = mma_pack.padded(s.c, bfloat16), mma_pack.padded(s.f, bfloat16)
+    sizes = s.n * s.h * s.w * c, s.n * s.oh * s.ow * f, s.kh * s.kw * c * f
     if min(sizes) == 0:
         return "nothing to multiply"
     return too_long(*sizes)
@@ -44,7 +45,7 @@ def _accepts(bfloat16: bool, hopper: bool):
         return (
             refuses(dtype, bfloat16, hopper, caps)
             or no_pool(spec, dtype, caps)
-            or refuses_geometry(spec)
+            or refuses_geometry(spec, bfloat16)
         )
 
     return accepts
@@ -54,7 +55,7 @@ def _accepts_dx(bfloat16: bool, hopper: bool):
     def accepts(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
         if spec.sh * spec.sw > MOST_PHASES:
             return f"{spec.sh * spec.sw} phases"
-        return refuses(dtype, bfloat16, hopper, caps) or refuses_geometry(spec)
+        return refuses(dtype, bfloat16, hopper, caps) or refuses_geometry(spec, bfloat16)
 
     return accepts
 

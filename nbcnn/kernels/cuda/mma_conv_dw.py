@@ -67,7 +67,7 @@ def _accepts(bfloat16: bool):
         return (
             refuses(dtype, bfloat16, False, caps)
             or no_pool(spec, dtype, caps)
-            or refuses_geometry(spec)
+            or refuses_geometry(spec, bfloat16)
         )
 
     return accepts

@@ -35,7 +35,8 @@ def _accepts(bfloat16: bool, hopper: bool):
             return "a tail behind x^T w"
         if min(s.batch, s.m, s.n, s.k) == 0:
             return "nothing to multiply"
-        sizes = s.batch * s.m * s.n, s.batch * s.m * s.k, s.batch * s.k * s.n
+        m, n, k = (mma_pack.padded(size, bfloat16) for size in (s.m, s.n, s.k))
+        sizes = s.batch * m * n, s.batch * m * k, s.batch * k * n
         return refuses(dtype, bfloat16, hopper, caps) or too_long(*sizes)
 
     return accepts

@@ -47,20 +47,14 @@ def shown(kind: Kind) -> str:
 
 def numba_type(kind: Kind) -> Any:
     """What Numba compiles for."""
-    from numba import from_dtype, typeof, types
+    from numba import from_dtype, types
 
     if isinstance(kind, str):
         name = kind.removesuffix("*")
         element = from_dtype(np.dtype(name))
         return types.CPointer(element) if kind.endswith("*") else element
-    return typeof(_example(kind))
-
-
-def _example(kind: Kind) -> Any:
-    if isinstance(kind, str):
-        return np.dtype(kind).type(0).item()
     cls, *fields = kind
-    return cls(*map(_example, fields))
+    return types.BaseTuple.from_types(tuple(map(numba_type, fields)), cls)
 
 
 class Packed(NamedTuple):

@@ -377,7 +377,8 @@ round_tf32 = instruction("round_tf32", "cvt.rna.tf32.f32 $0, $1;", (I32,), (F32,
 @generated
 def round_tf32_bits(context, word):
     """The same of bits that `mma_tf32` is to take: the lower 13 stay, which it drops. One or two
-    instructions instead of three; of all numbers only the NaN 0xffffffff is lost.
+    instructions instead of three; of all numbers only NaNs from 0xfffff000 on are lost, which no
+    arithmetic of a GPU makes (its NaN is 0x7fffffff).
     """
 
     def code(context, builder, sig, values):
