@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         models,
         ops,
         optimizers,
+        preprocessing,
         random,
         regularizers,
         saving,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "ops", "optimizers", "random", "regularizers", "saving", "utils",
+    "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -108,6 +109,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "random",
     "regularizers",
     "saving",

@@ -3,7 +3,7 @@ all epochs.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from nbcnn.declare import Declared
 
@@ -27,12 +27,19 @@ class Callback(Declared):
 
     model = cast(Any, None)
     params = cast(Any, None)
+    draws_progress: ClassVar[bool] = False  # in the place of the bar that `fit` draws
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
 
     def set_model(self, model: Any) -> None:
         self.model = model
+
+    def _uses(self, hook: str) -> bool:
+        """Whether a hook that is overridden does anything, as set up: results for batches are only
+        made where somebody takes them.
+        """
+        return True
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before an epoch of `fit`; `epoch` counts from 0."""
@@ -134,6 +141,11 @@ class CallbackList(Callback):
         if model is not None:
             self.set_model(model)
 
+    @property
+    def draw_progress(self) -> bool:
+        """Whether one of them does."""
+        return any(getattr(callback, "draws_progress", False) for callback in self.callbacks)
+
     def append(self, callback: Any) -> None:
         """Adds one at the end."""
         self.callbacks.append(callback)
@@ -174,6 +186,8 @@ def _flatten(callbacks: Any) -> Iterable[Any]:
 
 def overrides(callback: Any, hook: str) -> bool:
     """Whether a callback does anything at that hook, in its class or as an attribute."""
+    if isinstance(callback, Callback) and not callback._uses(hook):
+        return False
     names = [name for name in (hook, ALIASES.get(hook)) if name and hasattr(callback, name)]
     given = (getattr(getattr(callback, name), "__func__", None) for name in names)
     return any(function is not vars(Callback)[name] for function, name in zip(given, names))

@@ -11,10 +11,14 @@ from nbcnn.callback_base import HOOKS, Logs
 from nbcnn.callback_base import Callback as Callback
 from nbcnn.callback_base import CallbackList as CallbackList
 from nbcnn.callback_base import History as History
+from nbcnn.callback_events import TensorBoard as TensorBoard
 from nbcnn.callback_monitors import EarlyStopping as EarlyStopping
 from nbcnn.callback_monitors import ModelCheckpoint as ModelCheckpoint
 from nbcnn.callback_monitors import ReduceLROnPlateau as ReduceLROnPlateau
+from nbcnn.callback_state import BackupAndRestore as BackupAndRestore
+from nbcnn.callback_state import SwapEMAWeights as SwapEMAWeights
 from nbcnn.declare import arg
+from nbcnn.progbar import ProgbarLogger as ProgbarLogger
 from nbcnn.progress import message
 from nbcnn.registry import suggest
 

@@ -335,8 +335,24 @@ def fusing(value: bool) -> Any:
     return _changed(fuse=_flag("fusing", value))
 
 
+# Settings of Keras that are defined elsewhere.
+KERAS = {
+    **dict.fromkeys(("dtype_policy", "set_dtype_policy"), "nbcnn.dtype_policies"),
+    **dict.fromkeys(
+        (
+            "backend", "disable_flash_attention", "disable_interactive_logging",
+            "disable_traceback_filtering", "enable_flash_attention", "enable_interactive_logging",
+            "enable_traceback_filtering", "enable_unsafe_deserialization",
+            "is_flash_attention_enabled", "is_interactive_logging_enabled", "is_nnx_enabled",
+            "is_traceback_filtering_enabled", "max_epochs", "max_steps_per_epoch", "set_backend",
+            "set_max_epochs", "set_max_steps_per_epoch",
+        ),
+        "nbcnn.keras_settings",
+    ),
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
-    """Keras has these two beside the other settings."""
-    if name in ("dtype_policy", "set_dtype_policy"):
-        return getattr(importlib.import_module("nbcnn.dtype_policies"), name)
+    if name in KERAS:
+        return getattr(importlib.import_module(KERAS[name]), name)
     raise AttributeError(f"module 'nbcnn.config' has no attribute {name!r}")

@@ -1,164 +1,27 @@
-"""Optimizers as declarations: the update rule itself is a graph operation over the flat parameter
-buffer.
+"""Optimizers as declarations: which operation updates weights, from which settings and state."""
 
-Each class says which operation (`op`), which state buffers (`slots`) and which settings
-(`hyperparameters()`) it takes; the learning rate and the step count change while training and are
-read at each step. With g the gradient after clipping, w the weights and lr the learning rate, every
-rule first applies w -= lr * weight_decay * w to the weights that are not excluded.
-"""
-
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 from nbcnn import schedules as schedules
-from nbcnn.declare import Declared, Expected, arg, fraction, non_negative, positive
-from nbcnn.registry import Family
+from nbcnn.declare import arg, fraction, non_negative
+from nbcnn.optimizer_base import LearningRate as LearningRate
+from nbcnn.optimizer_base import Optimizer as Optimizer
+from nbcnn.optimizer_base import family, rate_of
+from nbcnn.optimizer_matrices import Adafactor as Adafactor
+from nbcnn.optimizer_matrices import Muon as Muon
+from nbcnn.optimizer_rules import Adadelta as Adadelta
+from nbcnn.optimizer_rules import Adagrad as Adagrad
+from nbcnn.optimizer_rules import Adamax as Adamax
+from nbcnn.optimizer_rules import Ftrl as Ftrl
+from nbcnn.optimizer_rules import Lamb as Lamb
+from nbcnn.optimizer_rules import Lion as Lion
+from nbcnn.optimizer_rules import Nadam as Nadam
+from nbcnn.optimizer_rules import ScheduleFreeAdamW as ScheduleFreeAdamW
+from nbcnn.optimizer_wrappers import LossScaleOptimizer as LossScaleOptimizer
+from nbcnn.optimizer_wrappers import MultiOptimizer as MultiOptimizer
+from nbcnn.optimizer_wrappers import OptimizerMap as OptimizerMap
 from nbcnn.registry import serialize as serialize
-from nbcnn.schedules import LearningRateSchedule
-
-family = Family("optimizer", "keras.optimizers")
-
-
-class LearningRate(float):
-    """A float that also has the `numpy()` and `assign()` of a Keras variable."""
-
-    optimizer: "Optimizer"
-
-    def numpy(self) -> float:
-        return float(self)
-
-    def assign(self, value: float) -> None:
-        """Sets the optimizer's learning rate."""
-        self.optimizer.learning_rate = value
-
-
-def _rate(value: Any) -> Any:
-    if isinstance(value, (str, bytes)) or value is None:
-        raise Expected("must be a number, a LearningRateSchedule or a callable")
-    if isinstance(value, Mapping):
-        return schedules.family.get(value)
-    if callable(value):
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise Expected("must be a number, a LearningRateSchedule or a callable") from None
-    if not 0 <= number < float("inf"):
-        raise Expected("must be finite and not negative")
-    return number
-
-
-class Optimizer(Declared, family=family):
-    """Base of optimizers.
-
-    Parameters
-    ----------
-    learning_rate : number, schedule, or function without arguments that returns the rate.
-    weight_decay : None or the factor of the decoupled decay.
-    clipnorm : None, or each gradient is scaled down to at most this norm.
-    clipvalue : None, or gradients are clipped to ±clipvalue.
-    global_clipnorm : None, or all gradients together are scaled down to at most this norm.
-    name : automatic by default.
-
-    Raises
-    ------
-    ValueError
-        For more than one kind of clipping, or numbers out of range.
-    """
-
-    op: ClassVar[str]
-    settings: ClassVar[tuple[str, ...]] = ()
-
-    weight_decay: float | None = arg(None, check=non_negative, last=True)
-    clipnorm: float | None = arg(None, check=positive, last=True)
-    clipvalue: float | None = arg(None, check=positive, last=True)
-    global_clipnorm: float | None = arg(None, check=positive, last=True)
-    name: str | None = arg(None, last=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.iterations = 0
-        self._excluded: tuple[set[int], re.Pattern | None] = (set(), None)
-        limits = ("clipnorm", "clipvalue", "global_clipnorm")
-        given = {n: getattr(self, n) for n in limits if getattr(self, n) is not None}
-        if len(given) > 1:
-            owner = type(self).__name__
-            raise ValueError(f"{owner}: only one of {', '.join(limits)} can be given, got {given}")
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        """Names of the state buffers, each as large as the parameters."""
-        return ()
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """The settings that the operation takes, by its own names."""
-        settings = {name: getattr(self, name) for name in self.settings}
-        return {**settings, "weight_decay": self.weight_decay or 0.0}
-
-    @property
-    def clipping(self) -> tuple[str, float] | None:
-        """How gradients are limited: mode "value", "norm" or "global_norm" and the limit, or
-        None.
-        """
-        limits = {
-            "value": self.clipvalue,
-            "norm": self.clipnorm,
-            "global_norm": self.global_clipnorm,
-        }
-        return next(((m, limit) for m, limit in limits.items() if limit is not None), None)
-
-    @property
-    def learning_rate(self) -> LearningRate:
-        """The rate of the next update; assigning a number, schedule or function changes it."""
-        rate = self._learning_rate
-        if isinstance(rate, LearningRateSchedule):
-            rate = rate(self.iterations)
-        elif callable(rate):
-            rate = rate()
-        number = LearningRate(rate)
-        number.optimizer = self
-        return number
-
-    @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
-        owner = type(self).__name__
-        scheduled = isinstance(getattr(self, "_learning_rate", None), LearningRateSchedule)
-        try:
-            rate = _rate(value)
-        except Expected as error:
-            raise ValueError(f"{owner}: learning_rate {error}, got {value!r}") from None
-        if scheduled and not callable(rate):
-            raise TypeError(
-                f"{owner}: learning_rate is a schedule and cannot be set to a number; "
-                "create the optimizer with a number instead"
-            )
-        self._learning_rate = rate
-
-    def exclude_from_weight_decay(
-        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
-    ) -> None:
-        """Names weights that do not decay.
-
-        Parameters
-        ----------
-        var_list : weights, by identity.
-        var_names : regular expressions; a weight whose name contains a match does not decay.
-        """
-        listed = {id(variable) for variable in var_list or ()}
-        pattern = re.compile("|".join(var_names)) if var_names else None
-        self._excluded = (listed, pattern)
-
-    def decays(self, variable: Any) -> bool:
-        """Whether weight decay applies to a weight (an object with a `name`)."""
-        if self.weight_decay is None:
-            return False
-        listed, pattern = self._excluded
-        named = pattern is not None and pattern.search(variable.name) is not None
-        return id(variable) not in listed and not named
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}
 
 
 class SGD(Optimizer):
@@ -177,7 +40,7 @@ class SGD(Optimizer):
     op = "sgd"
     settings = ("momentum", "nesterov")
 
-    learning_rate: Any = arg(0.01, convert=_rate)
+    learning_rate: Any = arg(0.01, convert=rate_of)
     momentum: float = arg(0.0, check=fraction)
     nesterov: bool = False
 
@@ -205,7 +68,7 @@ class RMSprop(Optimizer):
     op = "rmsprop"
     settings = ("rho", "momentum", "epsilon", "centered")
 
-    learning_rate: Any = arg(0.001, convert=_rate)
+    learning_rate: Any = arg(0.001, convert=rate_of)
     rho: float = arg(0.9, check=fraction)
     momentum: float = arg(0.0, check=fraction)
     epsilon: float = arg(1e-7, check=non_negative)
@@ -236,7 +99,7 @@ class Adam(Optimizer):
     op = "adam"
     settings = ("beta_1", "beta_2", "epsilon", "amsgrad")
 
-    learning_rate: Any = arg(0.001, convert=_rate)
+    learning_rate: Any = arg(0.001, convert=rate_of)
     beta_1: float = arg(0.9, check=fraction)
     beta_2: float = arg(0.999, check=fraction)
     epsilon: float = arg(1e-7, check=non_negative)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
+from nbcnn import keras_settings
+
 Logs = Mapping[str, float]
 SECONDS_BETWEEN_DRAWS = 0.25
 BAR_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:20}| {elapsed}<{remaining}{postfix}"
@@ -78,11 +80,17 @@ class Progress:
         self.epochs = epochs
         self.file = file or sys.stdout
         terminal = getattr(self.file, "isatty", lambda: False)()
-        self.has_bar = self.verbose == 1 and (terminal or in_notebook())
+        bars = keras_settings.is_interactive_logging_enabled()
+        self.has_bar = bars and self.verbose == 1 and (terminal or in_notebook())
         self.bar: Any = None
         self.steps_done = self.samples = 0
         self.started = self.drawn = 0.0
         self.title = ""
+
+    def hide_if(self, others_draw: bool) -> None:
+        """Show nothing where a callback does."""
+        if others_draw:
+            self.verbose, self.has_bar = 0, False
 
     def begin_epoch(self, epoch: int = 0, steps: int | None = None, title: str = "") -> None:
         """Starts a bar.

@@ -9,7 +9,11 @@ from nbcnn import config, random_state
 
 __all__ = [
     "SeedGenerator",
+    "beta",
     "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
     "normal",
     "randint",
     "shuffle",
@@ -97,3 +101,51 @@ def binomial(
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> np.ndarray:
     """A copy with the entries along `axis` in a new order."""
     return _generator(seed).permutation(np.asarray(x), axis=axis)
+
+
+def beta(
+    shape: Sequence[int], alpha: Any, beta: Any, dtype: str | None = None, seed: Any = None
+) -> np.ndarray:
+    """Values of the beta distribution; `alpha` and `beta` are numbers or arrays that broadcast."""
+    return _generator(seed).beta(alpha, beta, tuple(shape)).astype(dtype or config.floatx())
+
+
+def gamma(
+    shape: Sequence[int], alpha: Any, dtype: str | None = None, seed: Any = None
+) -> np.ndarray:
+    """Values of the gamma distribution of scale 1; `alpha` is a number or an array that
+    broadcasts.
+    """
+    return _generator(seed).gamma(alpha, size=tuple(shape)).astype(dtype or config.floatx())
+
+
+def categorical(
+    logits: Any, num_samples: int, dtype: str = "int32", seed: Any = None
+) -> np.ndarray:
+    """Classes drawn with the probabilities softmax(logits).
+
+    logits : (rows, classes).
+
+    Returns an array (rows, num_samples).
+    """
+    scores = np.asarray(logits, np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"categorical: logits must have 2 axes, got shape {scores.shape}")
+    noise = _generator(seed).gumbel(size=(scores.shape[0], num_samples, scores.shape[1]))
+    return (scores[:, None] + noise).argmax(-1).astype(dtype)
+
+
+def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> np.ndarray:
+    """`inputs` with each element 0 with probability `rate`, else divided by 1 - rate.
+
+    noise_shape : the shape of what is drawn, which broadcasts; that of the inputs by default.
+    """
+    values = np.asarray(inputs)
+    if not 0 <= rate <= 1:
+        raise ValueError(f"dropout: rate must be between 0 and 1, got {rate!r}")
+    if rate == 1:
+        return np.zeros_like(values)
+    shape = noise_shape or values.shape
+    shape = tuple(own if n is None else n for n, own in zip(shape, values.shape))
+    kept = _generator(seed).random(shape) >= rate
+    return np.where(kept, values / values.dtype.type(1 - rate), values.dtype.type(0))

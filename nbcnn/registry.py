@@ -21,8 +21,10 @@ _scopes: list[Mapping[str, Any]] = []
 def suggest(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known name, or an empty string."""
     by_folded = {fold(k): k for k in known}
-    near = difflib.get_close_matches(fold(name), by_folded, n=1)
-    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
+    near = difflib.get_close_matches(fold(name), by_folded, n=3)
+    letters = sorted(fold(name))
+    swapped = [found for found in near if sorted(found) == letters]  # adma: adam before adamax
+    return f"; did you mean {by_folded[(swapped or near)[0]]!r}?" if near else ""
 
 
 def fold(name: str) -> str:
@@ -197,7 +199,7 @@ def serialize(obj: Any) -> Any:
         return float(obj)
     if isinstance(obj, (list, tuple)):
         return type(obj)(serialize(x) for x in obj) if type(obj) in (list, tuple) else list(obj)
-    if isinstance(obj, Mapping):
+    if isinstance(obj, Mapping) and not hasattr(obj, "get_config"):
         return {key: serialize(value) for key, value in obj.items()}
     if isinstance(obj, np.generic):
         return obj.item()

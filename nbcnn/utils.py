@@ -1,13 +1,17 @@
 """Small helpers under the names that Keras users expect."""
 
+import importlib
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbcnn import ops, random_state
+from nbcnn import config, ops, random_state
 from nbcnn.declare import reset_names
+from nbcnn.named_values import Config as Config
+from nbcnn.ops.tensor import Tensor
+from nbcnn.progbar import Progbar as Progbar
 from nbcnn.registry import CustomObjectScope as CustomObjectScope
 from nbcnn.registry import deserialize as deserialize_keras_object
 from nbcnn.registry import get_custom_objects as get_custom_objects
@@ -16,23 +20,72 @@ from nbcnn.registry import get_registered_object as get_registered_object
 from nbcnn.registry import register_keras_serializable as register_keras_serializable
 from nbcnn.registry import serialize as serialize_keras_object
 
+if TYPE_CHECKING:
+    from nbcnn.data_sources import (
+        image_dataset_from_directory,
+        pad_sequences,
+        timeseries_dataset_from_array,
+    )
+    from nbcnn.drawing import model_to_dot, plot_model
+    from nbcnn.image_files import array_to_img, img_to_array, load_img, save_img
+    from nbcnn.keras_settings import (
+        disable_interactive_logging,
+        enable_interactive_logging,
+        is_interactive_logging_enabled,
+    )
+
 custom_object_scope = CustomObjectScope
+# Name -> where it is defined; loaded when it is first used.
+ELSEWHERE = {
+    **dict.fromkeys(("array_to_img", "img_to_array", "load_img", "save_img"), "image_files"),
+    **dict.fromkeys(
+        ("image_dataset_from_directory", "pad_sequences", "timeseries_dataset_from_array"),
+        "data_sources",
+    ),
+    **dict.fromkeys(("model_to_dot", "plot_model"), "drawing"),
+    **dict.fromkeys(
+        (
+            "disable_interactive_logging",
+            "enable_interactive_logging",
+            "is_interactive_logging_enabled",
+        ),
+        "keras_settings",
+    ),
+}
+
 __all__ = [
+    "Config",
     "CustomObjectScope",
+    "Progbar",
     "PyDataset",
     "Sequence",
+    "array_to_img",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "get_source_inputs",
+    "image_dataset_from_directory",
+    "img_to_array",
+    "is_interactive_logging_enabled",
+    "is_keras_tensor",
+    "load_img",
+    "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
+    "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
+    "save_img",
     "serialize_keras_object",
     "set_random_seed",
     "split_dataset",
+    "standardize_dtype",
+    "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
@@ -253,3 +306,48 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
         )
     x, y, sample_weight = (*data, None, None)[:3]
     return x, y, sample_weight
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether `x` is a symbolic tensor."""
+    return isinstance(x, Tensor)
+
+
+def get_source_inputs(tensor: Any) -> list[Any]:
+    """The tensors of `Input` that a symbolic tensor was made from, each once."""
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"get_source_inputs: tensor must be symbolic, got {tensor!r}")
+    found: list[Any] = []
+    pending, seen = [tensor], set()
+    while pending:
+        current = pending.pop(0)
+        maker = current.call or current.node
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if maker is None or not maker.inputs:
+            found.append(current)
+        else:
+            pending += maker.inputs
+    return found
+
+
+def standardize_dtype(dtype: Any) -> str:
+    """The name of a data type: of a name, a NumPy type or None, which means `floatx`."""
+    if dtype is None:
+        return config.floatx()
+    if dtype == "bfloat16":
+        return dtype
+    try:
+        name = np.dtype({"int": "int64", "float": config.floatx()}.get(dtype, dtype)).name
+    except TypeError:
+        raise ValueError(f"standardize_dtype: dtype must be a data type, got {dtype!r}") from None
+    if name.rstrip("0123456789") not in ("float", "int", "uint", "bool", "complex", "str"):
+        raise ValueError(f"standardize_dtype: dtype must be a data type, got {dtype!r}")
+    return name
+
+
+def __getattr__(name: str) -> Any:
+    if name in ELSEWHERE:
+        return getattr(importlib.import_module(f"nbcnn.{ELSEWHERE[name]}"), name)
+    raise AttributeError(f"module 'nbcnn.utils' has no attribute {name!r}")

@@ -10,7 +10,8 @@ ROWS = (
     "unary", "unary_dx", "unary_dx_sum", "binary", "bias", "concat", "transpose", "batchnorm",
     "batchnorm_dx", "batchnorm_maxpool", "batchnorm_maxpool_dx", "scale_shift", "layernorm",
     "layernorm_dx", "maxpool2d", "maxpool2d_dx", "avgpool2d", "avgpool2d_dx", "upsample2d",
-    "reduce", "loss", "loss_dx", "dropout", "sgd", "rmsprop", "adam", "clip",
+    "reduce", "loss", "loss_dx", "dropout", "sgd", "rmsprop", "adam", "nadam", "mix",
+    "clip",
 )  # fmt: skip
 
 

@@ -10,7 +10,13 @@ PACKAGE = ROOT / "nbcnn"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # What the kernels of every device share.
-EVERY_DEVICE = ("kernels/impl", "kernels/scalar", "kernels/disk", "kernels/building")
+EVERY_DEVICE = (
+    "kernels/impl",
+    "kernels/scalar",
+    "kernels/disk",
+    "kernels/building",
+    "kernels/update_rules",
+)
 # package -> what of nbcnn it may import (prefixes). Packages that are not listed are free.
 MAY_IMPORT = {
     "ops": ("ops",),

@@ -94,12 +94,17 @@ class Runners:
             for runner in runners:
                 runner.release()
 
-    def renew_store(self, device: Any) -> storage.Store:
-        """The optimizer's buffers on `device`, made or moved there where necessary."""
+    @property
+    def trained(self) -> list[Any]:
+        """The weights that training changes."""
         if self._trained is None:
             self._trained = self.model.trainable_weights
+        return self._trained
+
+    def renew_store(self, device: Any) -> storage.Store:
+        """The optimizer's buffers on `device`, made or moved there where necessary."""
         optimizer = self.model.optimizer
-        self.store = storage.renewed(self.store, self._trained, optimizer, device)
+        self.store = storage.renewed(self.store, self.trained, optimizer, device)
         return self.store
 
     def move(self, device: Any) -> None:

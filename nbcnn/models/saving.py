@@ -52,8 +52,8 @@ def save_model(
         "model": serialize(model),
         "inputs": _inputs(model),
         "compile_config": model.get_compile_config(),
-        "weights": _index_weights(model, arrays),
-        "optimizer": _index_optimizer(model, arrays) if include_optimizer else None,
+        "weights": index_weights(model, arrays),
+        "optimizer": index_optimizer(model, arrays) if include_optimizer else None,
         "random_state": random_state.get_state() if include_optimizer else None,
         "seed": model._runners.seed,
     }
@@ -87,13 +87,13 @@ def load_model(
     """
     path = _existing(filepath, "load_model", (".nbcnn",))
     with Reader(path) as reader, CustomObjectScope(custom_objects or {}):
-        index = _read_index(reader, MODEL)
+        index = read_index(reader, MODEL)
         before = random_state.get_state()
         try:
             model = _rebuild(reader, index)
         finally:
             random_state.set_state(before)
-        _assign(model, _read_weights(reader, index, model))
+        assign(model, read_weights(reader, index, model))
         if compile and index.get("compile_config"):
             _restore_training(reader, index, model)
     if restore_random_state and index.get("random_state"):
@@ -154,24 +154,39 @@ def _restore_training(reader: Reader, index: Mapping[str, Any], model: Any) -> N
             f"load_model: {reader.path}: cannot restore compile(): {error}; "
             "compile=False loads the model without it"
         ) from error
+    restore_optimizer(reader, index, model)
+
+
+def restore_optimizer(reader: Reader, index: Mapping[str, Any], model: Any) -> None:
+    """The optimizer's state, and where random layers start from."""
     model._runners.seed = int(index.get("seed") or 0)
     entry = index.get("optimizer")
     if entry is None:
         return
-    model.optimizer.iterations = int(entry["iterations"])
     if entry["slots"]:
-        store = model._runners.renew_store(model._runners.device)
-        shapes = [v.shape for v in store.variables]
+        _read_slots(reader, entry["slots"], model._runners.renew_store(model._runners.device))
+    model.optimizer.set_state(entry.get("state") or {"step_count": entry["iterations"]})
+
+
+def _read_slots(reader: Reader, slots: Mapping[str, Any], store: Any) -> None:
+    """The optimizer's arrays; files have null where a weight has none."""
+    shapes = store.slot_shapes()
+    try:
         values = {
-            name: _read_arrays(reader, members, shapes) for name, members in entry["slots"].items()
+            name: [
+                None if member is None else reader.array(member, shape)
+                for member, shape in zip(members, shapes.get(name, ()), strict=True)
+            ]
+            for name, members in slots.items()
         }
-        try:
-            store.set_slot_values(values)
-        except ValueError as error:
-            raise reader.error(MODEL, str(error)) from error
+        store.set_slot_values(values)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise reader.error(MODEL, f"optimizer state does not fit: {error}") from error
 
 
-def _index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """Put all weights into `arrays` and list them."""
     entries = []
     for i, variable in enumerate(model.weights):
@@ -188,16 +203,19 @@ def _index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, 
     return entries
 
 
-def _index_optimizer(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
+def index_optimizer(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
     if model.optimizer is None:
         return None
-    slots: dict[str, list[str]] = {}
+    slots: dict[str, list[str | None]] = {}
     store = model._runners.store
     if store is not None and store.optimizer is model.optimizer:
         for name, values in store.slot_values().items():
-            slots[name] = [f"optimizer/{name}/{i:05d}.npy" for i in range(len(values))]
-            arrays.update(zip(slots[name], values))
-    return {"iterations": model.optimizer.iterations, "slots": slots}
+            members = {i: f"optimizer/{name}/{i:05d}.npy" for i in range(len(values))}
+            there = {i: array for i, array in enumerate(values) if array is not None}
+            slots[name] = [members[i] if i in there else None for i in members]
+            arrays.update((members[i], array) for i, array in there.items())
+    optimizer = model.optimizer
+    return {"iterations": optimizer.iterations, "state": optimizer.get_state(), "slots": slots}
 
 
 # -- weights --------------------------------------------------------------------------------------
@@ -216,7 +234,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "nbcnn_version": __version__,
-        "weights": _index_weights(model, arrays),
+        "weights": index_weights(model, arrays),
     }
     write(path, {WEIGHTS: json.dumps(index), **arrays})
 
@@ -240,11 +258,11 @@ def load_weights(model: Any, filepath: Any) -> None:
             arrays = _read_arrays(reader, reader.members, shapes, compressed=True)
         else:
             member = WEIGHTS if WEIGHTS in reader.members else MODEL
-            arrays = _read_weights(reader, _read_index(reader, member), model)
-    _assign(model, arrays)
+            arrays = read_weights(reader, read_index(reader, member), model)
+    assign(model, arrays)
 
 
-def _read_weights(reader: Reader, index: Mapping[str, Any], model: Any) -> list[np.ndarray]:
+def read_weights(reader: Reader, index: Mapping[str, Any], model: Any) -> list[np.ndarray]:
     entries = index.get("weights")
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise reader.error(None, "has no list of weights")
@@ -260,7 +278,7 @@ def _read_arrays(
     return [reader.array(member, shape, compressed) for member, shape in zip(members, shapes)]
 
 
-def _assign(model: Any, arrays: Sequence[np.ndarray]) -> None:
+def assign(model: Any, arrays: Sequence[np.ndarray]) -> None:
     for variable, array in zip(model.weights, arrays):
         variable.assign(array)
 
@@ -352,10 +370,10 @@ def _existing(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
     return path
 
 
-def _read_index(reader: Reader, member: str) -> dict[str, Any]:
+def read_index(reader: Reader, member: str, kind: str = FORMAT) -> dict[str, Any]:
     index = reader.json(member)
-    if index.get("format") != FORMAT:
-        raise reader.error(member, f"has format {index.get('format')!r}, expected {FORMAT!r}")
+    if index.get("format") != kind:
+        raise reader.error(member, f"has format {index.get('format')!r}, expected {kind!r}")
     version = index.get("format_version")
     if version != FORMAT_VERSION:
         raise reader.error(member, f"has format version {version!r}, expected {FORMAT_VERSION}")

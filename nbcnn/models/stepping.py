@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn import config
+from nbcnn import config, keras_settings
 from nbcnn.callback_base import CallbackList
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled
@@ -135,8 +135,11 @@ class Stepping:
             source = StreamSource(x, lambda x, y, w: prepare(x))
         else:
             source = ArraySource(prepare(x), size)
+        limit = within_limit(limit, source)
         if not isinstance(callbacks, CallbackList):
-            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+            steps_known, verbose = limit or source.steps, progress.verbose
+            callbacks = CallbackList(callbacks, model=self, steps=steps_known, verbose=verbose)
+        progress.hide_if(callbacks.draw_progress)
         try:
             callbacks.on_predict_begin()
             progress.begin_epoch(steps=limit or source.steps)
@@ -264,3 +267,10 @@ def batch_size_or_default(where: str, value: Any) -> int:
 
 def limit_or_none(where: str, name: str, value: Any) -> int | None:
     return None if value is None else checks.whole_number(where, name, value, 1)
+
+
+def within_limit(limit: int | None, source: Source) -> int | None:
+    """How many batches to take at most, which `set_max_steps_per_epoch` may make fewer."""
+    most = keras_settings.max_steps_per_epoch()
+    fewer = any(steps and most is not None and steps <= most for steps in (limit, source.steps))
+    return limit if most is None or fewer else most

@@ -16,37 +16,59 @@ from nbcnn import config
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
-from nbcnn.graph.graph import Graph, rewrite, root_of
+from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.memory import Arena
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
+from nbcnn.models import updates
 from nbcnn.models.objective import Objective, Watched
 from nbcnn.models.storage import Store
-from nbcnn.ops.op import REGISTRY, Op, tracing
-from nbcnn.ops.optimizer import HYPER_SIZE, LEARNING_RATE, STEP, Accumulate, Assign, ClipGradients
+from nbcnn.ops.op import Op
+from nbcnn.ops.optimizer import HYPER_SIZE, Accumulate
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec, VariableTensor
+
+
+class Numbers:
+    """A few numbers on the host and on a device."""
+
+    def __init__(self, device: Any, size: int, dtype: str) -> None:
+        self.device, self.host = device, np.zeros(size, dtype)
+        self.array = _array(device, (size,), dtype)
+        self.send()
+
+    def send(self) -> None:
+        """The device gets what the host has."""
+        self.device.upload(self.array, self.host)
 
 
 class StepState:
     """What the runners of a model share on one device: per-step numbers and running sums.
 
-    `hyper`: learning rate and step for the optimizer. `seed`: for random layers. `totals`: a
-    (weighted sum, weight) pair for every watched value. `arena`: what a run needs while it lasts.
+    `hyper(optimizer)`: learning rate, step and what else it takes. `seed`: for random layers.
+    `totals`: a (weighted sum, weight) pair for every watched value. `arena`: what a run needs while
+    it lasts.
     """
 
     def __init__(self, device: Any, seed: int, totals: int, arena: Arena):
+        dtype = config.floatx()
         self.device, self.arena = device, arena
-        self.hyper_host = np.zeros(HYPER_SIZE)
         self.seed_host = np.array([seed, 0], dtype=np.int64)
-        self.hyper = _array(device, (HYPER_SIZE,), "float64")
+        self.scale = Numbers(device, 2, dtype)  # of the loss, and what undoes it
+        self._hyper: dict[int, tuple[Numbers, Any]] = {}
         self.seed = _array(device, (2,), "int64")
         self.totals = _array(device, (max(totals, 1), 2), "float64")
         self._zero_totals = np.zeros((max(totals, 1), 2))
         device.upload(self.seed, self.seed_host)
         self.reset()
+
+    def hyper(self, optimizer: Any) -> "Numbers":
+        """The numbers that change from step to step, of one optimizer."""
+        if id(optimizer) not in self._hyper:
+            self._hyper[id(optimizer)] = Numbers(self.device, HYPER_SIZE, "float64"), optimizer
+        return self._hyper[id(optimizer)][0]
 
     def reset(self) -> None:
         self.device.upload(self.totals, self._zero_totals)
@@ -140,17 +162,35 @@ class Runner:
 class TrainRunner(Runner):
     """A step that also updates weights; counts the optimizer's iterations."""
 
-    optimizer: Any
+    store: Store
+    stages: Sequence[updates.Stage]
+    gradients: Sequence[Tensor]  # extremes of the gradients, where the optimizer looks at them
 
     def run(self) -> None:
-        state, optimizer = self._state, self.optimizer
-        state.hyper_host[LEARNING_RATE] = float(optimizer.learning_rate)
-        state.hyper_host[STEP] = state.seed_host[1] = optimizer.iterations + 1
-        self.device.upload(state.hyper, state.hyper_host)
+        state, optimizer = self._state, self.store.optimizer
+        for each in self.store.optimizers:
+            each.fill(state.hyper(each).host)
+            state.hyper(each).send()
+        if optimizer.needs_finite:
+            state.scale.host[:] = optimizer.loss_scale, 1.0 / optimizer.loss_scale
+            state.scale.send()
+        state.seed_host[1] = optimizer.step_count + 1
         self.device.upload(state.seed, state.seed_host)
         self.plan.run()
-        optimizer.iterations += 1
+        if self._are_taken():
+            for stage in self.stages:
+                if stage.due():
+                    stage.plan.run()
+            optimizer.count()
         Clock.values += 1
+
+    def _are_taken(self) -> bool:
+        """Whether the optimizer, if it looks at gradients, lets them change the weights."""
+        if not self.store.optimizer.needs_finite:
+            return True
+        extremes = (self.device.download(self.plan.array(t)) for t in self.gradients)
+        finite = all(np.isfinite(values).all() for values in extremes)
+        return self.store.optimizer.judge(finite)
 
 
 class Feeds:
@@ -211,7 +251,8 @@ def train_runner(
     graph = rewrite(rewrite(Graph([loss, *values], context.updates), TRAINING), INDICES)
     loss, values = graph.outputs[0], graph.outputs[1:]
     symbols = [v.symbol for v in store.variables]
-    slopes = gradients(loss, symbols)
+    builder = updates.Builder(store, state)
+    slopes = gradients(builder.scaled(loss), symbols)
     found = [g for g in slopes if g is not None]
     if not found and symbols:
         raise ValueError("fit: the loss does not depend on any trainable weight")
@@ -223,12 +264,14 @@ def train_runner(
     slopes_now = iter(graph.outputs[: len(found)])
     renewed = [None if g is None else next(slopes_now) for g in slopes]
     totals = _accumulate(graph, graph.outputs[len(found) :], state)
-    bindings, placements = _update(graph, renewed, store, state)
-    bindings = {context.seed: state.seed, **totals, **bindings}
-    with_outputs = Graph([t for t in renewed if t is not None], graph.effects)
-    plan = Plan(with_outputs, device, bindings, placements, True, state.arena)
+    builder.build(graph, renewed)
+    bindings = {context.seed: state.seed, **totals, **builder.bindings}
+    outputs = [*(t for t in renewed if t is not None), *builder.extremes]
+    with_outputs = Graph(outputs, graph.effects)
+    plan = Plan(with_outputs, device, bindings, builder.placements, True, state.arena)
     runner = TrainRunner(plan, state, feeds, [w.name for w in watched], [])
-    runner.optimizer = store.optimizer
+    runner.store, runner.gradients = store, builder.extremes
+    runner.stages = builder.stages(device)
     return runner
 
 
@@ -262,59 +305,6 @@ def _accumulate(graph: Graph, values: Sequence[Tensor], state: StepState) -> dic
         total = Tensor((2,), "float64", name=f"total{index}")
         bindings[total] = state.totals[index]
         graph.effects.append(Node(Accumulate(), [total, values[2 * index], values[2 * index + 1]]))
-    return bindings
-
-
-def _update(graph: Graph, slopes: Sequence[Tensor | None], store: Store, state: StepState):
-    """Append clipping, optimizer and constraints; returns bindings and where gradients must be
-    written.
-    """
-    bindings: dict[Tensor, Any] = {}
-    placements: dict[Tensor, Any] = {}
-    by_variable = {id(v): g for v, g in zip(store.variables, slopes)}
-    hyper = Tensor((HYPER_SIZE,), "float64", name="hyper")
-    bindings[hyper] = state.hyper
-    taken: set[int] = set()
-    for group in store.groups:
-        for variable, start in zip(group.variables, group.starts):
-            slope = by_variable[id(variable)]
-            if slope is None:
-                continue
-            place = group.view(group.gradients, start, variable.shape)
-            root = root_of(slope)
-            if root.node is None or id(root) in taken:
-                leaf = Tensor(variable.shape, variable.dtype, name=f"gradient of {variable.path}")
-                bindings[leaf] = place
-                graph.effects.append(Node(Assign(), [leaf, slope]))
-            else:
-                taken.add(id(root))
-                placements[slope] = place
-    for group in store.groups:
-        bindings.update(_group_update(graph, group, store.optimizer, hyper))
-    with tracing():
-        for variable in store.variables:
-            if variable.constraint is not None:
-                graph.effects.append(
-                    Node(Assign(), [variable.symbol, variable.constraint(variable.symbol)])
-                )
-    return bindings, placements
-
-
-def _group_update(graph: Graph, group: Any, optimizer: Any, hyper: Tensor) -> dict[Tensor, Any]:
-    w, g, *slots = (Tensor((group.size,), group.dtype, name=n) for n in ("w", "g", *group.slots))
-    bindings = {w: group.values, g: group.gradients, **dict(zip(slots, group.slots.values()))}
-    if optimizer.clipping is not None:
-        mode, value = optimizer.clipping
-        host = group.bounds()
-        bounds = Tensor(host.shape, "int64", name="bounds")
-        array = _array(group.device, host.shape, "int64")
-        group.device.upload(array, host)
-        bindings[bounds] = array
-        graph.effects.append(Node(ClipGradients(mode, float(value)), [g, bounds]))
-    settings = optimizer.hyperparameters()
-    if not group.decays:
-        settings["weight_decay"] = 0.0
-    graph.effects.append(Node(REGISTRY[optimizer.op](**settings), [w, g, hyper, *slots]))
     return bindings
 
 

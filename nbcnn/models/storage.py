@@ -5,61 +5,103 @@ all buffers have equal offsets, so the optimizer is one launch per group and a g
 reduction.
 """
 
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nbcnn.layers.variable import Clock, Variable
+from nbcnn.optimizer_base import AVERAGE
 
 ALIGNMENT = 64  # bytes; gaps between variables hold zeros, which every update leaves zero
 
 
-class Group:
-    """Variables side by side in one buffer on one device."""
+def _layout(sizes: Sequence[int], dtype: str) -> tuple[list[int], int]:
+    """Where arrays of these sizes start in one buffer, and its size."""
+    step = ALIGNMENT // np.dtype(dtype).itemsize
+    starts, cursor = [], 0
+    for size in sizes:
+        starts.append(cursor)
+        cursor += -(-max(size, 1) // step) * step
+    return starts, cursor
 
-    def __init__(
-        self, variables: Sequence[Variable], decays: bool, slots: Iterable[str], device: Any
-    ):
-        self.variables, self.decays, self.device = list(variables), decays, device
+
+def _numbers(device: Any, size: int, dtype: str, value: float = 0.0) -> Any:
+    """A new flat array on a device, filled with a number."""
+    array = device.view(device.empty(size * np.dtype(dtype).itemsize), 0, (size,), dtype)
+    device.upload(array, np.full(size, value, dtype))
+    return array
+
+
+def view(flat: Any, start: int, shape: tuple[int, ...]) -> Any:
+    """The array of this shape that starts there in a flat one."""
+    size = int(np.prod(shape, dtype=np.int64))
+    return flat[start : start + size].reshape(shape)
+
+
+class Slot:
+    """One state of an optimizer for the variables of a group, side by side."""
+
+    def __init__(self, name: str, group: "Group") -> None:
+        optimizer, dtype = group.part.optimizer, group.dtype
+        self.shapes = [optimizer.slot_shape(name, v.shape) for v in group.variables]
+        sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self.shapes]
+        self.starts, self.size = _layout(sizes, dtype)
+        start = optimizer.slot_start(name)
+        self.values = _numbers(group.device, self.size, dtype, start or 0.0)
+        self.views = [view(self.values, *where) for where in zip(self.starts, self.shapes)]
+        if start is None:
+            for variable, part in zip(group.variables, self.views):
+                group.device.upload(part, variable.numpy())
+
+
+class Group:
+    """Variables side by side in one buffer on one device, all of them updated alike."""
+
+    def __init__(self, variables: Sequence[Variable], part: Any, device: Any) -> None:
+        self.variables, self.part, self.device = list(variables), part, device
         self.dtype = self.variables[0].dtype
-        width = np.dtype(self.dtype).itemsize
-        step = ALIGNMENT // width
-        self.starts, cursor = [], 0
-        for variable in self.variables:
-            self.starts.append(cursor)
-            cursor += -(-max(variable.size, 1) // step) * step
-        self.size = cursor
-        self.values = self._zeros()
-        self.gradients = self._zeros()
-        self.slots = {name: self._zeros() for name in slots}
+        self.starts, self.size = _layout([v.size for v in self.variables], self.dtype)
+        self.values = _numbers(device, self.size, self.dtype)
+        self.gradients: Any = None  # a stretch of the pool's
+        self.slots = {name: Slot(name, self) for name in part.slots}
         for variable, start in zip(self.variables, self.starts):
             values = variable.numpy()
-            view = self.view(self.values, start, variable.shape)
-            device.upload(view, values)
-            variable.move(view, device)
+            place = view(self.values, start, variable.shape)
+            device.upload(place, values)
+            variable.move(place, device)
 
-    def _zeros(self) -> Any:
-        array = self.device.view(
-            self.device.empty(self.size * np.dtype(self.dtype).itemsize),
-            0,
-            (self.size,),
-            self.dtype,
-        )
-        self.device.upload(array, np.zeros(self.size, self.dtype))
-        return array
-
-    def view(self, flat: Any, start: int, shape: tuple[int, ...]) -> Any:
-        size = int(np.prod(shape, dtype=np.int64))
-        return flat[start : start + size].reshape(shape)
-
-    def bounds(self) -> np.ndarray:
-        """Where each variable starts, and the end: int64."""
-        return np.array([*self.starts, self.size], dtype=np.int64)
+    def segments(self) -> np.ndarray:
+        """Where each variable starts and stops: int64 (variables, 2)."""
+        stops = [start + v.size for start, v in zip(self.starts, self.variables)]
+        return np.array([self.starts, stops], dtype=np.int64).T.copy()
 
     @property
     def nbytes(self) -> int:
-        return self.size * np.dtype(self.dtype).itemsize * (2 + len(self.slots))
+        slots = sum(slot.size for slot in self.slots.values())
+        return (2 * self.size + slots) * np.dtype(self.dtype).itemsize
+
+
+class Pool:
+    """Groups of one type whose gradients one optimizer clips together: these lie in one buffer."""
+
+    def __init__(self, optimizer: Any, groups: Sequence[Group], device: Any) -> None:
+        self.optimizer, self.groups, self.device = optimizer, list(groups), device
+        self.dtype, self.size = groups[0].dtype, sum(group.size for group in groups)
+        self.gradients = _numbers(device, self.size, self.dtype)
+        start = 0
+        for group in groups:
+            group.gradients = self.gradients[start : start + group.size]
+            start += group.size
+
+    def bounds(self) -> np.ndarray:
+        """Where each variable starts, and the end: int64."""
+        found, first = [], 0
+        for group in self.groups:
+            found += [first + start for start in group.starts]
+            first += group.size
+        return np.array([*found, self.size], dtype=np.int64)
 
 
 class Store:
@@ -68,13 +110,22 @@ class Store:
     def __init__(self, variables: Sequence[Variable], optimizer: Any, device: Any):
         self.device, self.optimizer = device, optimizer
         self.variables = list(variables)
-        self.groups: list[Group] = []
-        kinds: dict[tuple[str, bool], list[Variable]] = {}
+        kinds: dict[tuple[str, Any], list[Variable]] = {}
         for variable in self.variables:
-            kinds.setdefault((variable.dtype, optimizer.decays(variable)), []).append(variable)
-        for (_, decays), members in kinds.items():
-            self.groups.append(Group(members, decays, optimizer.slots, device))
+            kinds.setdefault((variable.dtype, optimizer.part(variable)), []).append(variable)
+        self.groups = [Group(members, part, device) for (_, part), members in kinds.items()]
+        together: dict[tuple[str, int], list[Group]] = {}
+        for group in self.groups:
+            together.setdefault((group.dtype, id(group.part.optimizer)), []).append(group)
+        self.pools = [Pool(g[0].part.optimizer, g, device) for g in together.values()]
         self._views = {id(v): v.array for v in self.variables}
+        for each in (optimizer, *self.optimizers):
+            each.store = weakref.ref(self)
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """Those that update weights, each once."""
+        return list({id(pool.optimizer): pool.optimizer for pool in self.pools}.values())
 
     def serves(self, variables: Sequence[Variable], optimizer: Any) -> bool:
         """Whether this is the store of just these variables and this optimizer."""
@@ -85,37 +136,78 @@ class Store:
         """Whether all variables are still where this store put them."""
         return all(v.array is self._views[id(v)] for v in self.variables)
 
-    def slot_values(self) -> dict[str, list[np.ndarray]]:
-        """Host copies of the optimizer's state, by slot, in the order of `variables`."""
-        found: dict[str, dict[int, np.ndarray]] = {}
+    def slot_views(self) -> dict[str, dict[int, Any]]:
+        """The optimizer's state on the device, by slot and variable."""
+        found: dict[str, dict[int, Any]] = {}
         for group in self.groups:
-            for name, flat in group.slots.items():
-                for variable, start in zip(group.variables, group.starts):
-                    host = self.device.download(group.view(flat, start, variable.shape))
-                    found.setdefault(name, {})[id(variable)] = host
-        return {name: [arrays[id(v)] for v in self.variables] for name, arrays in found.items()}
+            for name, slot in group.slots.items():
+                views = zip(map(id, group.variables), slot.views)
+                found.setdefault(name, {}).update(views)
+        return found
 
-    def set_slot_values(self, values: dict[str, list[np.ndarray]]) -> None:
+    def slot_values(self) -> dict[str, list[np.ndarray | None]]:
+        """Host copies of the optimizer's state, by slot, in the order of `variables`; None for
+        those that have none of it.
+        """
+        values: dict[str, list[np.ndarray | None]] = {}
+        for name, views in self.slot_views().items():
+            found = (views.get(id(v)) for v in self.variables)
+            values[name] = [None if a is None else self.device.download(a) for a in found]
+        return values
+
+    def slot_shapes(self) -> dict[str, list[tuple[int, ...] | None]]:
+        """The shapes of `slot_values`."""
+        shapes: dict[str, list[tuple[int, ...] | None]] = {}
+        for name, views in self.slot_views().items():
+            found = (views.get(id(v)) for v in self.variables)
+            shapes[name] = [None if a is None else tuple(a.shape) for a in found]
+        return shapes
+
+    def set_slot_values(self, values: Mapping[str, Sequence[np.ndarray | None]]) -> None:
         """Continue from `slot_values` of an equal store; checked as a whole before anything
         changes.
         """
-        names = {name for group in self.groups for name in group.slots}
-        if set(values) != names:
+        shapes = self.slot_shapes()
+        if set(values) != set(shapes):
             raise ValueError(
-                f"optimizer state: expected slots {sorted(names)}, got {sorted(values)}"
+                f"optimizer state: expected slots {sorted(shapes)}, got {sorted(values)}"
             )
         for name, arrays in values.items():
-            shapes = [np.shape(a) for a in arrays]
-            if shapes != [v.shape for v in self.variables]:
+            if [None if a is None else np.shape(a) for a in arrays] != shapes[name]:
                 raise ValueError(
                     f"optimizer state: slot {name!r} does not fit this model's weights"
                 )
-        order = {id(v): i for i, v in enumerate(self.variables)}
-        for group in self.groups:
-            for name, flat in group.slots.items():
-                for variable, start in zip(group.variables, group.starts):
-                    source = np.asarray(values[name][order[id(variable)]], dtype=group.dtype)
-                    self.device.upload(group.view(flat, start, variable.shape), source)
+        views = self.slot_views()
+        for name, arrays in values.items():
+            for variable, array in zip(self.variables, arrays):
+                if array is not None:
+                    source = np.asarray(array, dtype=variable.dtype)
+                    self.device.upload(views[name][id(variable)], source)
+
+    def averaged(self) -> list[Group]:
+        """The groups of optimizers that keep a moving average of their weights."""
+        return [group for group in self.groups if AVERAGE in group.slots]
+
+    def take_averages(self, variables: Iterable[Variable]) -> None:
+        """Moving averages take the place of these weights."""
+        averages = self.slot_views().get(AVERAGE, {})
+        for variable in variables:
+            if id(variable) in averages:
+                variable.assign(self.device.download(averages[id(variable)]))
+
+    def keep_as_averages(self) -> None:
+        """The weights take the place of their moving averages."""
+        for group in self.averaged():
+            self.device.upload(group.slots[AVERAGE].values, self.device.download(group.values))
+
+    def swap_averages(self) -> None:
+        """Weights and their moving averages change places."""
+        for group in self.averaged():
+            average = group.slots[AVERAGE].values
+            weights = np.array(self.device.download(group.values))
+            self.device.upload(group.values, self.device.download(average))
+            self.device.upload(average, weights)
+            Clock.values += 1
 
     @property
     def nbytes(self) -> int:

@@ -84,8 +84,10 @@ def _optimizer_size(model: Any) -> tuple[int, int]:
     store = model._runners.store
     if store is None or store.optimizer is not model.optimizer:
         return 0, 0
-    slots = len(store.optimizer.slots)
-    return slots * _size(store.variables), slots * _bytes(store.variables)
+    shapes = [s for part in store.slot_shapes().values() for s in part if s is not None]
+    count = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)
+    widest = max((np.dtype(v.dtype).itemsize for v in store.variables), default=0)
+    return count, count * widest
 
 
 def _size(variables: Iterable[Any]) -> int:

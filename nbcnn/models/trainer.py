@@ -5,13 +5,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nbcnn import keras_settings
 from nbcnn.callback_base import CallbackList, History
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled, check_options
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.signature import Signature
-from nbcnn.models.stepping import Logs, Stepping, as_list, batch_size_or_default, limit_or_none
+from nbcnn.models.stepping import (
+    Logs,
+    Stepping,
+    as_list,
+    batch_size_or_default,
+    limit_or_none,
+    within_limit,
+)
 from nbcnn.progress import Progress
 from nbcnn.utils import unpack_x_y_sample_weight
 
@@ -21,6 +29,7 @@ class Trainer(Stepping):
 
     optimizer: Any
     stop_training: bool
+    _first_epoch: int
     history: History | None
 
     # -- compile --------------------------------------------------------------------------------
@@ -160,6 +169,8 @@ class Trainer(Stepping):
         """
         self._check_compiled("fit")
         epochs = checks.whole_number("fit", "epochs", epochs, 0)
+        most = keras_settings.max_epochs()
+        epochs = epochs if most is None else min(epochs, most)
         initial_epoch = checks.whole_number("fit", "initial_epoch", initial_epoch, 0)
         share = checks.fraction("fit", "validation_split", validation_split)
         limit = limit_or_none("fit", "steps_per_epoch", steps_per_epoch)
@@ -177,11 +188,15 @@ class Trainer(Stepping):
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
             source, validation.source = source.split("fit", share, validation.batch_size)
+        limit = within_limit(limit, source)
+        if validation.source is not None:
+            validation.limit = within_limit(validation.limit, validation.source)
         if not isinstance(callbacks, CallbackList):
             steps = limit or source.steps
             callbacks = CallbackList(
                 callbacks, True, self, epochs=epochs, steps=steps, verbose=progress.verbose
             )
+        progress.hide_if(callbacks.draw_progress)
         self.stop_training = False
         try:
             numbers = range(initial_epoch, epochs)
@@ -200,9 +215,10 @@ class Trainer(Stepping):
         callbacks: CallbackList,
         progress: Progress,
     ) -> None:
-        callbacks.on_train_begin()
+        self._first_epoch = epochs.start
+        callbacks.on_train_begin()  # which may set the first epoch
         logs: Logs = {}
-        for epoch in epochs:
+        for epoch in range(self._first_epoch, epochs.stop):
             callbacks.on_epoch_begin(epoch)
             progress.begin_epoch(epoch, limit or source.steps)
             start = time.perf_counter()
@@ -217,6 +233,8 @@ class Trainer(Stepping):
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
+        if epochs:
+            self.optimizer.finalize_variable_values(self._runners.trained)
         callbacks.on_train_end(logs)
 
     def _ran_out(self, epoch: int, steps: int, limit: int | None) -> None:
@@ -325,8 +343,11 @@ class Trainer(Stepping):
         progress = Progress(verbose)
         size = batch_size_or_default("evaluate", batch_size)
         source = self._source("evaluate", x, y, sample_weight, size)
+        limit = within_limit(limit, source)
         if not isinstance(callbacks, CallbackList):
-            callbacks = CallbackList(callbacks, model=self, steps=limit or source.steps)
+            steps_known, verbose = limit or source.steps, progress.verbose
+            callbacks = CallbackList(callbacks, model=self, steps=steps_known, verbose=verbose)
+        progress.hide_if(callbacks.draw_progress)
         try:
             callbacks.on_test_begin()
             progress.begin_epoch(steps=limit or source.steps)

@@ -1,8 +1,8 @@
 """Updates in place: optimizers on flat buffers, gradient clipping, assignments and running sums.
 
 These write to their inputs, so they are not differentiated, shared or reordered. `hyper` is a small
-float64 array
-that changes every step without touching the graph: [learning rate, step number from 1, ...].
+float64 array that changes every step without touching the graph: [learning rate, step number from
+1, numbers of a rule ...].
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ from typing import NamedTuple
 from nbcnn.ops.op import Op
 from nbcnn.ops.tensor import TensorSpec
 
-HYPER_SIZE = 4
-LEARNING_RATE, STEP = 0, 1  # places in `hyper`
+HYPER_SIZE = 8
+LEARNING_RATE, STEP, RULE = 0, 1, 2  # places in `hyper`; from RULE on a rule's numbers
 
 
 class StatefulOp(Op):
@@ -106,6 +106,69 @@ class Adam(StatefulOp):
         return AdamSpec(
             w.size, self.beta_1, self.beta_2, self.epsilon, int(self.amsgrad), self.weight_decay
         )
+
+
+class UpdateSpec(NamedTuple):
+    n: int
+    weight_decay: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Update(StatefulOp):
+    """A rule of `kernels.update_rules`, after w -= lr * weight_decay * w.
+
+    Inputs w, g, hyper with the rule's numbers, and the rule's states. All flat.
+    """
+
+    name = "update"
+    rule: str
+    weight_decay: float = 0.0
+
+    def spec(self, w: TensorSpec, *others: TensorSpec) -> UpdateSpec:
+        return UpdateSpec(w.size, self.weight_decay)
+
+
+class LambSpec(NamedTuple):
+    n: int
+    segments: int
+    weight_decay: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Lamb(StatefulOp):
+    """m += (1 - b1) (g - m); v += (1 - b2) (g^2 - v); u = m' / (sqrt(v') + epsilon) with both
+    corrected for their start at 0; w -= lr * |w| / |u| * u with the norms of each variable, whose
+    ratio is 1 where one is 0 (You et al. 2019).
+
+    Inputs w, g, hyper, m, v and `segments`, int64 (variables, 2): where each starts and stops.
+    Numbers of the rule: 1 - b1, 1 - b2, 1 / (1 - b1^step), 1 / (1 - b2^step), epsilon.
+    """
+
+    name = "lamb"
+    weight_decay: float = 0.0
+
+    def spec(self, w: TensorSpec, *others: TensorSpec) -> LambSpec:
+        return LambSpec(w.size, others[-1].shape[0], self.weight_decay)
+
+
+class MixSpec(NamedTuple):
+    n: int
+    keep: float
+    rest: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix(StatefulOp):
+    """target = keep * target + rest * value; what has the factor 0 is not looked at. Inputs target,
+    value, which may be the same.
+    """
+
+    name = "mix"
+    keep: float
+    rest: float
+
+    def spec(self, target: TensorSpec, value: TensorSpec) -> MixSpec:
+        return MixSpec(target.size, self.keep, self.rest)
 
 
 class ClipSpec(NamedTuple):

@@ -66,6 +66,10 @@ def _slice_dx(op, spec, dy):
     return dx
 
 
+def _update(op, spec, *arrays):
+    return optimizer.update(spec, *arrays, rule=op.rule)
+
+
 # Operations with attributes that are not in their spec, and those that NumPy has.
 BY_NAME: dict[str, Callable] = {
     "unary": _unary,
@@ -75,6 +79,7 @@ BY_NAME: dict[str, Callable] = {
     "where": lambda op, spec, condition, a, b: np.where(condition, wide(a), wide(b)),
     "cast": lambda op, spec, x: elementwise.cast(spec, x, op.dtype),
     "matmul": _matmul,
+    "update": _update,
     "maxpool2d": _maxpool2d,
     "reduce": _reduce,
     "reduce_extreme_dx": _reduce_extreme_dx,

@@ -23,7 +23,7 @@ from nbcnn.ops.loss import SoftmaxCrossEntropy, SoftmaxCrossEntropyGradient
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.norm_pool import BatchNormMaxPool, BatchNormMaxPoolGradient
 from nbcnn.ops.op import Op
-from nbcnn.ops.optimizer import SGD, Adam, ClipGradients, RMSprop
+from nbcnn.ops.optimizer import SGD, Adam, ClipGradients, Mix, RMSprop, Update
 from nbcnn.ops.pool import (
     AvgPool2D,
     AvgPool2DGradient,
@@ -113,6 +113,8 @@ TABLE = (
         dtypes=("float32", "float32", "float32", "float64"),
     ),
     Row("adam", Adam(), (N, N, (4,), N, N), dtypes=("float32", "float32", "float64")),
+    Row("nadam", Update("nadam"), (N, N, (8,), N, N), dtypes=("float32", "float32", "float64")),
+    Row("mix", Mix(0.9, 0.1), (N, N)),
     Row(
         "clip",
         ClipGradients("global_norm"),
