@@ -8,19 +8,53 @@ formula serves integers.
 
 import types
 from collections.abc import Callable
-from math import cos, erf, exp, expm1, floor, isfinite, isinf, log, log1p, sin, sqrt, tanh
+from math import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    copysign,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    floor,
+    hypot,
+    isfinite,
+    isinf,
+    log,
+    log1p,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+)
 from typing import Any
 
 import numpy as np
 
 ELEMENTARY = {
     f.__name__: f
-    for f in (cos, erf, exp, expm1, floor, isfinite, isinf, log, log1p, sin, sqrt, tanh)
-}
+    for f in (
+        acos, acosh, asin, asinh, atan, atan2, atanh, copysign, cos, cosh, erf, erfc, exp, expm1,
+        floor, hypot, isfinite, isinf, log, log1p, sin, sinh, sqrt, tan, tanh,
+    )
+}  # fmt: skip
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
 ROOT_2_OVER_PI = 0.7978845608028654
 ROOT_HALF = 0.7071067811865476
+THIRD = 0.3333333333333333
+LN_2, LN_10 = 0.6931471805599453, 2.302585092994046
+HUGE = 1e37
+INFINITY, NAN = float("inf"), float("nan")
+ONLY_DOUBLE = 1e-300  # 0 in float32
 
 
 def compiled(
@@ -99,6 +133,73 @@ def _round_bfloat16(x):
     return np.int32(bits).view(np.float32) if x == x else x
 
 
+def _trunc(x):
+    return -floor(-x) if x < 0.0 else floor(x)
+
+
+def _celu(x, a):
+    return x if x > 0.0 else a * expm1(x / a)
+
+
+def _soft_shrink(x, a):
+    down = x - a if x > a else 0.0 * x
+    return x + a if x < -a else down
+
+
+def _sparse_plus(x):
+    inside = 0.25 * (x + 1.0) * (x + 1.0) if x > -1.0 else 0.0 * x
+    return x if x >= 1.0 else inside
+
+
+def _cbrt(x):
+    """A power, and one of Newton's steps, which repairs its last digits."""
+    size = abs(x)
+    y = size**THIRD
+    if size > 0.0 and size < HUGE:
+        y = y - (y - size / (y * y)) / 3.0
+    return copysign(y, x)
+
+
+def _erfinv_start(x):
+    """Within about 4e-7 relative (Giles 2010, "Approximating the erfinv function")."""
+    w = -log((1.0 - x) * (1.0 + x))
+    if w < 5.0:
+        w = w - 2.5
+        p = 2.81022636e-08
+        p = 3.43273939e-07 + p * w
+        p = -3.5233877e-06 + p * w
+        p = -4.39150654e-06 + p * w
+        p = 0.00021858087 + p * w
+        p = -0.00125372503 + p * w
+        p = -0.00417768164 + p * w
+        p = 0.246640727 + p * w
+        return (1.50140941 + p * w) * x
+    w = sqrt(w) - 3.0
+    p = -0.000200214257
+    p = 0.000100950558 + p * w
+    p = 0.00134934322 + p * w
+    p = -0.00367342844 + p * w
+    p = 0.00573950773 + p * w
+    p = -0.0076224613 + p * w
+    p = 0.00943887047 + p * w
+    p = 1.00167406 + p * w
+    return (2.83297682 + p * w) * x
+
+
+def _erfinv(x):
+    """float64 takes two of Newton's steps more; in float32, where `ONLY_DOUBLE` is 0, they would
+    lose digits near 1.
+    """
+    if x <= -1.0 or x >= 1.0:
+        return copysign(INFINITY, x) if abs(x) == 1.0 else NAN
+    y = abs(_erfinv_start(x))
+    if ONLY_DOUBLE > 0.0:
+        for _ in range(2):
+            apart = (1.0 - abs(x)) - erfc(y)
+            y = y - 0.8862269254527580 * exp(y * y) * apart
+    return copysign(y, x)
+
+
 UNARY: dict[str, Callable] = {
     "identity": lambda x, a, b: x,
     "negative": lambda x, a, b: -x,
@@ -139,6 +240,30 @@ UNARY: dict[str, Callable] = {
     "isinf": lambda x, a, b: isinf(x),
     "isfinite": lambda x, a, b: isfinite(x),
     "logical_not": lambda x, a, b: x == 0.0,
+    "signbit": lambda x, a, b: copysign(1.0, x) < 0.0,
+    "arccos": lambda x, a, b: acos(x),
+    "arccosh": lambda x, a, b: acosh(x),
+    "arcsin": lambda x, a, b: asin(x),
+    "arcsinh": lambda x, a, b: asinh(x),
+    "arctan": lambda x, a, b: atan(x),
+    "arctanh": lambda x, a, b: atanh(x),
+    "cosh": lambda x, a, b: cosh(x),
+    "sinh": lambda x, a, b: sinh(x),
+    "tan": lambda x, a, b: tan(x),
+    "cbrt": lambda x, a, b: _cbrt(x),
+    "erfc": lambda x, a, b: erfc(x),
+    "erfinv": lambda x, a, b: _erfinv(x),
+    "exp2": lambda x, a, b: 2.0**x,
+    "log2": lambda x, a, b: log(x) / LN_2,
+    "log10": lambda x, a, b: log(x) / LN_10,
+    "trunc": lambda x, a, b: _trunc(x),
+    "bitwise_not": lambda x, a, b: -x - 1.0,  # of integers
+    "celu": lambda x, a, b: _celu(x, a),
+    "hard_shrink": lambda x, a, b: 0.0 * x if x <= a and x >= -a else x,
+    "soft_shrink": lambda x, a, b: _soft_shrink(x, a),
+    "sparse_plus": lambda x, a, b: _sparse_plus(x),
+    "squareplus": lambda x, a, b: 0.5 * (x + sqrt(x * x + a)),
+    "tanh_shrink": lambda x, a, b: x - tanh(x),
 }
 
 
@@ -174,6 +299,16 @@ def _softsign_slope(x):
     return r * r
 
 
+def _sparse_plus_slope(x):
+    inside = 0.5 * (x + 1.0) if x > -1.0 else 0.0 * x
+    return 1.0 if x >= 1.0 else inside
+
+
+def _tanh_square(x):
+    t = tanh(x)
+    return t * t
+
+
 # At a kink: relu and its kin take the slope of the left side (as Keras does), abs takes 0, clip's
 # ends count as inside.
 UNARY_GRADIENT: dict[str, Callable] = {
@@ -205,6 +340,27 @@ UNARY_GRADIENT: dict[str, Callable] = {
     "hard_silu": lambda x, dy, a, b: dy * _hard_silu_slope(x),
     "mish": lambda x, dy, a, b: dy * _mish_slope(x),
     "clip": lambda x, dy, a, b: dy if x >= a and x <= b else 0.0,
+    "arccos": lambda x, dy, a, b: -dy / sqrt((1.0 - x) * (1.0 + x)),
+    "arccosh": lambda x, dy, a, b: dy / (sqrt(x - 1.0) * sqrt(x + 1.0)),
+    "arcsin": lambda x, dy, a, b: dy / sqrt((1.0 - x) * (1.0 + x)),
+    "arcsinh": lambda x, dy, a, b: dy / sqrt(x * x + 1.0),
+    "arctan": lambda x, dy, a, b: dy / (x * x + 1.0),
+    "arctanh": lambda x, dy, a, b: dy / ((1.0 - x) * (1.0 + x)),
+    "cosh": lambda x, dy, a, b: dy * sinh(x),
+    "sinh": lambda x, dy, a, b: dy * cosh(x),
+    "tan": lambda y, dy, a, b: dy * (1.0 + y * y),
+    "cbrt": lambda y, dy, a, b: dy / (3.0 * y * y),
+    "erfc": lambda x, dy, a, b: dy * -1.1283791670955126 * exp(-x * x),
+    "erfinv": lambda y, dy, a, b: dy * 0.8862269254527580 * exp(y * y),
+    "exp2": lambda y, dy, a, b: dy * LN_2 * y,
+    "log2": lambda x, dy, a, b: dy / (x * LN_2),
+    "log10": lambda x, dy, a, b: dy / (x * LN_10),
+    "celu": lambda x, dy, a, b: dy if x > 0.0 else dy * exp(x / a),
+    "hard_shrink": lambda x, dy, a, b: 0.0 * dy if x <= a and x >= -a else dy,
+    "soft_shrink": lambda x, dy, a, b: 0.0 * dy if x <= a and x >= -a else dy,
+    "sparse_plus": lambda x, dy, a, b: dy * _sparse_plus_slope(x),
+    "squareplus": lambda x, dy, a, b: 0.5 * dy * (1.0 + x / sqrt(x * x + a)),
+    "tanh_shrink": lambda x, dy, a, b: dy * _tanh_square(x),
 }
 
 
@@ -215,6 +371,34 @@ def _squared_difference(a, b):
     d = a - b
     return d * d
 
+
+def _logaddexp(a, b):
+    """Without overflow; equal infinities stay."""
+    larger, apart = (a if a > b else b), abs(a - b)
+    return a + LN_2 if a == b else larger + log1p(exp(-apart))
+
+
+def _fmod(a, b):
+    rest = abs(a) % abs(b)
+    return -rest if a < 0.0 else rest
+
+
+def _gcd(a, b):
+    a, b = abs(a), abs(b)
+    while b != 0.0:
+        a, b = b, a % b
+    return a
+
+
+# Of integers and booleans only.
+INTEGER_BINARY: dict[str, Callable] = {
+    "bitwise_and": lambda a, b: a & b,
+    "bitwise_or": lambda a, b: a | b,
+    "bitwise_xor": lambda a, b: a ^ b,
+    "left_shift": lambda a, b: a << b,
+    "right_shift": lambda a, b: a >> b,
+    "gcd": lambda a, b: _gcd(a, b),
+}
 
 BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
@@ -235,6 +419,11 @@ BINARY: dict[str, Callable] = {
     "less_equal": lambda a, b: a <= b,
     "logical_and": lambda a, b: a != 0.0 and b != 0.0,
     "logical_or": lambda a, b: a != 0.0 or b != 0.0,
+    "arctan2": lambda a, b: atan2(a, b),
+    "fmod": lambda a, b: _fmod(a, b),
+    "hypot": lambda a, b: hypot(a, b),
+    "logaddexp": lambda a, b: _logaddexp(a, b),
+    **INTEGER_BINARY,
 }
 
 
