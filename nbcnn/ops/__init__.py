@@ -50,7 +50,7 @@ LATER: dict[str, str] = {
 NAMES = {name: module for module, names in LATER.items() for name in names.split()}
 MODULES = ("image", "linalg", "nn", "numpy")
 
-__all__ = [*numpy_api.__all__, *nn_api.__all__, *NAMES, *MODULES]  # noqa: PLE0604
+__all__ = [*numpy_api.__all__, *nn_api.__all__, *NAMES, *MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -151,9 +151,7 @@ def associative_scan(f: Callable, elems: Any, reverse: bool = False, axis: int =
     count = known(leaves[0], axes[0], "associative_scan")
 
     def part(i: int) -> Any:
-        return _mapped(
-            lambda x: N.slice_axis(x, one_axis(axis, ndim(x), "scan"), i, i + 1), elems
-        )
+        return _mapped(lambda x: N.slice_axis(x, one_axis(axis, ndim(x), "scan"), i, i + 1), elems)
 
     order = list(range(count))[:: -1 if reverse else 1]
     results = [part(i) for i in order[:1]]
@@ -194,8 +192,8 @@ class CustomGradient(Op):
 
 
 def custom_gradient(f: Callable) -> Callable:
-    """A function with a gradient of one's own: f(*args) returns a tensor y and a function that gives
-    the gradients of the arguments from that of y.
+    """A function with a gradient of one's own: f(*args) returns a tensor y, and a function that
+    gives the gradients of the arguments from that of y.
     """
 
     def function(*args: Any) -> Any:

@@ -170,7 +170,8 @@ class Binary(Op):
         dtype = result_dtype(a.dtype, b.dtype)
         if self.function in INTEGERS and np.dtype(dtype).kind not in "iub":
             raise TypeError(
-                f"{self.function}: operands must be integers or booleans, got {a.dtype} and {b.dtype}"
+                f"{self.function}: operands must be integers or booleans, "
+                f"got {a.dtype} and {b.dtype}"
             )
         if self.function in FLOATS and np.dtype(dtype).kind != "f":
             dtype = "float32"

@@ -20,12 +20,13 @@ ELSEWHERE = {
     ),
 }
 
-__all__ = [
+NAMES = (
     "affine_transform", "crop_images", "elastic_transform", "extract_patches",
     "extract_patches_3d", "gaussian_blur", "hsv_to_rgb", "map_coordinates", "pad_images",
     "perspective_transform", "resize", "rgb_to_grayscale", "rgb_to_hsv", "scale_and_translate",
     "sobel_edges", "ssim",
-]  # fmt: skip
+)  # fmt: skip
+__all__ = [*NAMES]
 
 
 def __getattr__(name: str) -> Any:
@@ -235,9 +236,7 @@ def crop_images(
     left, right = _sides(w, left_cropping, right_cropping, target_width, -1, names)
     if top + bottom >= h or left + right >= w:
         raise ValueError(f"crop_images: nothing is left of {h} x {w} pixels")
-    return N.slice_axis(
-        N.slice_axis(images, rows, top, h - bottom), columns, left, w - right
-    )
+    return N.slice_axis(N.slice_axis(images, rows, top, h - bottom), columns, left, w - right)
 
 
 def _bell(size: int, sigma: float) -> np.ndarray:
@@ -305,9 +304,7 @@ def ssim(
     squares = N.add(N.square(mean_a), N.square(mean_b))
     covariance = N.subtract(local_mean(N.multiply(a, b)), product)
     variances = N.subtract(local_mean(N.add(N.square(a), N.square(b))), squares)
-    top = N.multiply(
-        N.add(N.multiply(product, 2.0), c1), N.add(N.multiply(covariance, 2.0), c2)
-    )
+    top = N.multiply(N.add(N.multiply(product, 2.0), c1), N.add(N.multiply(covariance, 2.0), c2))
     y = N.divide(top, N.multiply(N.add(squares, c1), N.add(variances, c2)))
     y = N.cast(N.mean(y, (1, 2, 3)), dtype)
     return N.squeeze(y, 0) if ndim(image1) == 3 else y

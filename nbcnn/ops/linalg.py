@@ -2,10 +2,11 @@
 
 from typing import Any
 
-__all__ = [
+NAMES = (
     "cholesky", "cholesky_inverse", "det", "eigh", "inv", "lstsq", "lu_factor", "matrix_rank",
     "norm", "pinv", "qr", "solve", "solve_triangular", "svd",
-]  # fmt: skip
+)  # fmt: skip
+__all__ = [*NAMES]
 
 
 def __getattr__(name: str) -> Any:

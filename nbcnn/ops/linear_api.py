@@ -46,9 +46,7 @@ def kron(x1: Any, x2: Any) -> Any:
     """Each element of x1 replaced by itself times x2 (Kronecker product)."""
     x1, x2 = N.convert_to_tensor(x1), N.convert_to_tensor(x2)
     rank = max(ndim(x1), ndim(x2))
-    a, b = (
-        (1,) * (rank - ndim(x)) + sizes_for_reshape(N.shape(x)) for x in (x1, x2)
-    )
+    a, b = ((1,) * (rank - ndim(x)) + sizes_for_reshape(N.shape(x)) for x in (x1, x2))
     left = reshape(x1, [n for size in a for n in (size, 1)])
     right = reshape(x2, [n for size in b for n in (1, size)])
     sizes = [-1 if -1 in (n, m) else n * m for n, m in zip(a, b)]
@@ -61,9 +59,7 @@ def cross(
     """Vector products of vectors of two or three numbers along these axes."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = (
-        N.moveaxis(N.convert_to_tensor(x), k, -1) for x, k in ((x1, axisa), (x2, axisb))
-    )
+    a, b = (N.moveaxis(N.convert_to_tensor(x), k, -1) for x, k in ((x1, axisa), (x2, axisb)))
     sizes = N.shape(a)[-1], N.shape(b)[-1]
     if not set(sizes) <= {2, 3}:
         raise ValueError(f"cross: vectors must have 2 or 3 numbers, got {sizes}")
@@ -99,9 +95,7 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
             list(range(int(axes))),
         )
     else:
-        first, second = (
-            [a] if isinstance(a, (int, np.integer)) else list(a) for a in axes
-        )
+        first, second = ([a] if isinstance(a, (int, np.integer)) else list(a) for a in axes)
         lists = (
             [one_axis(a, ndim(x1), "tensordot") for a in first],
             [one_axis(a, ndim(x2), "tensordot") for a in second],
@@ -226,7 +220,7 @@ def _total(sizes: Sequence[int | None]) -> int:
 
 
 def cdist(x: Any, y: Any) -> Any:
-    """Euclidean distances between the rows of x (.., n, d) and those of y (.., m, d): (.., n, m)."""
+    """Euclidean distances between rows of x (.., n, d) and rows of y (.., m, d): (.., n, m)."""
     x, y = N.convert_to_tensor(x), N.convert_to_tensor(y)
     apart = N.subtract(N.expand_dims(x, -2), N.expand_dims(y, -3))
     return norm(apart, axis=-1)
@@ -247,8 +241,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         # The slope at 0 is 0, not infinite.
         zero = N.equal(squares, 0)
         return N.where(zero, 0.0, N.sqrt(N.where(zero, 1.0, squares)))
-    axes = normalize_axes(axis, ndim(x), "norm") if axis is None else (
-        [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    axes = (
+        normalize_axes(axis, ndim(x), "norm")
+        if axis is None
+        else ([axis] if isinstance(axis, (int, np.integer)) else list(axis))
     )
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)

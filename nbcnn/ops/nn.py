@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = [
+NAMES = (
     "adaptive_average_pool", "adaptive_max_pool", "average_pool", "batch_normalization",
     "binary_crossentropy", "categorical_crossentropy", "celu", "conv", "conv_transpose",
     "depth_to_space", "depthwise_conv", "dot_product_attention", "elu", "fold", "gelu", "glu",
@@ -12,7 +12,8 @@ __all__ = [
     "separable_conv", "sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign",
     "space_to_depth", "sparse_categorical_crossentropy", "sparse_plus", "sparse_sigmoid",
     "sparsemax", "squareplus", "swish", "tanh_shrink", "threshold", "unfold",
-]  # fmt: skip
+)  # fmt: skip
+__all__ = [*NAMES]
 
 
 def __getattr__(name: str) -> Any:

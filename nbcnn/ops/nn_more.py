@@ -90,7 +90,9 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
     total = N.subtract(cumsum(ranked, last), 1.0)
     inside = N.greater(ranked, N.divide(total, count))
     kept = N.sum(N.cast(inside, N.dtype_of(x)), last, keepdims=True)
-    limit = N.divide(N.subtract(N.sum(N.where(inside, ranked, 0.0), last, keepdims=True), 1.0), kept)
+    limit = N.divide(
+        N.subtract(N.sum(N.where(inside, ranked, 0.0), last, keepdims=True), 1.0), kept
+    )
     return unary("relu", N.subtract(x, limit))
 
 
@@ -119,9 +121,7 @@ def rms_normalization(
     """x / sqrt(mean(x^2) + epsilon) * scale, the mean over `axis` (Zhang & Sennrich 2019)."""
     epsilon = EPSILON if epsilon is None else epsilon
     axes = normalize_axes(axis, ndim(x), "rms_normalization")
-    y = N.multiply(
-        x, N.rsqrt(N.add(N.mean(N.square(x), axes, keepdims=True), float(epsilon)))
-    )
+    y = N.multiply(x, N.rsqrt(N.add(N.mean(N.square(x), axes, keepdims=True), float(epsilon))))
     return y if scale is None else N.multiply(y, scale)
 
 
@@ -276,7 +276,11 @@ def conv_transpose(
     ))  # fmt: skip
     shape = (N.shape(x)[0], *sizes, known(kernel, 2, "conv_transpose"))
     op = Conv2DInputGradient(
-        step, sides, dilation, bfloat16=bfloat16.allowed(), shape=shape  # type: ignore[arg-type]
+        step,
+        sides,
+        dilation,
+        bfloat16=bfloat16.allowed(),
+        shape=shape,  # type: ignore[arg-type]
     )
     y = apply(op, x, kernel)
     return y if last else N.transpose(y, (0, 3, 1, 2))

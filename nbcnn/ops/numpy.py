@@ -6,13 +6,13 @@ from typing import Any
 _OTHERS = (
     "nn_more", "windows", "control", "einops_api",
 )  # fmt: skip
-_OTHER_NAMES = (
-    "cast convert_to_numpy convert_to_tensor dtype erf erfc erfinv in_top_k is_tensor multi_hot "
-    "one_hot saturate_cast scatter scatter_update segment_max segment_min segment_prod "
-    "segment_sum shape slice slice_update stop_gradient top_k unstack logsumexp logdet rsqrt cdist "
-    "cholesky cholesky_inverse det eigh inv lstsq lu_factor matrix_rank norm pinv qr solve "
-    "solve_triangular svd fft fft2 ifft2 rfft irfft slice_axis image linalg nn numpy"
-).split()
+_OTHER_NAMES = """
+cast convert_to_numpy convert_to_tensor dtype erf erfc erfinv in_top_k is_tensor multi_hot
+one_hot saturate_cast scatter scatter_update segment_max segment_min segment_prod
+segment_sum shape slice slice_update stop_gradient top_k unstack logsumexp logdet rsqrt cdist
+cholesky cholesky_inverse det eigh inv lstsq lu_factor matrix_rank norm pinv qr solve
+solve_triangular svd fft fft2 ifft2 rfft irfft slice_axis image linalg nn numpy
+""".split()  # noqa: SIM905
 
 
 def _names() -> list[str]:

@@ -196,6 +196,10 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
         from nbcnn.ops.host import nonzero
 
         return nonzero(condition)
+    numbers = (bool, int, float)
+    if isinstance(x1, numbers) != isinstance(x2, numbers):  # a number takes the other's type
+        x1 = as_tensor(x1, as_tensor(x2)) if isinstance(x1, numbers) else x1
+        x2 = as_tensor(x2, as_tensor(x1)) if isinstance(x2, numbers) else x2
     return apply(Where(), cast(condition, "bool"), x1, x2)
 
 
@@ -391,7 +395,8 @@ def is_tensor(x: Any) -> bool:
 __all__ = [
     "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
     "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
-    "dtype",    "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "greater",
+    "dtype", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
+    "greater",
     "greater_equal", "is_tensor", "isfinite", "isinf", "isnan", "less", "less_equal",
     "log", "log1p", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean",
     "min", "minimum", "mod", "moveaxis", "multiply", "negative", "norm", "not_equal", "one_hot",

@@ -264,7 +264,7 @@ __all__ = [
     "bitwise_right_shift", "bitwise_xor", "cbrt", "conj", "conjugate", "cosh", "deg2rad",
     "divide_no_nan", "erfc", "erfinv", "exp2", "fabs", "fmax", "fmin", "fmod", "gcd", "heaviside",
     "hypot", "i0", "imag", "isclose", "isneginf", "isposinf", "isreal", "lcm", "ldexp",
-    "left_shift", "log10", "log2", "logaddexp", "logaddexp2", "logical_xor", "nan_to_num",
+    "left_shift", "log2", "log10", "logaddexp", "logaddexp2", "logical_xor", "nan_to_num",
     "nextafter", "rad2deg", "real", "right_shift", "saturate_cast", "signbit", "sinc", "sinh",
     "tan", "trunc", "view",
 ]  # fmt: skip

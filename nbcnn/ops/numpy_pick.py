@@ -110,7 +110,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
 
 
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
-    """Where values belong in a sorted vector (int32): before equal ones, or after them ('right')."""
+    """Where values belong in a sorted vector (int32): before equal ones, or, 'right', after."""
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     if ndim(sorted_sequence) != 1:
@@ -195,7 +195,8 @@ def _flat_numbers(indices: Any, sizes: Sequence[int], what: str) -> Any:
     indices = N.convert_to_tensor(indices)
     if ndim(indices) < 1 or N.shape(indices)[-1] != len(sizes):
         raise ValueError(
-            f"{what}: indices of shape {N.shape(indices)} must have {len(sizes)} along the last axis"
+            f"{what}: indices of shape {N.shape(indices)} must have {len(sizes)} "
+            "along the last axis"
         )
     flat: Any = None
     for axis, size in enumerate(sizes):
@@ -269,9 +270,7 @@ def _segments(function: str, doc: str) -> Any:
             raise ValueError(f"segment_{name}: segment_ids must be a vector, got {N.shape(ids)}")
         if num_segments is None:
             if is_symbolic(ids) and isinstance(ids, Tensor):
-                raise ValueError(
-                    f"segment_{name}: of a symbolic tensor num_segments must be given"
-                )
+                raise ValueError(f"segment_{name}: of a symbolic tensor num_segments must be given")
             num_segments = int(N.convert_to_numpy(ids).max(initial=-1)) + 1
         return apply(Scatter(0, False, function, num_segments), data, ids)
 

@@ -327,9 +327,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
         raise ValueError(
             f"slice_update: indices {starts} and updates {block} do not fit inputs {sizes}"
         )
-    places = [
-        np.arange(known(inputs, a, "slice_update")) - start for a, start in enumerate(starts)
-    ]
+    places = [np.arange(known(inputs, a, "slice_update")) - start for a, start in enumerate(starts)]
     inside = np.ones((1,) * len(sizes), bool)
     for axis, (numbers, length) in enumerate(zip(places, block)):
         here = (numbers >= 0) & (numbers < length)

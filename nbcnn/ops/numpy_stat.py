@@ -266,8 +266,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     padded = pad(x1, ((before, after),))
     count = n + before + after - m + 1
     windows = np.arange(count)[:, None] + np.arange(m)
-    y = N.sum(N.multiply(picked(padded, windows, 0), x2), 1)
-    return y
+    return N.sum(N.multiply(picked(padded, windows, 0), x2), 1)
 
 
 __all__ = [

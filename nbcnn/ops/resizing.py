@@ -130,8 +130,8 @@ def scale_and_translate(
     method: str,
     antialias: bool = True,
 ) -> Any:
-    """An array with axes `spatial_dims` enlarged by `scale`, then moved by `translation`, which must
-    be numbers; beyond the edges are zeros.
+    """An array with axes `spatial_dims` enlarged by `scale`, then moved by `translation`, which
+    must be numbers; beyond the edges are zeros.
 
     method: 'linear', 'cubic', 'lanczos3', 'lanczos5' and their names with 'bi' and 'tri'.
     """
@@ -148,9 +148,7 @@ def scale_and_translate(
     for place, factor, shift in zip(spatial_dims, factors, shifts, strict=True):
         axis = one_axis(int(place), ndim(x), "scale_and_translate")
         length = known(x, axis, "scale_and_translate")
-        found = weights(
-            length, output_shape[axis], float(factor), float(shift), method, antialias
-        )
+        found = weights(length, output_shape[axis], float(factor), float(shift), method, antialias)
         x = along(x, found, axis)
     return x
 

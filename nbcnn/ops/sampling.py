@@ -1,5 +1,4 @@
-"""Values between pixels: arrays read at coordinates, and images that are turned, warped, distorted.
-"""
+"""Values between pixels: arrays read at coordinates, images turned, warped and distorted."""
 
 import itertools
 from collections.abc import Sequence

@@ -53,9 +53,7 @@ def patches(
     rank, widths = len(size), [(0, 0)]
     for axis in range(rank):
         length = known(x, axis + 1, "extract_patches")
-        out, before, after = window_output(
-            length, size[axis], strides[axis], padding, dilation[axis]
-        )
+        _, before, after = window_output(length, size[axis], strides[axis], padding, dilation[axis])
         widths.append((before, max(after, 0)))
     from nbcnn.ops.numpy_shape import pad
 
@@ -73,9 +71,7 @@ def patches(
     return reshape(x, (*sizes_for_reshape(sizes[: 1 + rank]), values))
 
 
-def unfold(
-    x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Any:
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """Windows of images (n, c, h, w) as columns: (n, c * kh * kw, windows)."""
     from nbcnn.ops.numpy_shape import pad
 
