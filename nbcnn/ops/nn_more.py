@@ -80,20 +80,23 @@ def threshold(x: Any, threshold: float, default_value: float) -> Any:
 
 
 def sparsemax(x: Any, axis: int = -1) -> Any:
-    """The probabilities nearest to x, many of them 0 (Martins & Astudillo 2016)."""
+    """Probabilities of which many are 0: max(x - t, 0) along `axis`
+    (after Martins & Astudillo 2016).
+
+    As Keras computes t: the running sums of the k elements above it, added up, less 1, over k. That
+    is the paper's t where k is 1; beyond, results add up to less than 1.
+    """
     place, last = one_axis(axis, ndim(x), "sparsemax"), ndim(x) - 1
     if place != last:
         return N.moveaxis(sparsemax(N.moveaxis(x, place, -1)), -1, place)
     order = apply(Argsort(True), x)
     ranked = gather(x, order, last, along=True)
     count = np.arange(1, known(x, last, "sparsemax") + 1, dtype=N.dtype_of(x))
-    total = N.subtract(cumsum(ranked, last), 1.0)
-    inside = N.greater(ranked, N.divide(total, count))
+    total = cumsum(ranked, last)
+    inside = N.greater(ranked, N.divide(N.subtract(total, 1.0), count))
     kept = N.sum(N.cast(inside, N.dtype_of(x)), last, keepdims=True)
-    limit = N.divide(
-        N.subtract(N.sum(N.where(inside, ranked, 0.0), last, keepdims=True), 1.0), kept
-    )
-    return unary("relu", N.subtract(x, limit))
+    sums = N.sum(N.where(inside, total, 0.0), last, keepdims=True)
+    return N.maximum(N.subtract(x, N.divide(N.subtract(sums, 1.0), kept)), 0.0)
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple:

@@ -50,7 +50,8 @@ def nanvar(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Variance over `axis` of what is not NaN."""
     x = floating(N.convert_to_tensor(x))
     centered = N.subtract(x, nanmean(x, axis, keepdims=True))
-    return nanmean(N.square(centered), axis, keepdims)
+    squares = N.square(N.where(N.isnan(x), 0.0, centered))  # 0 before squaring: no slope of NaN
+    return N.divide(N.sum(squares, axis, keepdims), _count(x, axis, keepdims))
 
 
 def nanstd(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -109,11 +109,11 @@ def same(a, b):
 
 
 def join(first, second):
-    a, b = np.load(first), np.load(second)
+    a, b = (dict(np.load(path)) for path in (first, second))
     kept = {}
-    for key in sorted({*a.files, *b.files}):
-        if key not in a.files or key not in b.files:
-            print(key, "only in", first if key in a.files else second)
+    for key in sorted({*a, *b}):
+        if key not in a or key not in b:
+            print(key, "only in", first if key in a else second)
         elif not same(a[key], b[key]):
             print(key, "differs", a[key].shape, b[key].shape, a[key].dtype, b[key].dtype)
         else:
