@@ -34,10 +34,18 @@ from math import (
     sqrt,
     tan,
     tanh,
-)
+)  # fmt: skip
 from typing import Any
 
 import numpy as np
+
+from nbcnn.kernels.inverse_erf import erfinv
+from nbcnn.kernels.random_bits import dropout_words as dropout_words
+from nbcnn.kernels.random_bits import keep_limit as keep_limit
+from nbcnn.kernels.random_bits import philox as philox
+
+# Modules of formulas.
+FORMULAS = (__name__, erfinv.__module__, philox.__module__)
 
 ELEMENTARY = {
     f.__name__: f
@@ -53,8 +61,6 @@ ROOT_HALF = 0.7071067811865476
 THIRD = 0.3333333333333333
 LN_2, LN_10 = 0.6931471805599453, 2.302585092994046
 HUGE = 1e37
-INFINITY, NAN = float("inf"), float("nan")
-ONLY_DOUBLE = 1e-300  # 0 in float32
 
 
 def compiled(
@@ -72,7 +78,7 @@ def compiled(
         value = None if name in elementary else function.__globals__.get(name)
         if isinstance(value, float):
             names[name] = number(value)
-        elif isinstance(value, types.FunctionType) and value.__module__ == __name__:
+        elif isinstance(value, types.FunctionType) and value.__module__ in FORMULAS:
             names[name] = compiled(value, dtype, elementary, compile)
     constants = tuple(number(c) if isinstance(c, float) else c for c in code.co_consts)
     scope = {**function.__globals__, **names}
@@ -160,46 +166,6 @@ def _cbrt(x):
     return copysign(y, x)
 
 
-def _erfinv_start(x):
-    """Within about 4e-7 relative (Giles 2010, "Approximating the erfinv function")."""
-    w = -log((1.0 - x) * (1.0 + x))
-    if w < 5.0:
-        w = w - 2.5
-        p = 2.81022636e-08
-        p = 3.43273939e-07 + p * w
-        p = -3.5233877e-06 + p * w
-        p = -4.39150654e-06 + p * w
-        p = 0.00021858087 + p * w
-        p = -0.00125372503 + p * w
-        p = -0.00417768164 + p * w
-        p = 0.246640727 + p * w
-        return (1.50140941 + p * w) * x
-    w = sqrt(w) - 3.0
-    p = -0.000200214257
-    p = 0.000100950558 + p * w
-    p = 0.00134934322 + p * w
-    p = -0.00367342844 + p * w
-    p = 0.00573950773 + p * w
-    p = -0.0076224613 + p * w
-    p = 0.00943887047 + p * w
-    p = 1.00167406 + p * w
-    return (2.83297682 + p * w) * x
-
-
-def _erfinv(x):
-    """float64 takes two of Newton's steps more; in float32, where `ONLY_DOUBLE` is 0, they would
-    lose digits near 1.
-    """
-    if x <= -1.0 or x >= 1.0:
-        return copysign(INFINITY, x) if abs(x) == 1.0 else NAN
-    y = abs(_erfinv_start(x))
-    if ONLY_DOUBLE > 0.0:
-        for _ in range(2):
-            apart = (1.0 - abs(x)) - erfc(y)
-            y = y - 0.8862269254527580 * exp(y * y) * apart
-    return copysign(y, x)
-
-
 UNARY: dict[str, Callable] = {
     "identity": lambda x, a, b: x,
     "negative": lambda x, a, b: -x,
@@ -252,7 +218,7 @@ UNARY: dict[str, Callable] = {
     "tan": lambda x, a, b: tan(x),
     "cbrt": lambda x, a, b: _cbrt(x),
     "erfc": lambda x, a, b: erfc(x),
-    "erfinv": lambda x, a, b: _erfinv(x),
+    "erfinv": lambda x, a, b: erfinv(x),
     "exp2": lambda x, a, b: 2.0**x,
     "log2": lambda x, a, b: log(x) / LN_2,
     "log10": lambda x, a, b: log(x) / LN_10,
@@ -434,49 +400,3 @@ TAIL_GRADIENT: tuple[Callable, ...] = (
     lambda y, dy, a, b: dy,
     *(UNARY_GRADIENT[name] for name in ("relu", "sigmoid", "tanh")),
 )
-
-
-# Random bits: Philox4x32-10 (Salmon et al. 2011).
-
-WORD = 0xFFFFFFFF
-MULTIPLY_0, MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57
-WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
-
-
-def philox(c0, c1, c2, c3, k0, k1):
-    """Four random 32-bit words from a 128-bit counter and a 64-bit key, all as int64 holding 32
-    bits each.
-
-    The high half of a 32 x 32 bit product survives the wrap-around of int64: it is masked after the
-    shift.
-    """
-    for _ in range(10):
-        p0, p1 = MULTIPLY_0 * c0, MULTIPLY_1 * c2
-        c0 = ((p1 >> 32) & WORD) ^ c1 ^ k0
-        c1 = p1 & WORD
-        c2 = ((p0 >> 32) & WORD) ^ c3 ^ k1
-        c3 = p0 & WORD
-        k0, k1 = (k0 + WEYL_0) & WORD, (k1 + WEYL_1) & WORD
-    return c0, c1, c2, c3
-
-
-def dropout_words(group, step, seed, stream):
-    """The words that decide elements 4 group .. 4 group + 3 of a dropout layer: key (seed, stream),
-    counter (group, step).
-
-    The seed's upper half joins the counter's, so all its 64 bits count.
-    """
-    return philox(
-        group & WORD,
-        (group >> 32) & WORD,
-        step & WORD,
-        (seed >> 32) & WORD,
-        seed & WORD,
-        stream & WORD,
-    )
-
-
-def keep_limit(keep):
-    """An element is kept where its word is at most this."""
-    limit = int(keep * 4294967296.0) - 1
-    return 0 if limit < 0 else limit

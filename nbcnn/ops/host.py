@@ -98,12 +98,18 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> np.ndarray:
 
 def lu_factor(x: Any) -> tuple[np.ndarray, np.ndarray]:
     """Factors L and U of square matrices in one array, and the rows' exchanges."""
-    from scipy.linalg import lu_factor
-
-    array = _square(x, "lu_factor")
-    found = [lu_factor(one) for one in array.reshape(-1, *array.shape[-2:])]
-    factors, pivots = (np.stack(parts) for parts in zip(*found))
-    return factors.reshape(array.shape), pivots.reshape(array.shape[:-1]).astype("int32")
+    factors = _square(x, "lu_factor").copy()
+    pivots = np.zeros(factors.shape[:-1], "int32")
+    for place in np.ndindex(factors.shape[:-2]):
+        matrix = factors[place]
+        for k in range(len(matrix)):
+            row = k + int(np.abs(matrix[k:, k]).argmax())
+            pivots[(*place, k)] = row
+            matrix[[k, row]] = matrix[[row, k]]
+            if matrix[k, k] != 0:
+                matrix[k + 1 :, k] /= matrix[k, k]
+            matrix[k + 1 :, k + 1 :] -= np.outer(matrix[k + 1 :, k], matrix[k, k + 1 :])
+    return factors, pivots
 
 
 def matrix_rank(x: Any, tol: float | None = None) -> np.ndarray:
