@@ -14,7 +14,7 @@ JOINS = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}
 
 
 class GatherSpec(NamedTuple):
-    """y[o,j,i] = x[o, k, i] of x (outer, length, inner) and y (outer, count, inner), where k is
+    """y[o,j,i] = x[o, k, i] of x (outer, length, inner) and y (outer, picks, inner), where k is
     indices[j], or, where `along` is 1, indices[o,j,i].
 
     A scatter goes the other way, from y to x, and starts from `start`.
@@ -23,7 +23,7 @@ class GatherSpec(NamedTuple):
     outer: int
     length: int
     inner: int
-    count: int
+    picks: int
     along: int = 0
     start: float = 0.0
 

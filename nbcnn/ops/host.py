@@ -205,7 +205,8 @@ def unique(
 
     size: cut or filled (with `fill_value`, None: the least) to so many.
     """
-    found = np.unique(host(x, "unique"), return_index, return_inverse, return_counts, axis)
+    distinct: Any = np.unique  # its types know no flags that are variables
+    found = distinct(host(x, "unique"), return_index, return_inverse, return_counts, axis)
     parts = [*found] if isinstance(found, tuple) else [found]
     parts[1:] = [part.astype("int32") for part in parts[1:]]
     if size is not None:

@@ -95,7 +95,7 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
             list(range(int(axes))),
         )
     else:
-        first, second = ([a] if isinstance(a, (int, np.integer)) else list(a) for a in axes)
+        first, second = ([int(a)] if isinstance(a, (int, np.integer)) else list(a) for a in axes)
         lists = (
             [one_axis(a, ndim(x1), "tensordot") for a in first],
             [one_axis(a, ndim(x2), "tensordot") for a in second],
@@ -241,11 +241,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         # The slope at 0 is 0, not infinite.
         zero = N.equal(squares, 0)
         return N.where(zero, 0.0, N.sqrt(N.where(zero, 1.0, squares)))
-    axes = (
-        normalize_axes(axis, ndim(x), "norm")
-        if axis is None
-        else ([axis] if isinstance(axis, (int, np.integer)) else list(axis))
-    )
+    if axis is None:
+        axes = normalize_axes(axis, ndim(x), "norm")
+    else:
+        axes = [int(a) for a in ([axis] if isinstance(axis, (int, np.integer)) else axis)]
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)
     if len(axes) != 2:
@@ -282,7 +281,7 @@ def _matrix_norm(x: Any, ord: Any, axes: list[int], keepdims: bool) -> Any:
         raise ValueError(f"norm: ord must be 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2, got {ord!r}")
     from nbcnn.ops.host import host
 
-    found = np.linalg.norm(host(x, "norm"), ord, tuple(axes), keepdims)  # type: ignore[arg-type]
+    found = np.linalg.norm(host(x, "norm"), ord, tuple(axes), keepdims)
     return np.asarray(found)
 
 

@@ -283,7 +283,7 @@ def conv_transpose(
         sides,
         dilation,
         bfloat16=bfloat16.allowed(),
-        shape=shape,  # type: ignore[arg-type]
+        shape=shape,
     )
     y = apply(op, x, kernel)
     return y if last else N.transpose(y, (0, 3, 1, 2))

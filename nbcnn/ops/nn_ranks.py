@@ -9,6 +9,7 @@ from typing import Any
 
 from nbcnn.ops import numpy_api as N
 from nbcnn.ops.conv import conv2d, window_output
+from nbcnn.ops.nn_api import pair
 from nbcnn.ops.numpy_shape import known, ndim, pad
 from nbcnn.ops.shape import reshape
 from nbcnn.ops.windows import several
@@ -76,7 +77,10 @@ def _conv3d(
         rest = [known(cut, a, "conv") for a in (2, 3, 4)]
         images = reshape(cut, (-1, *rest))
         w = N.squeeze(N.slice_axis(kernel, 0, plane, plane + 1), 0)
-        y = conv2d(images, w, tuple(strides[1:]), others, tuple(dilation[1:]), groups)
+        y = conv2d(
+            images, w, pair(strides[1:], "strides"), others, pair(dilation[1:], "dilation_rate"),
+            groups,
+        )  # fmt: skip
         total = y if total is None else N.add(total, y)
     return reshape(total, (-1, count, *(known(total, a, "conv") for a in (1, 2, 3))))
 

@@ -120,8 +120,8 @@ def geomspace(
 ) -> Any:
     """`num` values from start to stop, each the same multiple of the one before. Of one sign."""
     start, stop = _float(start), _float(stop)
-    sizes = [N.log(N.abs(v)) for v in (start, stop)]
-    y = N.exp(linspace(*sizes, num, endpoint, axis=axis))
+    first, last = (N.log(N.abs(v)) for v in (start, stop))
+    y = N.exp(linspace(first, last, num, endpoint, axis=axis))
     rank = len(N.shape(y))
     y = N.multiply(y, N.expand_dims(N.add(N.sign(start), N.zeros_like(stop)), axis % rank))
     return y if dtype is None else N.cast(y, dtype)

@@ -45,8 +45,8 @@ def ndim(x: Any) -> int:
 
 def size(x: Any) -> int | None:
     """How many elements x has; None where that is not known yet."""
-    sizes = N.shape(x)
-    return None if None in sizes else int(np.prod(sizes, dtype=np.int64))
+    sizes = [n for n in N.shape(x) if n is not None]
+    return int(np.prod(sizes, dtype=np.int64)) if len(sizes) == ndim(x) else None
 
 
 def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
@@ -329,7 +329,8 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
         )
     places = [np.arange(known(inputs, a, "slice_update")) - start for a, start in enumerate(starts)]
     inside = np.ones((1,) * len(sizes), bool)
-    for axis, (numbers, length) in enumerate(zip(places, block)):
+    for axis, numbers in enumerate(places):
+        length = known(updates, axis, "slice_update")
         here = (numbers >= 0) & (numbers < length)
         form = [-1 if a == axis else 1 for a in range(len(sizes))]
         inside = inside & here.reshape(form)
@@ -341,7 +342,8 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
 
 def get_item(x: Any, key: Any) -> Any:
     """x[key]."""
-    return x[key] if isinstance(x, Tensor) else N.convert_to_numpy(x)[key]
+    indexed: Any = x if isinstance(x, Tensor) else N.convert_to_numpy(x)
+    return indexed[key]
 
 
 __all__ = [

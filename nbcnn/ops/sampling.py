@@ -249,7 +249,7 @@ def elastic_transform(
         images = host(images, what)
     y, x = _grid(images, data_format, what)
     batch = as_batch(images, data_format, what)
-    n, h, w, _ = N.shape(batch)
+    n, h, w = (known(batch, a, what) for a in range(3))
     generator = np.random.default_rng(seed.next() if hasattr(seed, "next") else seed)
     size = int(6 * sigma) | 1
     distances = (np.arange(size) - (size - 1) / 2) / sigma

@@ -67,7 +67,7 @@ def patches(
     places = [1 + 2 * a for a in range(rank)]
     x = N.transpose(x, [0, *places, *(p + 1 for p in places), 1 + 2 * rank])
     sizes = N.shape(x)
-    values = math.prod(sizes[1 + rank :])  # type: ignore[type-var]
+    values = math.prod(known(x, a, "extract_patches") for a in range(1 + rank, ndim(x)))
     return reshape(x, (*sizes_for_reshape(sizes[: 1 + rank]), values))
 
 

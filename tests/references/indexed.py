@@ -7,7 +7,7 @@ JOINS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multipl
 
 def _places(spec, indices):
     """The index of every picked element, as (outer, count, inner)."""
-    shape = spec.outer, spec.count, spec.inner
+    shape = spec.outer, spec.picks, spec.inner
     return np.broadcast_to(indices.reshape(shape if spec.along else (1, -1, 1)), shape)
 
 
@@ -18,7 +18,7 @@ def gather(spec, x, indices):
 
 def scatter(spec, values, indices, function):
     y = np.full((spec.outer, spec.length, spec.inner), spec.start).astype(values.dtype)
-    places, values = _places(spec, indices), values.reshape(spec.outer, spec.count, spec.inner)
+    places, values = _places(spec, indices), values.reshape(spec.outer, spec.picks, spec.inner)
     for o, j, i in np.ndindex(values.shape):
         k = places[o, j, i]
         if 0 <= k < spec.length:

@@ -28,14 +28,14 @@ OWNERS = 16  # of the places along an axis; each goes through all indices
 @jit.kernel
 def gather(task, thread, spec, per, x, indices, y):
     s = spec
-    for row in range(task * per, min((task + 1) * per, s.outer * s.count)):
-        start, to = row // s.count * s.length * s.inner, row * s.inner
+    for row in range(task * per, min((task + 1) * per, s.outer * s.picks)):
+        start, to = row // s.picks * s.length * s.inner, row * s.inner
         if s.along:
             for i in range(s.inner):
                 k = min(max(fetch(indices, to + i), 0), s.length - 1)
                 put(y, to + i, fetch(x, start + k * s.inner + i), 0)
         else:
-            k = min(max(fetch(indices, row % s.count), 0), s.length - 1)
+            k = min(max(fetch(indices, row % s.picks), 0), s.length - 1)
             start += k * s.inner
             for i in range(s.inner):
                 put(y, to + i, fetch(x, start + i), 0)
@@ -52,8 +52,8 @@ def scatter_kernel(function: str, dtype: str) -> jit.Kernel:
         stop, base = min(first + per, s.length), task // owners * s.length * s.inner
         for i in range(base + first * s.inner, base + stop * s.inner):
             y[i] = number(s.start)
-        for j in range(s.count):
-            at = (o * s.count + j) * s.inner
+        for j in range(s.picks):
+            at = (o * s.picks + j) * s.inner
             if s.along:
                 for i in range(s.inner):
                     k = indices[at + i]
@@ -75,7 +75,7 @@ def bind_gather(
 ) -> list[Call]:
     per = max(1, BLOCK // max(1, spec.inner))
     x, y = words(inputs[0]), words(outputs[0])
-    tasks = blocks(spec.outer * spec.count, per) if spec.inner else 0
+    tasks = blocks(spec.outer * spec.picks, per) if spec.inner else 0
     return [Call(gather, tasks, (spec, per, x, flat(inputs[1]), y))]
 
 
@@ -85,7 +85,7 @@ def scatter_impls(op: Scatter) -> tuple[Impl, ...]:
         spec: GatherSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
     ) -> list[Call]:
         values, y = flat(inputs[0]), flat(outputs[0])
-        work = spec.outer * max(spec.length, spec.count) * spec.inner
+        work = spec.outer * max(spec.length, spec.picks) * spec.inner
         wanted = max(1, min(OWNERS // max(1, spec.outer), blocks(work), spec.length))
         per = max(1, blocks(spec.length, wanted))
         owners = max(1, blocks(spec.length, per))

@@ -22,11 +22,11 @@ def gather_kernel(dtype: str, kind: str):
     @jit.kernel(constants=(dtype, kind))
     def gather(s, x, indices, y):
         at = cuda.grid(1)
-        while at < s.outer * s.count * s.inner:
+        while at < s.outer * s.picks * s.inner:
             row, i = at // s.inner, at % s.inner
-            k = int(indices[at] if s.along else indices[row % s.count])
+            k = int(indices[at] if s.along else indices[row % s.picks])
             k = min(max(k, 0), s.length - 1)
-            y[at] = x[(row // s.count * s.length + k) * s.inner + i]
+            y[at] = x[(row // s.picks * s.length + k) * s.inner + i]
             at += cuda.gridsize(1)
 
     return gather
@@ -44,8 +44,8 @@ def scatter_kernel(function: str, dtype: str, kind: str):
             row, i = to // s.inner, to % s.inner
             o, own = row // s.length, row % s.length
             total = number(s.start)
-            for j in range(s.count):
-                at = (o * s.count + j) * s.inner + i
+            for j in range(s.picks):
+                at = (o * s.picks + j) * s.inner + i
                 k = indices[at] if s.along else indices[j]
                 if k == own:
                     total = number(join(total, number(values[at])))
@@ -102,7 +102,7 @@ def argsort_kernel(dtype: str):
 
 def bind_gather(spec, caps, inputs, outputs, scratch):
     kernel = gather_kernel(str(outputs[0].dtype), str(inputs[1].dtype))
-    return launch(kernel, caps, spec.outer * spec.count * spec.inner, spec, *inputs, *outputs)
+    return launch(kernel, caps, spec.outer * spec.picks * spec.inner, spec, *inputs, *outputs)
 
 
 def scatter(op):
