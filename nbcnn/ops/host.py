@@ -143,7 +143,8 @@ def solve_triangular(a: Any, b: Any, lower: bool = False) -> np.ndarray:
 
 def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """Singular values, with U and V^T before and after them where `compute_uv`."""
-    found = np.linalg.svd(_matrices(x, "svd"), full_matrices, compute_uv)
+    decomposed: Any = np.linalg.svd
+    found = decomposed(_matrices(x, "svd"), full_matrices, compute_uv)
     return tuple(found) if compute_uv else found
 
 
