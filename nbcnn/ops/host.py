@@ -123,7 +123,8 @@ def qr(x: Any, mode: str = "reduced") -> tuple[np.ndarray, np.ndarray]:
     """
     if mode not in ("reduced", "complete"):
         raise ValueError(f"qr: mode must be 'reduced' or 'complete', got {mode!r}")
-    q, r = np.linalg.qr(_matrices(x, "qr"), mode)
+    decomposed: Any = np.linalg.qr
+    q, r = decomposed(_matrices(x, "qr"), mode)
     return q, r
 
 
