@@ -6,8 +6,6 @@ Layers take them by name (`activation="relu"`), as functions, or as any callable
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from nbcnn import ops
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
@@ -163,32 +161,8 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 
 def sparsemax(x: Any, axis: int = -1) -> Any:
-    """max(x - tau, 0) along `axis`, as Keras computes it: many values are exactly 0.
-
-    With s_i the sum of the r_i values up to x_i in falling order, x_i belongs to the support if
-    1 + r_i x_i > s_i, and tau = (sum over the support of s - 1) / its size. The sum is where Keras
-    differs from Martins & Astudillo (2016): there it is the largest s alone, and results sum to 1;
-    here they do so only for a support of one.
-
-    Comparing all pairs gives r and s without sorting, but needs memory for size² values a row.
-    """
-    x = ops.convert_to_tensor(x)
-    if "float" not in str(x.dtype):
-        x = ops.cast(x, "float32")
-    place, last = axis % len(x.shape), len(x.shape) - 1
-    if place != last:
-        return ops.moveaxis(sparsemax(ops.moveaxis(x, place, -1)), -1, place)
-    dtype, one, others = str(x.dtype), ops.expand_dims(x, -1), ops.expand_dims(x, -2)
-    not_after = np.tri(x.shape[-1], dtype=bool)  # of equal values the first comes first
-    earlier = ops.logical_or(
-        ops.greater(others, one), ops.logical_and(ops.equal(others, one), not_after)
-    )
-    before = ops.cast(earlier, dtype)
-    count, total = ops.sum(before, axis=-1), ops.sum(before * others, axis=-1)
-    support = ops.greater(count * x + 1.0, total)
-    size = ops.sum(ops.cast(support, dtype), axis=-1, keepdims=True)
-    tau = (ops.sum(ops.where(support, total, 0.0), axis=-1, keepdims=True) - 1.0) / size
-    return ops.relu(x - tau)
+    """`ops.sparsemax`: max(x - t, 0) along `axis`, many values of which are exactly 0."""
+    return ops.sparsemax(x, axis)
 
 
 def glu(x: Any, axis: int = -1) -> Any:

@@ -8,19 +8,59 @@ formula serves integers.
 
 import types
 from collections.abc import Callable
-from math import cos, erf, exp, expm1, floor, isfinite, isinf, log, log1p, sin, sqrt, tanh
+from math import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    copysign,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    expm1,
+    floor,
+    hypot,
+    isfinite,
+    isinf,
+    log,
+    log1p,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+)  # fmt: skip
 from typing import Any
 
 import numpy as np
 
+from nbcnn.kernels.inverse_erf import erfinv
+from nbcnn.kernels.random_bits import dropout_words as dropout_words
+from nbcnn.kernels.random_bits import keep_limit as keep_limit
+from nbcnn.kernels.random_bits import philox as philox
+
+# Modules of formulas.
+FORMULAS = (__name__, erfinv.__module__, philox.__module__)
+
 ELEMENTARY = {
     f.__name__: f
-    for f in (cos, erf, exp, expm1, floor, isfinite, isinf, log, log1p, sin, sqrt, tanh)
-}
+    for f in (
+        acos, acosh, asin, asinh, atan, atan2, atanh, copysign, cos, cosh, erf, erfc, exp, expm1,
+        floor, hypot, isfinite, isinf, log, log1p, sin, sinh, sqrt, tan, tanh,
+    )
+}  # fmt: skip
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. 2017
 ROOT_2_OVER_PI = 0.7978845608028654
 ROOT_HALF = 0.7071067811865476
+THIRD = 0.3333333333333333
+LN_2, LN_10 = 0.6931471805599453, 2.302585092994046
+HUGE = 1e37
 
 
 def compiled(
@@ -38,7 +78,7 @@ def compiled(
         value = None if name in elementary else function.__globals__.get(name)
         if isinstance(value, float):
             names[name] = number(value)
-        elif isinstance(value, types.FunctionType) and value.__module__ == __name__:
+        elif isinstance(value, types.FunctionType) and value.__module__ in FORMULAS:
             names[name] = compiled(value, dtype, elementary, compile)
     constants = tuple(number(c) if isinstance(c, float) else c for c in code.co_consts)
     scope = {**function.__globals__, **names}
@@ -99,6 +139,33 @@ def _round_bfloat16(x):
     return np.int32(bits).view(np.float32) if x == x else x
 
 
+def _trunc(x):
+    return -floor(-x) if x < 0.0 else floor(x)
+
+
+def _celu(x, a):
+    return x if x > 0.0 else a * expm1(x / a)
+
+
+def _soft_shrink(x, a):
+    down = x - a if x > a else 0.0 * x
+    return x + a if x < -a else down
+
+
+def _sparse_plus(x):
+    inside = 0.25 * (x + 1.0) * (x + 1.0) if x > -1.0 else 0.0 * x
+    return x if x >= 1.0 else inside
+
+
+def _cbrt(x):
+    """A power, and one of Newton's steps, which repairs its last digits."""
+    size = abs(x)
+    y = size**THIRD
+    if size > 0.0 and size < HUGE:
+        y = y - (y - size / (y * y)) / 3.0
+    return copysign(y, x)
+
+
 UNARY: dict[str, Callable] = {
     "identity": lambda x, a, b: x,
     "negative": lambda x, a, b: -x,
@@ -139,6 +206,30 @@ UNARY: dict[str, Callable] = {
     "isinf": lambda x, a, b: isinf(x),
     "isfinite": lambda x, a, b: isfinite(x),
     "logical_not": lambda x, a, b: x == 0.0,
+    "signbit": lambda x, a, b: copysign(1.0, x) < 0.0,
+    "arccos": lambda x, a, b: acos(x),
+    "arccosh": lambda x, a, b: acosh(x),
+    "arcsin": lambda x, a, b: asin(x),
+    "arcsinh": lambda x, a, b: asinh(x),
+    "arctan": lambda x, a, b: atan(x),
+    "arctanh": lambda x, a, b: atanh(x),
+    "cosh": lambda x, a, b: cosh(x),
+    "sinh": lambda x, a, b: sinh(x),
+    "tan": lambda x, a, b: tan(x),
+    "cbrt": lambda x, a, b: _cbrt(x),
+    "erfc": lambda x, a, b: erfc(x),
+    "erfinv": lambda x, a, b: erfinv(x),
+    "exp2": lambda x, a, b: 2.0**x,
+    "log2": lambda x, a, b: log(x) / LN_2,
+    "log10": lambda x, a, b: log(x) / LN_10,
+    "trunc": lambda x, a, b: _trunc(x),
+    "bitwise_not": lambda x, a, b: -x - 1.0,  # of integers
+    "celu": lambda x, a, b: _celu(x, a),
+    "hard_shrink": lambda x, a, b: 0.0 * x if x <= a and x >= -a else x,
+    "soft_shrink": lambda x, a, b: _soft_shrink(x, a),
+    "sparse_plus": lambda x, a, b: _sparse_plus(x),
+    "squareplus": lambda x, a, b: 0.5 * (x + sqrt(x * x + a)),
+    "tanh_shrink": lambda x, a, b: x - tanh(x),
 }
 
 
@@ -174,6 +265,16 @@ def _softsign_slope(x):
     return r * r
 
 
+def _sparse_plus_slope(x):
+    inside = 0.5 * (x + 1.0) if x > -1.0 else 0.0 * x
+    return 1.0 if x >= 1.0 else inside
+
+
+def _tanh_square(x):
+    t = tanh(x)
+    return t * t
+
+
 # At a kink: relu and its kin take the slope of the left side (as Keras does), abs takes 0, clip's
 # ends count as inside.
 UNARY_GRADIENT: dict[str, Callable] = {
@@ -205,6 +306,27 @@ UNARY_GRADIENT: dict[str, Callable] = {
     "hard_silu": lambda x, dy, a, b: dy * _hard_silu_slope(x),
     "mish": lambda x, dy, a, b: dy * _mish_slope(x),
     "clip": lambda x, dy, a, b: dy if x >= a and x <= b else 0.0,
+    "arccos": lambda x, dy, a, b: -dy / sqrt((1.0 - x) * (1.0 + x)),
+    "arccosh": lambda x, dy, a, b: dy / (sqrt(x - 1.0) * sqrt(x + 1.0)),
+    "arcsin": lambda x, dy, a, b: dy / sqrt((1.0 - x) * (1.0 + x)),
+    "arcsinh": lambda x, dy, a, b: dy / sqrt(x * x + 1.0),
+    "arctan": lambda x, dy, a, b: dy / (x * x + 1.0),
+    "arctanh": lambda x, dy, a, b: dy / ((1.0 - x) * (1.0 + x)),
+    "cosh": lambda x, dy, a, b: dy * sinh(x),
+    "sinh": lambda x, dy, a, b: dy * cosh(x),
+    "tan": lambda y, dy, a, b: dy * (1.0 + y * y),
+    "cbrt": lambda y, dy, a, b: dy / (3.0 * y * y),
+    "erfc": lambda x, dy, a, b: dy * -1.1283791670955126 * exp(-x * x),
+    "erfinv": lambda y, dy, a, b: dy * 0.8862269254527580 * exp(y * y),
+    "exp2": lambda y, dy, a, b: dy * LN_2 * y,
+    "log2": lambda x, dy, a, b: dy / (x * LN_2),
+    "log10": lambda x, dy, a, b: dy / (x * LN_10),
+    "celu": lambda x, dy, a, b: dy if x > 0.0 else dy * exp(x / a),
+    "hard_shrink": lambda x, dy, a, b: 0.0 * dy if x <= a and x >= -a else dy,
+    "soft_shrink": lambda x, dy, a, b: 0.0 * dy if x <= a and x >= -a else dy,
+    "sparse_plus": lambda x, dy, a, b: dy * _sparse_plus_slope(x),
+    "squareplus": lambda x, dy, a, b: 0.5 * dy * (1.0 + x / sqrt(x * x + a)),
+    "tanh_shrink": lambda x, dy, a, b: dy * _tanh_square(x),
 }
 
 
@@ -215,6 +337,34 @@ def _squared_difference(a, b):
     d = a - b
     return d * d
 
+
+def _logaddexp(a, b):
+    """Without overflow; equal infinities stay."""
+    larger, apart = (a if a > b else b), abs(a - b)
+    return a + LN_2 if a == b else larger + log1p(exp(-apart))
+
+
+def _fmod(a, b):
+    rest = abs(a) % abs(b)
+    return -rest if a < 0.0 else rest
+
+
+def _gcd(a, b):
+    a, b = abs(a), abs(b)
+    while b != 0.0:
+        a, b = b, a % b
+    return a
+
+
+# Of integers and booleans only.
+INTEGER_BINARY: dict[str, Callable] = {
+    "bitwise_and": lambda a, b: a & b,
+    "bitwise_or": lambda a, b: a | b,
+    "bitwise_xor": lambda a, b: a ^ b,
+    "left_shift": lambda a, b: a << b,
+    "right_shift": lambda a, b: a >> b,
+    "gcd": lambda a, b: _gcd(a, b),
+}
 
 BINARY: dict[str, Callable] = {
     "add": lambda a, b: a + b,
@@ -235,6 +385,11 @@ BINARY: dict[str, Callable] = {
     "less_equal": lambda a, b: a <= b,
     "logical_and": lambda a, b: a != 0.0 and b != 0.0,
     "logical_or": lambda a, b: a != 0.0 or b != 0.0,
+    "arctan2": lambda a, b: atan2(a, b),
+    "fmod": lambda a, b: _fmod(a, b),
+    "hypot": lambda a, b: hypot(a, b),
+    "logaddexp": lambda a, b: _logaddexp(a, b),
+    **INTEGER_BINARY,
 }
 
 
@@ -245,49 +400,3 @@ TAIL_GRADIENT: tuple[Callable, ...] = (
     lambda y, dy, a, b: dy,
     *(UNARY_GRADIENT[name] for name in ("relu", "sigmoid", "tanh")),
 )
-
-
-# Random bits: Philox4x32-10 (Salmon et al. 2011).
-
-WORD = 0xFFFFFFFF
-MULTIPLY_0, MULTIPLY_1 = 0xD2511F53, 0xCD9E8D57
-WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
-
-
-def philox(c0, c1, c2, c3, k0, k1):
-    """Four random 32-bit words from a 128-bit counter and a 64-bit key, all as int64 holding 32
-    bits each.
-
-    The high half of a 32 x 32 bit product survives the wrap-around of int64: it is masked after the
-    shift.
-    """
-    for _ in range(10):
-        p0, p1 = MULTIPLY_0 * c0, MULTIPLY_1 * c2
-        c0 = ((p1 >> 32) & WORD) ^ c1 ^ k0
-        c1 = p1 & WORD
-        c2 = ((p0 >> 32) & WORD) ^ c3 ^ k1
-        c3 = p0 & WORD
-        k0, k1 = (k0 + WEYL_0) & WORD, (k1 + WEYL_1) & WORD
-    return c0, c1, c2, c3
-
-
-def dropout_words(group, step, seed, stream):
-    """The words that decide elements 4 group .. 4 group + 3 of a dropout layer: key (seed, stream),
-    counter (group, step).
-
-    The seed's upper half joins the counter's, so all its 64 bits count.
-    """
-    return philox(
-        group & WORD,
-        (group >> 32) & WORD,
-        step & WORD,
-        (seed >> 32) & WORD,
-        seed & WORD,
-        stream & WORD,
-    )
-
-
-def keep_limit(keep):
-    """An element is kept where its word is at most this."""
-    limit = int(keep * 4294967296.0) - 1
-    return 0 if limit < 0 else limit

@@ -1,10 +1,66 @@
 """Operations with Keras's names, for layers, losses and metrics of one's own.
 
-Symbolic tensors in, symbolic tensors out; arrays in, arrays out. Which modules hold what:
-`numpy_api` and `nn_api` are the public functions; the others define the graph's operations (shapes,
-formulas, gradients).
+Symbolic tensors in, symbolic tensors out; arrays in, arrays out. `numpy_api` and `nn_api` hold the
+functions that layers and losses use; the others are loaded when they are first used (`NAMES`). The
+remaining modules define the graph's operations (shapes, formulas, gradients).
 """
 
+import importlib
+from typing import Any
+
 from nbcnn.ops import indexing as indexing
+from nbcnn.ops import nn_api as nn_api
+from nbcnn.ops import numpy_api as numpy_api
 from nbcnn.ops.nn_api import *  # noqa: F403
 from nbcnn.ops.numpy_api import *  # noqa: F403
+
+# Modules of functions, with the names that each defines.
+LATER: dict[str, str] = {
+    "numpy_math": "allclose angle arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and "
+    "bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor cbrt "
+    "conj conjugate cosh deg2rad divide_no_nan erfc erfinv exp2 fabs fmax fmin fmod gcd heaviside "
+    "hypot i0 imag isclose isneginf isposinf isreal lcm ldexp left_shift log10 log2 logaddexp "
+    "logaddexp2 logical_xor nan_to_num nextafter rad2deg real right_shift saturate_cast signbit "
+    "sinc sinh tan trunc view",
+    "numpy_create": "array bartlett blackman copy empty empty_like eye full full_like geomspace "
+    "hamming hanning identity kaiser linspace logspace meshgrid tri vander",
+    "numpy_shape": "append array_split diag diagflat diagonal dsplit dstack fliplr flipud get_item "
+    "hsplit hstack ndim pad repeat roll rot90 size slice slice_update tile trace tril triu unstack "
+    "vsplit vstack",
+    "numpy_pick": "argpartition argsort bincount count_nonzero digitize in_top_k isin multi_hot "
+    "scatter scatter_update searchsorted segment_max segment_min segment_prod segment_sum select "
+    "sort take take_along_axis top_k",
+    "numpy_stat": "amax amin average corrcoef correlate cumprod cumsum diff logsumexp median "
+    "nanmedian nanpercentile nanquantile percentile ptp quantile trapezoid",
+    "numpy_nan": "nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmin nanprod nanstd "
+    "nansum nanvar",
+    "linear_api": "cdist cross dot einsum inner kron outer tensordot vdot",
+    "einops_api": "rearrange",
+    "host": "cholesky cholesky_inverse det eigh fft fft2 histogram ifft2 inv irfft logdet lstsq "
+    "lu_factor matrix_rank nonzero pinv qr rfft slogdet solve solve_triangular svd unique "
+    "unravel_index vectorize",
+    "windows": "adaptive_average_pool adaptive_max_pool depth_to_space extract_sequences fold "
+    "space_to_depth unfold",
+    "nn_more": "celu conv_transpose depthwise_conv dot_product_attention glu hard_shrink hard_tanh "
+    "moments normalize psnr rms_normalization separable_conv soft_shrink sparse_plus "
+    "sparse_sigmoid sparsemax squareplus tanh_shrink threshold",
+    "control": "associative_scan cond custom_gradient fori_loop map scan switch vectorized_map "
+    "while_loop",
+}
+NAMES = {name: module for module, names in LATER.items() for name in names.split()}
+MODULES = ("image", "linalg", "nn", "numpy")
+
+__all__ = [*numpy_api.__all__, *nn_api.__all__, *NAMES, *MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return importlib.import_module(f"nbcnn.ops.{name}")
+    if name not in NAMES:
+        raise AttributeError(f"module 'nbcnn.ops' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"nbcnn.ops.{NAMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

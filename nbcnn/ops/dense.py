@@ -9,7 +9,7 @@ from nbcnn.ops import bfloat16
 from nbcnn.ops.conv_spec import MatmulSpec
 from nbcnn.ops.elementwise import _reduced_to, of_one_type
 from nbcnn.ops.op import Op, apply, as_tensor, result_dtype
-from nbcnn.ops.shape import reshape, squeeze
+from nbcnn.ops.shape import broadcast_to, reshape, squeeze
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 
@@ -86,20 +86,30 @@ class Matmul(Op):
         return 2 * s.batch * s.m * s.n * s.k
 
 
-def matmul(x: Any, w: Any) -> Any:
-    """NumPy's matmul: vectors are promoted, leading axes must be equal or absent on one side."""
-    a, b = as_tensor(x), as_tensor(w)
+def matmul(x1: Any, x2: Any) -> Any:
+    """NumPy's matmul: vectors are promoted, leading axes broadcast."""
+    a, b = as_tensor(x1), as_tensor(x2)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(
             f"matmul: operands need at least one axis, got shapes {a.shape} and {b.shape}"
         )
     left, right = a.ndim == 1, b.ndim == 1
-    x, w = of_one_type(x, w)
-    y = apply(
-        Matmul(bfloat16=bfloat16.allowed()),
-        reshape(x, (1, *a.shape)) if left else x,
-        reshape(w, (*b.shape, 1)) if right else w,
-    )
+    x, w = of_one_type(x1, x2)
+    if left:
+        x = reshape(x, (1, *a.shape))
+    if right:
+        w = reshape(w, (*b.shape, 1))
+    lead1, lead2 = a.shape[:-2], b.shape[:-2]
+    if lead1 and lead2 and lead1 != lead2 and None not in lead1 + lead2:
+        try:
+            lead = np.broadcast_shapes(lead1, lead2)  # type: ignore[arg-type]
+        except ValueError:
+            raise ValueError(
+                f"matmul: leading axes of {a.shape} and {b.shape} do not broadcast"
+            ) from None
+        x = broadcast_to(x, (*lead, *a.shape[-2:]))
+        w = broadcast_to(w, (*lead, *b.shape[-2:]))
+    y = apply(Matmul(bfloat16=bfloat16.allowed()), x, w)
     if right:
         y = squeeze(y, -1)
     return squeeze(y, -1 if right else -2) if left else y

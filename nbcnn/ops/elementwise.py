@@ -32,9 +32,11 @@ COMPARISONS = {
     "logical_and",
     "logical_or",
 }
-PREDICATES = {"isnan", "isinf", "isfinite", "logical_not"}
+PREDICATES = {"isnan", "isinf", "isfinite", "logical_not", "signbit"}
+INTEGERS = {"bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "gcd"}
+FLOATS = {"divide", "arctan2", "hypot", "logaddexp"}  # these give floats for integers, too
 # Functions of integers that stay integers; the others give floats.
-INTEGER_UNARY = {"negative", "abs", "sign", "square", "relu", "identity"}
+INTEGER_UNARY = {"negative", "abs", "sign", "square", "relu", "identity", "bitwise_not"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,35 +122,23 @@ DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
     "round_bfloat16": lambda x, y, dy, op: dy,
     "negative": lambda x, y, dy, op: apply(Unary("negative"), dy),
     **dict.fromkeys(
-        ("relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal"), _through_output
+        (
+            "relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal", "tan", "cbrt",
+            "erfinv", "exp2",
+        ),
+        _through_output,
     ),
     **dict.fromkeys(
-        [
-            "abs",
-            "square",
-            "log",
-            "log1p",
-            "expm1",
-            "sin",
-            "cos",
-            "softplus",
-            "softsign",
-            "silu",
-            "gelu",
-            "gelu_tanh",
-            "erf",
-            "elu",
-            "selu",
-            "leaky_relu",
-            "relu6",
-            "hard_sigmoid",
-            "hard_silu",
-            "mish",
-            "clip",
-        ],
+        (
+            "abs", "square", "log", "log1p", "expm1", "sin", "cos", "softplus", "softsign", "silu",
+            "gelu", "gelu_tanh", "erf", "elu", "selu", "leaky_relu", "relu6", "hard_sigmoid",
+            "hard_silu", "mish", "clip", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
+            "arctanh", "cosh", "sinh", "erfc", "log2", "log10", "celu", "hard_shrink",
+            "soft_shrink", "sparse_plus", "squareplus", "tanh_shrink",
+        ),
         _through_input,
     ),
-}
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +168,12 @@ class Binary(Op):
         if self.function in COMPARISONS:
             return (TensorSpec(shape, "bool"),)
         dtype = result_dtype(a.dtype, b.dtype)
-        if self.function == "divide" and np.dtype(dtype).kind != "f":
+        if self.function in INTEGERS and np.dtype(dtype).kind not in "iub":
+            raise TypeError(
+                f"{self.function}: operands must be integers or booleans, "
+                f"got {a.dtype} and {b.dtype}"
+            )
+        if self.function in FLOATS and np.dtype(dtype).kind != "f":
             dtype = "float32"
         return (TensorSpec(shape, dtype),)
 
@@ -212,6 +207,11 @@ def _masked(condition: Tensor, dy: Tensor) -> Tensor:
     return apply(Where(), condition, dy, 0.0)
 
 
+def _arctan2_gradient(a: Tensor, b: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    scaled = binary("divide", dy, binary("add", unary("square", a), unary("square", b)))
+    return binary("multiply", scaled, b), unary("negative", binary("multiply", scaled, a))
+
+
 BINARY_DERIVATIVES: dict[str, Callable] = {
     "add": lambda a, b, y, dy: (dy, dy),
     "subtract": lambda a, b, y, dy: (dy, unary("negative", dy)),
@@ -237,6 +237,19 @@ BINARY_DERIVATIVES: dict[str, Callable] = {
     "mod": lambda a, b, y, dy: (
         dy,
         unary("negative", binary("multiply", dy, unary("floor", binary("divide", a, b)))),
+    ),
+    "fmod": lambda a, b, y, dy: (
+        dy,
+        unary("negative", binary("multiply", dy, unary("trunc", binary("divide", a, b)))),
+    ),
+    "arctan2": lambda a, b, y, dy: _arctan2_gradient(a, b, dy),
+    "hypot": lambda a, b, y, dy: (
+        binary("multiply", dy, binary("divide", a, y)),
+        binary("multiply", dy, binary("divide", b, y)),
+    ),
+    "logaddexp": lambda a, b, y, dy: (
+        binary("multiply", dy, unary("exp", binary("subtract", a, y))),
+        binary("multiply", dy, unary("exp", binary("subtract", b, y))),
     ),
     "squared_difference": lambda a, b, y, dy: (
         binary("multiply", dy, binary("multiply", 2.0, binary("subtract", a, b))),

@@ -6,14 +6,20 @@ import numpy as np
 
 from nbcnn.ops import numpy_api as ops
 from nbcnn.ops.dense import matmul
+from nbcnn.ops.elementwise import binary
 from nbcnn.ops.op import apply
-from nbcnn.ops.shape import Slice, squeeze
+from nbcnn.ops.shape import Slice, reshape, squeeze
 from nbcnn.ops.tensor import Tensor
 
 
 def index(x: Any, key: Any) -> Any:
-    """x[key] with integers, slices, None and one ellipsis: what `tensor[...]` calls."""
+    """x[key] with integers, slices, None, one ellipsis, and one array of integers: what
+    `tensor[...]` calls.
+    """
     keys = list(key) if isinstance(key, tuple) else [key]
+    arrays = [i for i, k in enumerate(keys) if isinstance(k, (list, np.ndarray, Tensor))]
+    if arrays:
+        return _with_array(x, keys, arrays)
     rank = len(ops.shape(x))
     used = len([k for k in keys if k is not None and k is not Ellipsis])
     if used > rank:
@@ -53,6 +59,30 @@ def index(x: Any, key: Any) -> Any:
     return y
 
 
+def _with_array(x: Any, keys: list[Any], arrays: list[int]) -> Any:
+    """Indices of which one is an array of integers: the others are applied first."""
+    from nbcnn.ops.numpy_pick import take
+
+    if len(arrays) > 1:
+        raise TypeError(f"one array of indices is supported, got {len(arrays)}; use ops.take")
+    (place,) = arrays
+    picked = keys[place]
+    kind = picked.dtype if isinstance(picked, Tensor) else np.asarray(picked).dtype
+    if np.dtype(kind).kind not in "iu":
+        raise TypeError(f"tensor indices must be integers, got an array of {kind}; use ops.where")
+    others = [k for i, k in enumerate(keys) if i != place]
+    if not all(k is None or k is Ellipsis or isinstance(k, slice) for k in others):
+        raise TypeError("beside an array of indices only slices, None and ... are supported")
+    keys[place] = slice(None)
+    before = keys[:place]
+    if Ellipsis in before:
+        axis = -len([k for k in keys[place:] if k is not None])
+        axis -= len([k for k in keys[place + 1 :] if k is None])
+    else:
+        axis = place
+    return take(index(x, tuple(keys)), picked, axis)
+
+
 def _install_operators() -> None:
     """Give symbolic tensors Python's operators."""
 
@@ -77,9 +107,44 @@ def _install_operators() -> None:
         "ge": ops.greater_equal,
     }.items():
         setattr(Tensor, f"__{name}__", forward(function))
-    others = {"neg": ops.negative, "abs": ops.absolute, "getitem": index}
+
+    def logical(bits: str, truths: Any) -> Any:
+        def op(a: Any, b: Any) -> Any:
+            kinds = {np.dtype(ops.dtype_of(v)).kind for v in (a, b)}
+            return truths(a, b) if "b" in kinds else binary(bits, a, b)
+
+        return op
+
+    for name, function in {
+        "and": logical("bitwise_and", ops.logical_and),
+        "or": logical("bitwise_or", ops.logical_or),
+        "xor": logical("bitwise_xor", lambda a, b: ops.not_equal(cast_bool(a), cast_bool(b))),
+    }.items():
+        setattr(Tensor, f"__{name}__", forward(function))
+        setattr(Tensor, f"__r{name}__", reflected(function))
+    others = {
+        "neg": ops.negative, "abs": ops.absolute, "getitem": index, "invert": inverted,
+        "round": lambda x, ndigits=None: ops.round(x, ndigits or 0),
+    }  # fmt: skip
     for name, function in others.items():
         setattr(Tensor, f"__{name}__", function)
+    methods = {
+        "reshape": lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape),
+        "squeeze": lambda x, axis=None: squeeze(x, axis),
+    }
+    for name, function in methods.items():
+        setattr(Tensor, name, function)
+
+
+def cast_bool(x: Any) -> Any:
+    return ops.cast(x, "bool")
+
+
+def inverted(x: Any) -> Any:
+    """~x: the opposite of booleans, all bits of integers turned over."""
+    from nbcnn.ops.numpy_math import bitwise_not
+
+    return bitwise_not(x)
 
 
 _install_operators()

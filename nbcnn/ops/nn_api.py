@@ -165,15 +165,19 @@ def conv(
     groups: int = 1,
     algorithm: str | None = None,
 ) -> Any:
-    """2-D convolution.
+    """Convolution over two axes, or over one or three.
 
     inputs: (n, h, w, c), or (n, c, h, w) with 'channels_first'. kernel: (kh, kw, c // groups,
-    filters).
+    filters). Of (n, w, c) and (n, d, h, w, c) the kernel has one or three sizes.
     padding: 'valid', 'same' or ((top, bottom), (left, right)). algorithm: 'direct', 'im2col' or
     None (automatic). Returns (n, oh, ow, filters), or channels first. Raises ValueError where
     shapes do not fit.
     """
     last = _channels_last(data_format, "conv")
+    if len(numpy.shape(inputs)) != 4:
+        from nbcnn.ops import nn_ranks
+
+        return nn_ranks.conv(inputs, kernel, strides, padding, dilation_rate, groups, last)
     x = inputs if last else numpy.transpose(inputs, (0, 2, 3, 1))
     y = conv2d(
         x, kernel, pair(strides, "strides"), _check_padding(padding, "conv"),
@@ -189,7 +193,9 @@ def max_pool(
     padding: Any = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The largest value of each window. Arguments as `conv`; strides default to the window."""
+    """The largest value of each window over one to three axes. Arguments as `conv`; strides default
+    to the window.
+    """
     return _pool(max_pool2d, inputs, pool_size, strides, padding, data_format, "max_pool")
 
 
@@ -208,6 +214,10 @@ def average_pool(
 
 def _pool(op, inputs, pool_size, strides, padding, data_format, what):
     last = _channels_last(data_format, what)
+    if len(numpy.shape(inputs)) != 4:
+        from nbcnn.ops import nn_ranks
+
+        return nn_ranks.pool(op, inputs, pool_size, strides, padding, last, what)
     x = inputs if last else numpy.transpose(inputs, (0, 2, 3, 1))
     window = pair(pool_size, "pool_size")
     y = op(

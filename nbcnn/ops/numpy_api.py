@@ -18,7 +18,6 @@ from nbcnn.ops.reduce import argreduce, normalize_axes, reduce
 from nbcnn.ops.shape import (
     Concat,
     ExpandDims,
-    Pad,
     Slice,
     Transpose,
     broadcast_to,
@@ -65,7 +64,7 @@ tanh = _unary("tanh", "Hyperbolic tangent, elementwise.")
 erf = _unary("erf", "Error function, elementwise.")
 floor = _unary("floor", "Largest integer not above x, elementwise.")
 ceil = _unary("ceil", "Smallest integer not below x, elementwise.")
-round = _unary("round", "Nearest integer, halves to even, elementwise.")
+nearest = _unary("round", "Nearest integer, halves to even, elementwise.")
 isnan = _unary("isnan", "Whether x is NaN, elementwise.")
 isinf = _unary("isinf", "Whether x is infinite, elementwise.")
 isfinite = _unary("isfinite", "Whether x is neither NaN nor infinite, elementwise.")
@@ -90,6 +89,14 @@ logical_and = _binary("logical_and", "Whether both are true.")
 logical_or = _binary("logical_or", "Whether either is true.")
 
 
+def round(x: Any, decimals: int = 0) -> Any:
+    """x to so many decimals, halves to even, elementwise."""
+    if decimals == 0:
+        return nearest(x)
+    scale = 10.0**decimals
+    return divide(nearest(multiply(x, scale)), scale)
+
+
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Sum over `axis` (None: over all)."""
     return reduce("sum", x, axis, keepdims)
@@ -100,19 +107,32 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return reduce("mean", x, axis, keepdims)
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Largest value over `axis` (None: over all). Its gradient is shared among equal values."""
-    return reduce("max", x, axis, keepdims)
+def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """Largest value over `axis` (None: over all), and of `initial`. Its gradient is shared among
+    equal values.
+    """
+    return _extreme("max", maximum, x, axis, keepdims, initial)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Smallest value over `axis` (None: over all)."""
-    return reduce("min", x, axis, keepdims)
+def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
+    """Smallest value over `axis` (None: over all), and of `initial`."""
+    return _extreme("min", minimum, x, axis, keepdims, initial)
 
 
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Product over `axis` (None: over all)."""
-    return reduce("prod", x, axis, keepdims)
+def _extreme(function: str, join: Any, x: Any, axis: Axis, keepdims: bool, initial: Any) -> Any:
+    if initial is None:
+        return reduce(function, x, axis, keepdims)
+    sizes = shape(x)
+    axes = normalize_axes(axis, len(sizes), function)
+    if 0 in [sizes[a] for a in axes]:  # nothing but the initial value
+        kept = [1 if a in axes else n for a, n in enumerate(sizes) if keepdims or a not in axes]
+        return broadcast_to(cast(initial, dtype_of(x)), tuple(kept))
+    return join(reduce(function, x, axis, keepdims), cast(initial, dtype_of(x)))
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Any:
+    """Product over `axis` (None: over all), in `dtype` where one is given."""
+    return reduce("prod", x if dtype is None else cast(x, dtype), axis, keepdims)
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -146,20 +166,40 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return argreduce("argmin", x, axis, keepdims)
 
 
-def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Euclidean norm over `axis`."""
-    return sqrt(sum(square(x), axis, keepdims))
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """Norms of vectors along an axis, or of matrices along two; see `linear_api.norm`."""
+    from nbcnn.ops import linear_api
+
+    return linear_api.norm(x, ord, axis, keepdims)
 
 
-def clip(x: Any, x_min: float, x_max: float) -> Any:
-    """x limited to [x_min, x_max]; no gradient outside. The limits are numbers."""
-    if isinstance(x_min, Tensor) or isinstance(x_max, Tensor):
-        return minimum(maximum(x, x_min), x_max)
-    return unary("clip", x, float(x_min), float(x_max))
+def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    """x limited to [x_min, x_max]; no gradient outside. Limits that are arrays broadcast; None: no
+    limit.
+    """
+    numbers = (int, float, np.number)
+    floats = np.dtype(dtype_of(x)).kind == "f"
+    if floats and isinstance(x_min, numbers) and isinstance(x_max, numbers):
+        return unary("clip", x, float(x_min), float(x_max))
+    y = x if x_min is None else maximum(x, x_min)
+    return y if x_max is None else minimum(y, x_max)
 
 
-def where(condition: Any, x1: Any, x2: Any) -> Any:
-    """x1 where the condition holds, else x2. Shapes broadcast."""
+def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
+    """x1 where the condition holds, else x2. Shapes broadcast.
+
+    Without x1 and x2: the indices where an array is true, as `nonzero`.
+    """
+    if (x1 is None) != (x2 is None):
+        raise ValueError("where: x1 and x2 must both be given, or neither")
+    if x1 is None:
+        from nbcnn.ops.host import nonzero
+
+        return nonzero(condition)
+    numbers = (bool, int, float)
+    if isinstance(x1, numbers) != isinstance(x2, numbers):  # a number takes the other's type
+        x1 = as_tensor(x1, as_tensor(x2)) if isinstance(x1, numbers) else x1
+        x2 = as_tensor(x2, as_tensor(x1)) if isinstance(x2, numbers) else x2
     return apply(Where(), cast(condition, "bool"), x1, x2)
 
 
@@ -179,6 +219,14 @@ def cast(x: Any, dtype: str) -> Any:
 def stop_gradient(x: Any) -> Any:
     """x, through which no gradient flows."""
     return apply(StopGradient(), x)
+
+
+def dtype_of(x: Any) -> str:
+    """The name of the dtype of x."""
+    return as_tensor(x).dtype
+
+
+dtype = dtype_of
 
 
 def shape(x: Any) -> tuple[int | None, ...]:
@@ -207,6 +255,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(len(shape(x))))
+    normalize_axes([axis1], len(order), "swapaxes"), normalize_axes([axis2], len(order), "swapaxes")
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return transpose(x, order)
 
@@ -224,7 +273,7 @@ def ravel(x: Any) -> Any:
     return reshape(x, (-1,))
 
 
-def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Arrays joined along `axis`; all other sizes must agree."""
     tensors = list(xs)
     if not tensors:
@@ -275,58 +324,59 @@ def flip(x: Any, axis: Axis = None) -> Any:
     return apply(Slice(ranges), x)
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
-    """Padding before and after each axis: an int, a pair, or a pair per axis.
-
-    Only mode 'constant'.
-    """
-    if mode != "constant":
-        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
-    widths = np.broadcast_to(np.asarray(pad_width, dtype=np.int64), (len(shape(x)), 2))
-    if (widths < 0).any():
-        raise ValueError(f"pad: pad_width must not be negative, got {pad_width}")
-    return apply(Pad(tuple((int(a), int(b)) for a, b in widths), float(constant_values or 0.0)), x)
-
-
-def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: str = "float32") -> Any:
+def one_hot(
+    x: Any, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
+) -> Any:
     """1 at the class number, 0 elsewhere, along a new axis; all 0 for numbers out of range."""
+    if sparse:
+        raise ValueError("one_hot: sparse=True: there are no sparse tensors here")
     labels = as_tensor(x)
     rank = labels.ndim + 1
     sizes = [1] * rank
     sizes[axis % rank] = num_classes
     classes = np.arange(num_classes, dtype=labels.dtype).reshape(sizes)
-    return cast(equal(expand_dims(x, axis % rank), Constant(classes)), dtype)
+    return cast(equal(expand_dims(x, axis % rank), Constant(classes)), dtype or "float32")
 
 
-def zeros(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """An array of zeros."""
-    return np.zeros(shape, dtype)
+def zeros(shape: Sequence[int], dtype: str | None = None) -> np.ndarray:
+    """An array of zeros, float32 by default."""
+    return np.zeros(shape, dtype or "float32")
 
 
-def ones(shape: Sequence[int], dtype: str = "float32") -> np.ndarray:
-    """An array of ones."""
-    return np.ones(shape, dtype)
+def ones(shape: Sequence[int], dtype: str | None = None) -> np.ndarray:
+    """An array of ones, float32 by default."""
+    return np.ones(shape, dtype or "float32")
 
 
-def zeros_like(x: Any) -> Any:
-    """Zeros in the shape and dtype of x."""
-    return multiply(x, 0.0) if isinstance(x, Tensor) else np.zeros_like(np.asarray(x))
+def zeros_like(x: Any, dtype: str | None = None) -> Any:
+    """Zeros in the shape of x, and its dtype by default."""
+    if not isinstance(x, Tensor):
+        return np.zeros(shape(x), dtype or dtype_of(x))
+    zero = np.zeros((), dtype or x.dtype)  # not x * 0, which keeps NaN and infinities
+    return apply(Where(), cast(x, "bool"), zero, zero)
 
 
-def ones_like(x: Any) -> Any:
-    """Ones in the shape and dtype of x."""
-    return add(zeros_like(x), 1) if isinstance(x, Tensor) else np.ones_like(np.asarray(x))
+def ones_like(x: Any, dtype: str | None = None) -> Any:
+    """Ones in the shape of x, and its dtype by default."""
+    kind = dtype or dtype_of(x)
+    if not isinstance(x, Tensor):
+        return np.ones(shape(x), kind)
+    one = np.ones((), kind)
+    return apply(Where(), cast(x, "bool"), one, one)
 
 
 def arange(
-    start: float, stop: float | None = None, step: float = 1, dtype: str | None = None
+    start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
 ) -> np.ndarray:
     """Evenly spaced values in [start, stop)."""
+    step = 1 if step is None else step
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
     return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
 
 
-def convert_to_tensor(x: Any, dtype: str | None = None) -> Any:
+def convert_to_tensor(
+    x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Any:
     """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given."""
     value = x if isinstance(x, Tensor) or hasattr(x, "symbol") else as_tensor(x).value  # type: ignore[attr-defined]
     return value if dtype is None else cast(value, dtype)
@@ -345,11 +395,12 @@ def is_tensor(x: Any) -> bool:
 __all__ = [
     "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
     "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
-    "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide", "greater",
+    "dtype", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
+    "greater",
     "greater_equal", "is_tensor", "isfinite", "isinf", "isnan", "less", "less_equal",
     "log", "log1p", "logical_and", "logical_not", "logical_or", "matmul", "max", "maximum", "mean",
     "min", "minimum", "mod", "moveaxis", "multiply", "negative", "norm", "not_equal", "one_hot",
-    "ones", "ones_like", "pad", "power", "prod", "ravel", "reciprocal", "reshape", "round", "rsqrt",
+    "ones", "ones_like", "power", "prod", "ravel", "reciprocal", "reshape", "round", "rsqrt",
     "shape", "sign", "sin", "slice_axis", "split", "sqrt", "square", "squeeze", "stack", "std",
     "stop_gradient", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "var",
     "where", "zeros", "zeros_like",

@@ -180,7 +180,10 @@ class ExpandDims(Op):
         return [apply(Reshape(node.inputs[0].spec.shape), dys[0])]
 
 
-ALIASES = {"reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", "stop_gradient"}
+ALIASES = {
+    "reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", "stop_gradient",
+    "custom_gradient",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

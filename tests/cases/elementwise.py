@@ -15,7 +15,19 @@ from nbcnn.ops.elementwise import (
 )
 
 ALPHA, BETA = -0.5, 0.75
-POSITIVE = {"sqrt", "rsqrt", "log", "log1p"}
+POSITIVE = {"sqrt", "rsqrt", "log", "log1p", "log2", "log10"}
+# Tested in one type: kernels differ by formula, formulas do not differ by type.
+LATER = {
+    "signbit", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cosh", "sinh", "tan",
+    "cbrt", "erfc", "exp2", "log2", "log10", "trunc", "celu", "hard_shrink", "soft_shrink",
+    "sparse_plus", "squareplus", "tanh_shrink", "arctan2", "fmod", "hypot", "logaddexp",
+}  # fmt: skip
+DOMAINS = {
+    **dict.fromkeys(("arccos", "arcsin", "arctanh", "erfinv"), lambda x: 0.7 * np.tanh(x)),
+    "arccosh": lambda x: 1.125 + np.abs(x),
+}
+# Parameters that `ALPHA` is none of.
+PARAMETERS = dict.fromkeys(("celu", "hard_shrink", "soft_shrink", "squareplus"), 0.75)
 SPECIAL = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan])
 FAR = np.array([-1000.0, -80.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 80.0])
 WHOLE = np.arange(6, dtype="int32").reshape(2, 3)
@@ -24,13 +36,33 @@ NAN = np.array([[1.0, np.nan, 3.0, np.nan]])
 SEVERAL_TASKS = 33_007  # elements
 
 
+def floats_of(name):
+    return FLOATS[:1] if name in LATER else FLOATS
+
+
+def arguments(name):
+    return positive(3, 7) if name in POSITIVE else normal(3, 7)
+
+
 def unary():
     for name in scalar.UNARY:
-        op, x = Unary(name, ALPHA, BETA), positive(3, 7) if name in POSITIVE else normal(3, 7) * 2
-        yield Case(f"unary-{name}", op, (SPECIAL if name in PREDICATES else x,))
+        if name == "bitwise_not":
+            continue
+        op, x = Unary(name, PARAMETERS.get(name, ALPHA), BETA), arguments(name) * 2
+        x = DOMAINS[name](x) if name in DOMAINS else x
+        x = SPECIAL[:-1] if name == "signbit" else SPECIAL if name in PREDICATES else x
+        yield Case(f"unary-{name}", op, (x,), floats=floats_of(name))
     for name in scalar.UNARY_GRADIENT:
-        inputs = (positive(3, 7) if name in POSITIVE else normal(3, 7), normal(3, 7, seed=1))
-        yield Case(f"unary_dx-{name}", UnaryGradient(name, ALPHA, BETA), inputs)
+        inputs = (arguments(name), normal(3, 7, seed=1))
+        through_input = name in DOMAINS and name != "erfinv"
+        inputs = (DOMAINS[name](inputs[0]), inputs[1]) if through_input else inputs
+        op = UnaryGradient(name, PARAMETERS.get(name, ALPHA), BETA)
+        yield Case(f"unary_dx-{name}", op, inputs, floats=floats_of(name))
+    ends = np.array([-1.0, 1.0, 0.0, 0.999999, -0.99999999, 1.5])
+    yield large("unary-erfinv-ends", Unary("erfinv"), ends.astype("float32"))
+    yield Case("unary-cbrt-special", Unary("cbrt"), (SPECIAL,), floats=FLOATS[:1])
+    for name in ("bitwise_not", "trunc"):
+        yield Case(f"unary-{name}-int", Unary(name), (WHOLE - 3,))
     yield Case("unary-square-int", Unary("square"), (WHOLE - 3,))
     yield Case("unary-exp-int", Unary("exp"), (WHOLE - 3,))
     yield Case("unary-negative-int", Unary("negative"), (WHOLE,))
@@ -91,11 +123,16 @@ LARGE_SHAPES = [
 
 
 def binary():
+    for name in scalar.INTEGER_BINARY:
+        yield Case(f"binary-{name}", Binary(name), (WHOLE * 3, WHOLE[0] + 1))
+    yield Case("binary-bitwise_xor-bool", Binary("bitwise_xor"), (FLAGS, ~FLAGS[0]))
     for name in scalar.BINARY:
+        if name in scalar.INTEGER_BINARY:
+            continue
         a, b = positive(2, 3) if name == "power" else normal(2, 3), normal(3, seed=1)
         floats = FLOATS if name in ("add", "multiply", "divide") else FLOATS[:1]
         yield Case(f"binary-{name}", Binary(name), (a, b), floats=floats)
-        yield Case(f"binary-{name}-flat", Binary(name), (a, a[::-1]))
+        yield Case(f"binary-{name}-flat", Binary(name), (a, a[::-1]), floats=floats_of(name))
     for i, (left, right) in enumerate(SHAPES):
         yield Case(f"binary-shapes{i}", Binary("subtract"), (normal(*left), normal(*right, seed=1)))
     for i, (left, right) in enumerate(LARGE_SHAPES):
@@ -115,6 +152,8 @@ def binary():
         ("less-int", "less", (WHOLE, WHOLE[0])),
         ("bool", "equal", (FLAGS, ~FLAGS[0])),
         ("bool-and", "logical_and", (FLAGS, ~FLAGS[::-1])),
+        ("arctan2-int", "arctan2", (WHOLE, WHOLE[0] - 1)),
+        ("logaddexp-special", "logaddexp", (SPECIAL[:-1], SPECIAL[:-1])),
         ("maximum-nan", "maximum", (NAN, NAN[:, ::-1])),
         ("minimum-nan", "minimum", (NAN, np.array([2.0]))),
         ("equal-special", "equal", (SPECIAL, SPECIAL)),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from cases.case import specs_of
-from references import conv, elementwise, layer_norm, loss, norm, optimizer, pool, random
+from references import conv, elementwise, indexed, layer_norm, loss, norm, optimizer, pool, random
 
 from nbcnn.ops.conv_spec import LINEAR, SIGMOID, TANH
 
@@ -88,6 +88,10 @@ BY_NAME: dict[str, Callable] = {
     "slice_dx": _slice_dx,
     "pad": lambda op, spec, x: np.pad(x, op.widths, constant_values=x.dtype.type(op.value)),
     "broadcast_to": lambda op, spec, x: np.broadcast_to(x, op.shape),
+    "gather": lambda op, spec, x, indices: indexed.gather(spec, x, indices),
+    "scatter": lambda op, spec, u, indices: indexed.scatter(spec, wide(u), indices, op.function),
+    "cumulative": lambda op, spec, x: indexed.cumulative(spec, wide(x), op.function),
+    "argsort": lambda op, spec, x: indexed.argsort(spec, x),
     "concat": lambda op, spec, *xs: np.concatenate([wide(x) for x in xs], axis=op.axis),
 }
 

@@ -6,6 +6,7 @@ from cases import (
     copy,
     dense,
     elementwise,
+    indexed,
     layer_norm,
     loss,
     norm,
@@ -17,7 +18,7 @@ from cases import (
 )
 
 MODULES = (
-    conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, loss,
-    random, optimizer,
+    conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, indexed,
+    loss, random, optimizer,
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]
