@@ -1,5 +1,8 @@
 """Layers, with Keras's names and arguments."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from nbcnn.layers.activation import (
     ELU,
     LeakyReLU,
@@ -7,8 +10,13 @@ from nbcnn.layers.activation import (
     ReLU,
     Softmax,
 )
+from nbcnn.layers.augmentation import (
+    RandomCrop,
+    RandomFlip,
+)
 from nbcnn.layers.base import (
     Layer,
+    family,
 )
 from nbcnn.layers.conv import (
     Conv1D,
@@ -36,6 +44,25 @@ from nbcnn.layers.depthwise import (
     SeparableConv2D,
     SeparableConvolution2D,
 )
+from nbcnn.layers.image_color import (
+    RandomBrightness,
+    RandomContrast,
+    RandomErasing,
+    RandomGrayscale,
+    RandomInvert,
+)
+from nbcnn.layers.image_motion import (
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
+from nbcnn.layers.image_size import (
+    CenterCrop,
+    Resizing,
+)
+from nbcnn.layers.input_spec import (
+    InputSpec,
+)
 from nbcnn.layers.merge import (
     Add,
     Average,
@@ -54,11 +81,20 @@ from nbcnn.layers.merge import (
     multiply,
     subtract,
 )
+from nbcnn.layers.noise import (
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+)
 from nbcnn.layers.norm import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
+    RMSNormalization,
     UnitNormalization,
+)
+from nbcnn.layers.normalization import (
+    Normalization,
 )
 from nbcnn.layers.pool import (
     AveragePooling1D,
@@ -96,18 +132,25 @@ from nbcnn.layers.reshape import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from nbcnn.layers.wrapper import (
+    TimeDistributed,
+    Wrapper,
+)
+from nbcnn.registry import serialize
 
 __all__ = [
     "ELU",
     "Activation",
     "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -122,6 +165,8 @@ __all__ = [
     "Dot",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAvgPool1D",
@@ -134,6 +179,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "InputSpec",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -145,29 +191,51 @@ __all__ = [
     "Maximum",
     "Minimum",
     "Multiply",
+    "Normalization",
     "PReLU",
     "Permute",
+    "RMSNormalization",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv2D",
     "SeparableConvolution2D",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",
+    "TimeDistributed",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "add",
     "average",
     "concatenate",
+    "deserialize",
     "dot",
     "maximum",
     "minimum",
     "multiply",
+    "serialize",
     "subtract",
 ]
+
+
+def deserialize(config: Mapping, custom_objects: Mapping | None = None) -> Any:
+    """The layer that `serialize` described."""
+    return family.get(config, custom_objects)

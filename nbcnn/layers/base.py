@@ -12,6 +12,7 @@ from nbcnn import initializers, regularizers
 from nbcnn.declare import Declared, arg
 from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.input_spec import check_inputs
 from nbcnn.layers.layer_call import LayerCall
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
@@ -71,6 +72,8 @@ class Layer(Declared, family=family):
         dtype_policy: DTypePolicy
 
     autocast = True  # whether float inputs are converted to the layer's dtype
+    trains_by_default = False  # what `training` means where the layer is called on arrays by itself
+    input_spec: ClassVar[Any] = None  # an InputSpec, or a list of them, that inputs must fit
     activity_regularizer = None  # of the outputs; a field of the layers that take it
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -85,12 +88,13 @@ class Layer(Declared, family=family):
         return layer
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Without `input_shape` or `input_dim`: they are for a `Sequential`, not for the layer."""
+        """Without what is for a `Sequential` (`input_shape`), or in Keras's files for nothing."""
         given = {name: kwargs[name] for name in ("input_dim", "input_shape") if name in kwargs}
         for name, value in given.items():
             if name not in self.fields and value is not None:
                 self.__dict__["sample_shape"] = (value,) if name == "input_dim" else tuple(value)
-        return {k: v for k, v in kwargs.items() if k in self.fields or k not in given}
+        absent = {*given, *(k for k in ("quantization_config",) if kwargs.get(k) is None)}
+        return {k: v for k, v in kwargs.items() if k in self.fields or k not in absent}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "dtype":  # Keras's: what is given is the policy, what is read a data type
@@ -178,6 +182,7 @@ class Layer(Declared, family=family):
         """Build on the shapes of the inputs, once; later inputs are checked against them."""
         inputs = args[0] if args else None
         shapes = map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, inputs)
+        check_inputs(self.input_spec, inputs, f"{type(self).__name__} {self.name!r}")
         if not self.built:
             self._check_rank(shapes)
             unbatched = map_structure_shapes(lambda s: (None, *s[1:]), shapes)

@@ -204,6 +204,39 @@ class GroupNormalization(Affine):
         return ops.moveaxis(y, -1, self.axis)
 
 
+class RMSNormalization(Layer):
+    """Divides by the root of the mean square along `axis`, then times a learned scale (Zhang &
+    Sennrich 2019).
+
+    Parameters
+    ----------
+    axis : the axis, or a list of them, of the mean and the scale; default -1.
+    epsilon : added to the mean square, default 1e-6.
+    """
+
+    axis: Any = fields.axes(-1)
+    epsilon: float = arg(1e-6, check=positive)
+
+    def _axes(self, rank: int) -> tuple[int, ...]:
+        axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
+        return tuple(sorted(a % rank for a in axes))
+
+    def fixed_axes(self) -> tuple[int, ...]:
+        return self._axes(len(self.input_shape))
+
+    def build(self, input_shape: Any) -> None:
+        axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
+        _sizes_along(self, tuple(axes), input_shape)
+        sizes = _sizes_along(self, self._axes(len(input_shape)), input_shape)
+        self.scale = self.add_weight(sizes, "ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        axes = self._axes(inputs.ndim)
+        form = [inputs.shape[a] if a in axes else 1 for a in range(inputs.ndim)]
+        scale = self.scale if axes == (inputs.ndim - 1,) else ops.reshape(self.scale, form)
+        return ops.rms_normalization(inputs, scale, axes, self.epsilon)
+
+
 class UnitNormalization(Layer):
     """Scales values along `axis` (-1), one axis or a list of them, to Euclidean length 1."""
 

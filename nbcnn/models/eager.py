@@ -24,9 +24,11 @@ CAPACITY = 16  # plans kept per layer
 def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     """The result of a layer on arrays, as arrays in the structure that `call` returns.
 
-    `training` defaults to False. With training=True assignments (moving averages) take effect.
+    `training` defaults to the layer's `trains_by_default`. With training=True assignments (moving
+    averages) take effect.
     """
-    training = bool(kwargs.get("training") or False)
+    given = kwargs.get("training")
+    training = bool(layer.trains_by_default if given is None else given)
     device = current_device()
     arrays = [_host(v, layer) for v in flatten(args) if _is_data(v)]
     options = {k: v for k, v in kwargs.items() if k != "training"}
@@ -47,7 +49,10 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
             if len(plans) > CAPACITY:
                 plans.popitem(last=False)
         plans.move_to_end(key)
-        return found.run(arrays)
+        step = layer.__dict__.get("_drawn", 0)
+        if found.seeded:
+            layer.__dict__["_drawn"] = step + 1
+        return found.run(arrays, step)
 
 
 def _is_data(value: Any) -> bool:
@@ -103,19 +108,21 @@ class _Eager:
         self.seed = context.seed
         used = [t for node in graph.nodes for t in node.inputs] + list(graph.outputs)
         self.random = any(t is context.seed for t in used)
+        # Layers with a seed of their own draw by the step: another for each call, as in training.
+        seeds = (getattr(inner, "seed", None) for inner in layer.sublayers())
+        self.seeded = self.random and any(seed is not None for seed in seeds)
         self.bound = [(t.variable, t.variable.array) for t in used if isinstance(t, VariableTensor)]
         self.values = -1
 
     def valid(self) -> bool:
         return all(variable.array is array for variable, array in self.bound)
 
-    def run(self, arrays: list[np.ndarray]) -> Any:
+    def run(self, arrays: list[np.ndarray], step: int) -> Any:
         for leaf, array in zip(self.leaves, arrays):
             self.device.upload(self.plan.array(leaf), array)
         if self.random:
-            self.device.upload(
-                self.plan.array(self.seed), np.array([random_state.next_seed(), 0], dtype=np.int64)
-            )
+            drawn = np.array([random_state.next_seed(), step], dtype=np.int64)
+            self.device.upload(self.plan.array(self.seed), drawn)
         if self.values != Clock.values:
             self.plan.prepare()
             self.values = Clock.values

@@ -166,4 +166,56 @@ MERGES = [
     case("dot cosine", lambda L: L.Dot(axes=-1, normalize=True), (2, 3, 4), (2, 5, 4)),
 ]
 
-CASES = [*CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES]
+# Random layers outside training; `test_augmentation.py` has what they do in it.
+AT_REST = [
+    case("gaussian noise", lambda L: L.GaussianNoise(0.5), ROW),
+    case("gaussian dropout", lambda L: L.GaussianDropout(0.5), ROW),
+    case("alpha dropout", lambda L: L.AlphaDropout(0.5), ROW),
+    case("random flip", lambda L: L.RandomFlip(), IMAGE),
+    case("random crop", lambda L: L.RandomCrop(3, 4, 5), IMAGE),
+    case("random translation", lambda L: L.RandomTranslation(0.1, (-0.2, 0.3)), IMAGE),
+    case("random rotation", lambda L: L.RandomRotation(0.2), IMAGE),
+    case("random zoom", lambda L: L.RandomZoom((-0.2, 0.1), fill_mode="wrap"), IMAGE),
+    case("random contrast", lambda L: L.RandomContrast(0.2), IMAGE),
+    case("random brightness", lambda L: L.RandomBrightness(0.2, (0, 1)), IMAGE),
+    case("random erasing", lambda L: L.RandomErasing(0.5), IMAGE),
+    case("random grayscale", lambda L: L.RandomGrayscale(), IMAGE),
+    case("random invert", lambda L: L.RandomInvert(), IMAGE),
+]
+
+PREPROCESSING = [
+    case("rms norm", lambda L: L.RMSNormalization(), IMAGE),
+    case("rms norm axes", lambda L: L.RMSNormalization(axis=[2, 3], epsilon=0.1), IMAGE),
+    case("resizing", lambda L: L.Resizing(4, 9), IMAGE),
+    case("resizing bicubic", lambda L: L.Resizing(3, 4, "bicubic", antialias=True), IMAGE),
+    case("resizing nearest", lambda L: L.Resizing(4, 9, interpolation="nearest"), IMAGE),
+    case("resizing cropped", lambda L: L.Resizing(4, 2, crop_to_aspect_ratio=True), IMAGE),
+    case(
+        "resizing padded",
+        lambda L: L.Resizing(4, 8, pad_to_aspect_ratio=True, fill_value=0.5),
+        IMAGE,
+    ),
+    case(
+        "resizing channels first", lambda L: L.Resizing(4, 5, data_format="channels_first"), IMAGE
+    ),
+    case("center crop", lambda L: L.CenterCrop(3, 4), IMAGE),
+    case("center crop of pixels", lambda L: L.CenterCrop(4, 4), IMAGE, integers=True),
+    case("center crop larger", lambda L: L.CenterCrop(8, 5), IMAGE),
+    case(
+        "normalization",
+        lambda L: L.Normalization(mean=[1.0, 2, 3, 4], variance=[4, 3, 2, 1]),
+        IMAGE,
+    ),
+    case("normalization inverted", lambda L: L.Normalization(-1, 2.0, 3.0, True), IMAGE),
+    case(
+        "normalization axes",
+        lambda L: L.Normalization((1, -1), [0.5, 1, 2, 0], [1.0, 2, 0, 3]),
+        IMAGE,
+    ),
+    case("time distributed", lambda L: L.TimeDistributed(L.Dense(3, "tanh")), (2, 4, 5)),
+]
+
+CASES = [
+    *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *AT_REST,
+    *PREPROCESSING,
+]  # fmt: skip

@@ -1,5 +1,7 @@
 """Records what real Keras computes for `cases.layers`: keras_layers.npz and keras_layers.json.
 
+Cases that the files have stay as they are: delete the files to record all anew.
+
 KERAS_BACKEND=jax JAX_ENABLE_X64=1 PYTHONPATH=tests python tests/golden/record_layers.py
 """
 
@@ -52,7 +54,12 @@ def main():
     dtypes.BIT64_TO_BIT32_DTYPE.pop("float64")  # Keras would compute some layers in float32
     keras.config.set_floatx("float64")
     arrays, configs = {}, {}
+    if (HERE / "keras_layers.npz").exists():
+        arrays = dict(np.load(HERE / "keras_layers.npz"))
+        configs = json.loads((HERE / "keras_layers.json").read_text())["configs"]
     for case in CASES:
+        if case.name in configs:
+            continue
         found, configs[case.name] = results(case)
         arrays.update({f"{case.name}/{k}": np.asarray(v, np.float64) for k, v in found.items()})
     np.savez_compressed(HERE / "keras_layers.npz", **arrays)

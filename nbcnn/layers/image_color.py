@@ -1,0 +1,139 @@
+"""Colours and parts of images changed at random in training."""
+
+from typing import Any
+
+import numpy as np
+
+from nbcnn import ops
+from nbcnn.declare import KINDS, Expected, arg, fraction
+from nbcnn.layers import fields
+from nbcnn.layers.augmentation import Augmentation, any_seed, pixel_range, share
+from nbcnn.layers.draws import Draws
+
+
+class RandomContrast(Augmentation):
+    """Pixels' distance from their channel's mean, times a factor per image, in training.
+
+    Parameters
+    ----------
+    factor : (lower, upper), 0 to 1: the factors are drawn from 1 - lower to 1 + upper; one number f
+        stands for (0, f).
+    value_range : least and greatest value of the result, default (0, 255).
+    seed, data_format : as in `RandomFlip`.
+    """
+
+    factor: Any = share(0, 1)
+    value_range: Any = pixel_range()
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        lower, upper = self.factor
+        times = draws.uniform((x.shape[0], 1, 1, 1), 1.0 - lower, 1.0 + upper)
+        mean = ops.mean(x, self.image_axes, keepdims=True)
+        return ops.clip((x - mean) * times + mean, *map(float, self.value_range))
+
+
+class RandomBrightness(Augmentation):
+    """Adds a number per image to all pixels in training.
+
+    Parameters
+    ----------
+    factor : least and greatest number as fractions of the value range, -1 to 1; one number f stands
+        for -f..f.
+    value_range : least and greatest value of the result, default (0, 255).
+    seed, data_format : as in `RandomFlip`.
+    """
+
+    factor: Any = share(-1.0, 1.0)
+    value_range: Any = pixel_range()
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        low, high = map(float, self.value_range)
+        more = draws.uniform((x.shape[0], 1, 1, 1), *self.factor) * (high - low)
+        return ops.clip(x + more, low, high)
+
+
+def _fill(value: Any) -> Any:
+    three = isinstance(value, (list, tuple)) and len(value) == 3
+    if value is None or KINDS["float"](value) or (three and all(map(KINDS["float"], value))):
+        return value
+    raise Expected("must be None, a number or three numbers")
+
+
+class RandomErasing(Augmentation):
+    """Fills a rectangle of images in training (Zhong et al. 2020).
+
+    Parameters
+    ----------
+    factor : probability for an image, 1 by default; two numbers are the least and the greatest, one
+        number f stands for 0..f.
+    scale : least and greatest share of the area, default (0.02, 0.33).
+    fill_value : a number, or one per channel; by default noise.
+    value_range : least and greatest value of the filling, default (0, 255).
+    seed, data_format : as in `RandomFlip`.
+    """
+
+    factor: Any = share(0, 1, 1.0)
+    scale: Any = share(0, 1, (0.02, 0.33))
+    fill_value: Any = arg(None, convert=_fill)
+    value_range: Any = pixel_range()
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        sides = ops.sqrt(draws.uniform((x.shape[0], 2), *self.scale))
+        inside = None
+        for number, axis, size in zip((1, 0), self.image_axes, self.image_size(x)):
+            length = ops.slice_axis(sides, 1, number, number + 1) * float(size)
+            start = draws.uniform((x.shape[0], 1)) * (float(size) - length)
+            places = np.arange(size, dtype=x.dtype)
+            here = ops.logical_and(places >= start, places < start + length)
+            form = [-1, 1, 1, 1]
+            form[axis] = size
+            here = ops.reshape(here, form)
+            inside = here if inside is None else ops.logical_and(inside, here)
+        chance = draws.uniform((x.shape[0], 1, 1, 1), *self.factor)
+        erased = ops.less(draws.uniform((x.shape[0], 1, 1, 1)), chance)
+        return ops.where(ops.logical_and(inside, erased), self._filling(x, draws), x)
+
+    def _filling(self, x: Any, draws: Draws) -> Any:
+        low, high = map(float, self.value_range)
+        if self.fill_value is None:
+            return ops.clip(draws.normal(x.shape) * high, low, high)
+        return np.clip(np.asarray(self.fill_value, x.dtype), low, high)
+
+
+class RandomGrayscale(Augmentation):
+    """Makes images gray in training, each with probability `factor` (default 0.5)."""
+
+    factor: float = arg(0.5, check=fraction)
+    data_format: str = fields.data_format()
+    seed: int | None = any_seed()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        chosen = ops.less(draws.uniform((x.shape[0], 1, 1, 1)), float(self.factor))
+        return ops.where(chosen, ops.image.rgb_to_grayscale(x, self.data_format), x)
+
+
+class RandomInvert(Augmentation):
+    """Makes negatives of images in training: value_range[1] - x.
+
+    Parameters
+    ----------
+    factor : probability for an image, 1 by default; one number f stands for 0..f, from which the
+        probability is drawn.
+    value_range : default (0, 255). seed, data_format : as in `RandomFlip`.
+    """
+
+    factor: Any = share(0, 1, 1.0)
+    value_range: Any = pixel_range()
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        chance = draws.uniform((x.shape[0], 1, 1, 1), *self.factor)
+        chosen = ops.less(draws.uniform((x.shape[0], 1, 1, 1)), chance)
+        return ops.where(chosen, float(self.value_range[1]) - x, x)
