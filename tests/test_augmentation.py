@@ -23,6 +23,10 @@ RANDOM = {
     "contrast": lambda **k: layers.RandomContrast(0.9, **k),
     "brightness": lambda **k: layers.RandomBrightness(0.9, (0, 1), **k),
     "erasing": lambda **k: layers.RandomErasing(value_range=(0, 1), **k),
+    "shear": lambda **k: layers.RandomShear(0.5, 0.5, **k),
+    "hue": lambda **k: layers.RandomHue(0.9, (0, 1), **k),
+    "saturation": lambda **k: layers.RandomSaturation((0.2, 0.8), (0, 1), **k),
+    "solarization": lambda **k: layers.Solarization(0.5, 0.5, (0, 1), **k),
     "grayscale": lambda **k: layers.RandomGrayscale(**k),
     "invert": lambda **k: layers.RandomInvert(**k),
 }
@@ -208,6 +212,35 @@ def test_grayscale_and_invert_choose_images():
     assert (same ^ inverted).all()
     assert same.any()
     assert inverted.any()
+
+
+def test_a_fixed_shear_moves_rows_either_way():
+    y = layers.RandomShear((1, 1), (0, 0), "nearest", "wrap", seed=1)(IMAGES)
+    shifts = (1, -1)
+    rolled = [np.stack([np.roll(IMAGES[:, r], -s * r, 1) for r in range(6)], 1) for s in shifts]
+    found = [(y == r).all((1, 2, 3)) for r in rolled]
+    assert (found[0] ^ found[1]).all()
+    assert found[0].any()
+    assert found[1].any()
+
+
+def test_colours_turn_and_fade():
+    red = np.zeros((8, 2, 2, 3), "float32")
+    red[..., 0] = 200.0
+    y = layers.RandomHue((2 / 3, 2 / 3), seed=1)(red)  # a third of the circle
+    assert {tuple(np.round(p).astype(int)) for p in y[:, 0, 0]} == {(0, 200, 0), (0, 0, 200)}
+    y = layers.RandomSaturation((0, 0), (0, 1))(IMAGES)
+    np.testing.assert_allclose(y, np.broadcast_to(IMAGES.max(-1, keepdims=True), y.shape), 0, 1e-6)
+    np.testing.assert_allclose(layers.RandomSaturation((0.5, 0.5))(IMAGES), IMAGES, 0, 1e-5)
+
+
+def test_solarization_inverts_bright_pixels():
+    # With (255 x 1) as least and greatest, thresholds are all 128 of 255.
+    layer = layers.Solarization((0, 0), (128 / 255, 128 / 255), (0, 1), seed=1)
+    layer.threshold_factor = (128.0, 128 / 255)
+    expected = np.where(IMAGES * 255 < 128, IMAGES, 1 - IMAGES)
+    np.testing.assert_allclose(layer(IMAGES), expected, 0, 1e-5)
+    np.testing.assert_allclose(layers.Solarization()(IMAGES), 255 - IMAGES, 0, 1e-4)
 
 
 def test_single_images_and_pixels():

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn import ops
+from nbcnn import config, ops
 from nbcnn.declare import KINDS, Expected, arg, fraction
 from nbcnn.layers import fields
 from nbcnn.layers.augmentation import Augmentation, any_seed, pixel_range, share
@@ -137,3 +137,84 @@ class RandomInvert(Augmentation):
         chance = draws.uniform((x.shape[0], 1, 1, 1), *self.factor)
         chosen = ops.less(draws.uniform((x.shape[0], 1, 1, 1)), chance)
         return ops.where(chosen, float(self.value_range[1]) - x, x)
+
+
+class RandomHue(Augmentation):
+    """Turns the hue of RGB images in training.
+
+    Parameters
+    ----------
+    factor : least and greatest turn, 0 to 1, of half the circle, in either direction; one number f
+        stands for 0..f.
+    value_range : of the pixels, default (0, 255). data_format, seed : as in `RandomFlip`.
+    """
+
+    factor: Any = share(0, 1)
+    value_range: Any = pixel_range()
+    data_format: str = fields.data_format()
+    seed: int | None = any_seed()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        low, high = map(float, self.value_range)
+        form = (x.shape[0], 1, 1, 1)
+        turn = ops.sign(0.5 - draws.uniform(form)) * draws.uniform(form, *self.factor) * 0.5
+        channel = 3 if self.data_format == "channels_last" else 1
+        hsv = ops.image.rgb_to_hsv((x - low) / (high - low), self.data_format)
+        hue, saturation, value = ops.split(hsv, 3, channel)
+        # Around the circle: `hsv_to_rgb` takes the fraction.
+        hsv = ops.concatenate([hue + turn, saturation, value], channel)
+        rgb = ops.clip(ops.image.hsv_to_rgb(hsv, self.data_format), 0.0, 1.0)
+        return rgb * (high - low) + low
+
+
+class RandomSaturation(Augmentation):
+    """Multiplies the saturation of RGB images by f / (1 - f) in training.
+
+    Parameters
+    ----------
+    factor : least and greatest f: 0 makes gray, 0.5 changes nothing, 1 gives pure colours; one
+        number stands for -f..f.
+    value_range : what the saturation is limited to, default (0, 255). data_format, seed : as in
+        `RandomFlip`.
+    """
+
+    factor: Any = share(-1.0, 1.0)
+    value_range: Any = pixel_range()
+    data_format: str = fields.data_format()
+    seed: int | None = any_seed()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        drawn = draws.uniform((x.shape[0], 1, 1, 1), *self.factor)
+        times = drawn / (1.0 - drawn + config.epsilon())
+        channel = 3 if self.data_format == "channels_last" else 1
+        hue, saturation, value = ops.split(ops.image.rgb_to_hsv(x, self.data_format), 3, channel)
+        saturation = ops.clip(saturation * times, *map(float, self.value_range))
+        hsv = ops.concatenate([hue, saturation, value], channel)
+        return ops.image.hsv_to_rgb(hsv, self.data_format)
+
+
+class Solarization(Augmentation):
+    """Makes pixels brighter, then negatives of those at or above a threshold, in training.
+
+    Parameters
+    ----------
+    addition_factor, threshold_factor : greatest addition and threshold as fractions of the range,
+        0 to 1, default 0; two numbers are the least, in 255ths, and the greatest.
+    value_range : of the pixels, default (0, 255). seed, data_format : as in `RandomFlip`.
+    """
+
+    addition_factor: Any = share(0, 1, 0.0)
+    threshold_factor: Any = share(0, 1, 0.0)
+    value_range: Any = pixel_range()
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        low, high = map(float, self.value_range)
+        form = (x.shape[0], 1, 1, 1)
+        (least, most), (bottom, top) = self.addition_factor, self.threshold_factor
+        more = draws.uniform(form, least, most * 255.0)
+        threshold = draws.uniform(form, bottom, top * 255.0)
+        y = ops.clip((x - low) / (high - low) * 255.0 + more, 0.0, 255.0)
+        y = ops.where(y < threshold, y, 255.0 - y)
+        return y / 255.0 * (high - low) + low

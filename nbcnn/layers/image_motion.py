@@ -118,3 +118,29 @@ class RandomZoom(Motion):
             columns = draws.uniform((n, 1), 1.0 + lower, 1.0 + upper)
         cx, cy = (width - 1) / 2, (height - 1) / 2
         return [columns, 0.0, cx * (1.0 - columns), 0.0, rows, cy * (1.0 - rows)]
+
+
+class RandomShear(Motion):
+    """Slants images in training.
+
+    Parameters
+    ----------
+    x_factor, y_factor : how far a row moves per row, and a column per column, at most; one number f
+        stands for -f..f, default 0.
+    interpolation, fill_mode, fill_value : as in `RandomTranslation`.
+    data_format, seed : as in `RandomFlip`.
+    """
+
+    x_factor: Any = share(-1.0, 1.0, 0.0)
+    y_factor: Any = share(-1.0, 1.0, 0.0)
+    interpolation: str = arg("bilinear", choices=INTERPOLATIONS)
+    fill_mode: str = arg("reflect", choices=FILL_MODES)
+    fill_value: float = 0.0
+    data_format: str = fields.data_format()
+    seed: int | None = any_seed()
+
+    def maps(self, n: int | None, height: int, width: int, draws: Draws) -> list[Any]:
+        sign = ops.sign(0.5 - draws.uniform((n, 1)))
+        y = draws.uniform((n, 1), *self.y_factor) * sign
+        x = draws.uniform((n, 1), *self.x_factor) * sign
+        return [1.0, x, 0.0, y, 1.0, 0.0]

@@ -180,7 +180,34 @@ AT_REST = [
     case("random brightness", lambda L: L.RandomBrightness(0.2, (0, 1)), IMAGE),
     case("random erasing", lambda L: L.RandomErasing(0.5), IMAGE),
     case("random grayscale", lambda L: L.RandomGrayscale(), IMAGE),
+    case("random hue", lambda L: L.RandomHue(0.2), IMAGE),
+    case("random saturation", lambda L: L.RandomSaturation(0.2), IMAGE),
+    case("random shear", lambda L: L.RandomShear(0.2, 0.3), IMAGE),
+    case("solarization", lambda L: L.Solarization(0.2, 0.3, (0, 1)), IMAGE),
     case("random invert", lambda L: L.RandomInvert(), IMAGE),
+]
+
+# Random layers whose range is one number.
+FIXED = [
+    case(
+        "translation",
+        lambda L: L.RandomTranslation((0.25, 0.25), (-0.5, -0.5)),
+        (2, 6, 8, 2),
+        training=True,
+    ),
+    case("rotation", lambda L: L.RandomRotation((0.125, 0.125), "wrap"), IMAGE, training=True),
+    case("zoom", lambda L: L.RandomZoom((-0.5, -0.5), (0.25, 0.25)), IMAGE, training=True),
+    case(
+        "zoom constant", lambda L: L.RandomZoom((0.5, 0.5), None, "constant"), IMAGE, training=True
+    ),
+    case("brightness", lambda L: L.RandomBrightness((0.25, 0.25), (-1, 1)), IMAGE, training=True),
+    case(
+        "saturation",
+        lambda L: L.RandomSaturation((0.25, 0.25)),
+        (2, 3, 4, 3),
+        training=True,
+    ),
+    case("solarization of all", lambda L: L.Solarization(), IMAGE, training=True),
 ]
 
 PREPROCESSING = [
@@ -212,10 +239,12 @@ PREPROCESSING = [
         lambda L: L.Normalization((1, -1), [0.5, 1, 2, 0], [1.0, 2, 0, 3]),
         IMAGE,
     ),
-    case("time distributed", lambda L: L.TimeDistributed(L.Dense(3, "tanh")), (2, 4, 5)),
+    case(
+        "time distributed", lambda L: L.TimeDistributed(L.Dense(3, "tanh", name="step")), (2, 4, 5)
+    ),
 ]
 
 CASES = [
     *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *AT_REST,
-    *PREPROCESSING,
+    *FIXED, *PREPROCESSING,
 ]  # fmt: skip
