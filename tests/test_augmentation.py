@@ -69,6 +69,23 @@ def test_called_by_themselves_augmentations_train_and_noise_does_not():
     np.testing.assert_array_equal(layers.GaussianNoise(0.5)(IMAGES), IMAGES)
     model = nbcnn.Sequential([layers.Input((6, 7, 3)), layers.RandomFlip()])
     np.testing.assert_array_equal(model.predict(IMAGES, verbose=0), IMAGES)
+    np.testing.assert_array_equal(model(IMAGES, training=False), IMAGES)
+    model = nbcnn.Sequential(
+        [layers.Input((6, 7, 3)), layers.RandomFlip(seed=1), layers.Dropout(0.5)]
+    )
+    y = model(IMAGES)  # as in Keras, every layer by its own default
+    assert (y != IMAGES).any()
+    np.testing.assert_array_equal(np.sort(y.ravel()), np.sort(IMAGES.ravel()))
+
+    class Inner(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.flip = layers.RandomFlip(seed=1)
+
+        def call(self, x, training=False):
+            return self.flip(x, training=training)
+
+    np.testing.assert_array_equal(Inner()(IMAGES), IMAGES)
 
 
 def test_normal_numbers_are_normal():

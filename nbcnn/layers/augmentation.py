@@ -15,17 +15,16 @@ from nbcnn.layers.draws import Draws
 class Augmentation(Layer):
     """Images (n, h, w, c), or one (h, w, c), changed at random in training, else only made floats.
 
-    Called on arrays by itself, `training` defaults to True; inside a model it is the model's. A
+    `training` defaults to True, also inside a model that is called on arrays without saying. A
     subclass defines `transform` on a batch and has the fields `seed` and `data_format`.
     """
 
     min_rank = 3
-    trains_by_default = True
     if TYPE_CHECKING:  # an annotation here would make fields
         seed: Any
         data_format: Any
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = True) -> Any:
         x = ops.cast(inputs, self.value_dtype)
         if x.ndim > 4:
             raise ValueError(

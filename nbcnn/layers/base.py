@@ -13,7 +13,7 @@ from nbcnn.declare import Declared, arg
 from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import Context, current, is_active
 from nbcnn.layers.input_spec import check_inputs
-from nbcnn.layers.layer_call import LayerCall
+from nbcnn.layers.layer_call import LayerCall, default_training
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
 from nbcnn.ops.bfloat16 import products_in
@@ -72,7 +72,6 @@ class Layer(Declared, family=family):
         dtype_policy: DTypePolicy
 
     autocast = True  # whether float inputs are converted to the layer's dtype
-    trains_by_default = False  # what `training` means where the layer is called on arrays by itself
     input_spec: ClassVar[Any] = None  # an InputSpec, or a list of them, that inputs must fit
     activity_regularizer = None  # of the outputs; a field of the layers that take it
 
@@ -172,11 +171,12 @@ class Layer(Declared, family=family):
             return apply(Cast(self.value_dtype), value)
         return value
 
-    def _with_training(self, kwargs: dict[str, Any], training: bool) -> dict[str, Any]:
+    def _with_training(self, kwargs: dict[str, Any], training: bool | None) -> dict[str, Any]:
         """The call's keywords, `training` among them only where the layer takes it."""
         if not _takes(type(self).call, "training"):
             return {k: v for k, v in kwargs.items() if k != "training"}
-        return {**kwargs, "training": training}
+        own = default_training(type(self).call) if training is None else training
+        return {**kwargs, "training": own}
 
     def build_for(self, args: tuple) -> None:
         """Build on the shapes of the inputs, once; later inputs are checked against them."""

@@ -15,12 +15,12 @@ _local = threading.local()
 class Context:
     """One tracing of a model or layer.
 
-    training: what layers get for `training=None`. updates: assignments to variables, in order.
-    losses: scalars that layers added. `seed` is the int64 pair (model's seed, step) that random
-    layers draw from.
+    training: what layers get for `training=None`; None leaves it to each. updates: assignments to
+    variables, in order. losses: scalars that layers added. `seed` is the int64 pair (model's seed,
+    step) that random layers draw from.
     """
 
-    def __init__(self, training: bool = False):
+    def __init__(self, training: bool | None = False):
         self.training = training
         self.updates: list[Node] = []
         self.losses: list[Tensor] = []
@@ -41,7 +41,7 @@ class Context:
         self.updates.append(Node(Assign(), [variable.symbol, tensor]))
 
     @contextmanager
-    def as_training(self, given: bool | None) -> Iterator[bool]:
+    def as_training(self, given: bool | None) -> Iterator[bool | None]:
         """What `training` means inside one layer's call: what was given to it, or what it was."""
         before = self.training
         self.training = before if given is None else bool(given)

@@ -1,5 +1,8 @@
 """Layers in functional models."""
 
+import inspect
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nbcnn.layers.structure import flatten
@@ -19,3 +22,10 @@ class LayerCall:
         for tensor in flatten(outputs):
             if isinstance(tensor, Tensor):
                 tensor.call = self
+
+
+@cache
+def default_training(function: Callable) -> bool | None:
+    """What `training` is where nobody says: the default in the layer's `call`."""
+    parameter = inspect.signature(function).parameters.get("training")
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default

@@ -24,11 +24,11 @@ CAPACITY = 16  # plans kept per layer
 def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     """The result of a layer on arrays, as arrays in the structure that `call` returns.
 
-    `training` defaults to the layer's `trains_by_default`. With training=True assignments (moving
-    averages) take effect.
+    Without `training` every layer inside goes by its own default. With training=True assignments
+    (moving averages) take effect.
     """
     given = kwargs.get("training")
-    training = bool(layer.trains_by_default if given is None else given)
+    training = None if given is None else bool(given)
     device = current_device()
     arrays = [_host(v, layer) for v in flatten(args) if _is_data(v)]
     options = {k: v for k, v in kwargs.items() if k != "training"}
@@ -81,7 +81,7 @@ class _Eager:
     """A traced call with its plan."""
 
     def __init__(
-        self, layer: Layer, args: tuple, options: dict[str, Any], training: bool, device: Any
+        self, layer: Layer, args: tuple, options: dict[str, Any], training: bool | None, device: Any
     ):
         self.device = device
         self.leaves: list[Tensor] = []
@@ -104,7 +104,7 @@ class _Eager:
             graph = fuse(graph, accepted_by(device))
         self.outputs = graph.outputs
         self.changes = bool(context.updates)
-        self.plan = Plan(graph, device, weights_change=training)
+        self.plan = Plan(graph, device, weights_change=bool(training))
         self.seed = context.seed
         used = [t for node in graph.nodes for t in node.inputs] + list(graph.outputs)
         self.random = any(t is context.seed for t in used)
