@@ -8,8 +8,24 @@ from nbcnn import ops
 from nbcnn.declare import arg, positive
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
+from nbcnn.ops.tensor import Tensor
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
+
+
+def _unknown(shape: tuple, data_format: str) -> bool:
+    """Whether images have sizes that only the data tell."""
+    return None in (shape[-3:-1] if data_format == "channels_last" else shape[-2:])
+
+
+def _of_size(images: Any, height: int, width: int, data_format: str, dtype: str) -> Tensor:
+    """What stands for resized images while a model is put together; the images' own sizes are
+    known when it runs.
+    """
+    shape = images.shape
+    if data_format == "channels_last":
+        return Tensor((*shape[:-3], height, width, shape[-1]), dtype)
+    return Tensor((*shape[:-2], height, width), dtype)
 
 
 class Resizing(Layer):
@@ -37,6 +53,8 @@ class Resizing(Layer):
     min_rank = 3
 
     def call(self, inputs: Any) -> Any:
+        if _unknown(inputs.shape, self.data_format):
+            return _of_size(inputs, self.height, self.width, self.data_format, inputs.dtype)
         y = ops.image.resize(
             inputs,
             (self.height, self.width),
@@ -72,9 +90,7 @@ class CenterCrop(Layer):
         columns = x.ndim - 1 if self.data_format == "channels_first" else x.ndim - 2
         h, w = x.shape[columns - 1], x.shape[columns]
         if h is None or w is None:
-            raise ValueError(
-                f"CenterCrop {self.name!r}: height and width must be known, got shape {x.shape}"
-            )
+            return _of_size(x, self.height, self.width, self.data_format, x.dtype)
         top, left = (h - self.height) // 2, (w - self.width) // 2
         if top < 0 or left < 0:
             size = (self.height, self.width)
