@@ -22,8 +22,13 @@ from nbcnn.registry import deserialize, serialize
 from nbcnn.runtime.device import current_device
 
 GOLDEN = Path(__file__).parent / "golden"
-RECORDED = dict(np.load(GOLDEN / "keras_layers.npz"))
-CONFIGS = json.loads((GOLDEN / "keras_layers.json").read_text())["configs"]
+FILES = sorted(GOLDEN.glob("keras_layers*.npz"))
+RECORDED = {name: value for file in FILES for name, value in np.load(file).items()}
+CONFIGS = {
+    name: config
+    for file in FILES
+    for name, config in json.loads(file.with_suffix(".json").read_text())["configs"].items()
+}
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 CLASSES = {
     name: value

@@ -6,15 +6,28 @@ from nbcnn import ops
 from nbcnn.declare import arg, positive
 from nbcnn.layers import fields
 from nbcnn.layers.conv import WithKernel, algorithm
+from nbcnn.layers.spatial import as_image, as_sequence, flat_padding
 from nbcnn.ops.conv import conv2d
 
 
 def depthwise(layer: Any, x: Any, kernel: Any) -> Any:
-    """x (n, h, w, c) by kernel (kh, kw, c, m): a convolution with c groups of m filters."""
+    """x (n, h, w, c) by kernel (kh, kw, c, m): a convolution with c groups of m filters.
+
+    Of (n, length, c) by (k, c, m), the same on images of one row.
+    """
+    strides, padding, dilation = layer.strides, layer.padding, layer.dilation_rate
+    if x.ndim == 3:
+        x, kernel = as_image(x), ops.expand_dims(kernel, 0)
+        strides, dilation = (1, *strides), (1, *dilation)
+        padding = flat_padding(padding)
+        return as_sequence(_grouped(layer, x, kernel, strides, padding, dilation))
+    return _grouped(layer, x, kernel, strides, padding, dilation)
+
+
+def _grouped(layer: Any, x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any) -> Any:
     kh, kw, c, m = kernel.shape
     filters = ops.reshape(kernel, (kh, kw, 1, c * m))
-    geometry = layer.strides, layer.padding, layer.dilation_rate
-    return conv2d(x, filters, *geometry, c, layer.conv_algorithm)
+    return conv2d(x, filters, strides, padding, dilation, c, layer.conv_algorithm)
 
 
 class DepthwiseConv2D(WithKernel):
@@ -60,6 +73,20 @@ class DepthwiseConv2D(WithKernel):
         return self.finished(depthwise(self, self.channels_last(inputs), self.kernel))
 
 
+class DepthwiseConv1D(DepthwiseConv2D):
+    """Slides over each channel of a sequence its own kernels. See `DepthwiseConv2D`.
+
+    Shapes: (n, length, c) -> (n, steps, c * depth_multiplier). Weights: `kernel` (k, c,
+    depth_multiplier), `bias`.
+    """
+
+    kernel_size: tuple = fields.sizes(1)
+    strides: tuple = fields.sizes(1, 1)
+    padding: Any = fields.padding(1)
+    dilation_rate: tuple = fields.sizes(1, 1)
+    rank = 3
+
+
 class SeparableConv2D(WithKernel):
     """A depthwise convolution, then a 1×1 convolution that mixes the channels.
 
@@ -103,7 +130,7 @@ class SeparableConv2D(WithKernel):
             name="depthwise_kernel",
         )
         self.pointwise_kernel = self.add_weight(
-            (1, 1, channels * self.depth_multiplier, self.filters),
+            (*(1 for _ in self.kernel_size), channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer,
             regularizer=self.pointwise_regularizer,
             constraint=self.pointwise_constraint,
@@ -113,8 +140,30 @@ class SeparableConv2D(WithKernel):
 
     def call(self, inputs: Any) -> Any:
         y = depthwise(self, self.channels_last(inputs), self.depthwise_kernel)
-        y = conv2d(y, self.pointwise_kernel, algorithm=self.conv_algorithm)
-        return self.finished(y)
+        return self.finished(self._mixed(y))
+
+    def _mixed(self, y: Any) -> Any:
+        return conv2d(y, self.pointwise_kernel, algorithm=self.conv_algorithm)
 
 
+class SeparableConv1D(SeparableConv2D):
+    """A depthwise convolution of sequences, then one that mixes the channels. See
+    `SeparableConv2D`.
+
+    Shapes: (n, length, c) -> (n, steps, filters). Weights: `depthwise_kernel` (k, c,
+    depth_multiplier), `pointwise_kernel` (1, c * depth_multiplier, filters), `bias`.
+    """
+
+    kernel_size: tuple = fields.sizes(1)
+    strides: tuple = fields.sizes(1, 1)
+    padding: Any = fields.padding(1)
+    dilation_rate: tuple = fields.sizes(1, 1)
+    rank = 3
+
+    def _mixed(self, y: Any) -> Any:
+        kernel = ops.expand_dims(self.pointwise_kernel, 0)
+        return as_sequence(conv2d(as_image(y), kernel, algorithm=self.conv_algorithm))
+
+
+SeparableConvolution1D = SeparableConv1D
 SeparableConvolution2D = SeparableConv2D

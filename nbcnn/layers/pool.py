@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean value of each window, or of the whole image."""
+"""Pooling: the largest or the mean value of each window, or of the whole image or volume."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from nbcnn import ops
 from nbcnn.declare import arg
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
+from nbcnn.ops import nn_ranks
 from nbcnn.ops.pool import avg_pool2d, max_pool2d
 
 
@@ -49,6 +50,21 @@ class Pooling1D(Pooling):
         return self.restored(as_sequence(y))
 
 
+class Pooling3D(Pooling):
+    """Base of pooling layers over volumes."""
+
+    pool_size: tuple = fields.sizes(3, 2)
+    strides: tuple | None = fields.optional_sizes(3)
+    padding: Any = fields.padding(3)
+    rank = 5
+
+    def call(self, inputs: Any) -> Any:
+        x, what = self.channels_last(inputs), type(self).__name__
+        strides = self.strides or self.pool_size
+        y = nn_ranks.pool(self.reduce, x, self.pool_size, strides, self.padding, True, what)
+        return self.restored(y)
+
+
 class MaxPooling2D(Pooling):
     """The largest value of each window of every channel.
 
@@ -86,6 +102,20 @@ class AveragePooling1D(Pooling1D):
     """The mean of each window: (n, length, c) -> (n, steps, c). See `MaxPooling2D`."""
 
     pool_size: tuple = fields.sizes(1)
+    reduce = staticmethod(avg_pool2d)
+
+
+class MaxPooling3D(Pooling3D):
+    """The largest value of each window: (n, d, h, w, c) -> (n, od, oh, ow, c).
+
+    Arguments as `MaxPooling2D`, with three sizes; d, h and w must be known.
+    """
+
+
+class AveragePooling3D(Pooling3D):
+    """The mean of each window, over its values inside the volume. See `MaxPooling3D`."""
+
+    pool_size: tuple = fields.sizes(3)
     reduce = staticmethod(avg_pool2d)
 
 
@@ -131,7 +161,21 @@ class GlobalMaxPooling1D(GlobalPooling):
     rank = 3
 
 
-MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
-AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+class GlobalAveragePooling3D(GlobalPooling):
+    """The mean of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
+
+    rank = 5
+
+
+class GlobalMaxPooling3D(GlobalPooling):
+    """The largest value of every channel: (n, d, h, w, c) -> (n, c)."""
+
+    reduce = staticmethod(ops.max)
+    rank = 5
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D

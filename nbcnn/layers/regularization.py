@@ -82,6 +82,16 @@ class SpatialDropout1D(Dropout):
         return (shape[0], 1, shape[2])
 
 
+class SpatialDropout3D(SpatialDropout2D):
+    """Dropout of whole channels of volumes (n, d, h, w, c); arguments as `SpatialDropout2D`."""
+
+    rank = 5
+
+    def draw_shape(self, shape: tuple) -> tuple | None:
+        first = self.data_format == "channels_first"
+        return (*shape[:2], 1, 1, 1) if first else (shape[0], 1, 1, 1, shape[4])
+
+
 class ActivityRegularization(Layer):
     """x, adding l1 * sum(|x|) + l2 * sum(x²) to the training loss."""
 

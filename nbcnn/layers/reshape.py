@@ -9,6 +9,7 @@ from nbcnn.declare import Expected, arg, integers, positive
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 from nbcnn.layers.spatial import Spatial
+from nbcnn.ops import nn_ranks
 from nbcnn.ops.op import apply
 from nbcnn.ops.pool import Upsample2D
 from nbcnn.ops.shape import BatchReshape
@@ -121,6 +122,21 @@ class ZeroPadding1D(Spatial):
         return ops.pad(inputs, _all_axes(self, (0, 0), (self.padding,)))
 
 
+class ZeroPadding3D(Spatial):
+    """Zeros around volumes (n, d, h, w, c).
+
+    padding : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
+    default 1.
+    """
+
+    padding: Any = arg(1, convert=fields.sides(3))
+    data_format: str = fields.data_format()
+    rank = 5
+
+    def call(self, inputs: Any) -> Any:
+        return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
+
+
 class Cropping2D(Spatial):
     """Images without their borders.
 
@@ -138,6 +154,17 @@ class Cropping2D(Spatial):
 
     def call(self, inputs: Any) -> Any:
         return inputs[tuple(_inner(*c) for c in _all_axes(self, (0, 0), self.cropping))]
+
+
+class Cropping3D(Cropping2D):
+    """Volumes (n, d, h, w, c) without their borders.
+
+    cropping : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
+    default 1.
+    """
+
+    cropping: Any = arg(1, convert=fields.sides(3))
+    rank = 5
 
 
 class Cropping1D(Layer):
@@ -205,3 +232,17 @@ class UpSampling1D(Layer):
     def call(self, inputs: Any) -> Any:
         columns = apply(Upsample2D((self.size, 1)), ops.expand_dims(inputs, 2))
         return ops.squeeze(columns, 2)
+
+
+class UpSampling3D(Spatial):
+    """Every value of a volume (n, d, h, w, c) repeated `size` times along its axes.
+
+    size : (planes, rows, columns), or one number for all; default 2.
+    """
+
+    size: tuple = fields.sizes(3, 2)
+    data_format: str = fields.data_format()
+    rank = 5
+
+    def call(self, inputs: Any) -> Any:
+        return self.restored(nn_ranks.upsample(self.channels_last(inputs), self.size))
