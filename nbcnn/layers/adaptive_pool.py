@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from nbcnn import ops
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial
-from nbcnn.ops import windows
 
 
 class AdaptivePooling(Spatial):
@@ -12,10 +12,11 @@ class AdaptivePooling(Spatial):
 
     output_size: tuple = fields.sizes(2)
     data_format: str = fields.data_format()
-    reduce = staticmethod(windows.adaptive_average_pool)
+    operation = "adaptive_average_pool"
+    needs_sizes = True
 
     def call(self, inputs: Any) -> Any:
-        return self.reduce(inputs, self.output_size, self.data_format)
+        return getattr(ops, self.operation)(inputs, self.output_size, self.data_format)
 
 
 class AdaptiveAveragePooling2D(AdaptivePooling):
@@ -36,7 +37,7 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
 class AdaptiveMaxPooling2D(AdaptivePooling):
     """The largest values of the windows of `AdaptiveAveragePooling2D`."""
 
-    reduce = staticmethod(windows.adaptive_max_pool)
+    operation = "adaptive_max_pool"
     rank = 4
 
 
@@ -51,7 +52,7 @@ class AdaptiveMaxPooling1D(AdaptivePooling):
     """The largest values of the windows of `AdaptiveAveragePooling1D`."""
 
     output_size: tuple = fields.sizes(1)
-    reduce = staticmethod(windows.adaptive_max_pool)
+    operation = "adaptive_max_pool"
     rank = 3
 
 
@@ -66,5 +67,5 @@ class AdaptiveMaxPooling3D(AdaptivePooling):
     """The largest values of the windows of `AdaptiveAveragePooling3D`."""
 
     output_size: tuple = fields.sizes(3)
-    reduce = staticmethod(windows.adaptive_max_pool)
+    operation = "adaptive_max_pool"
     rank = 5

@@ -6,7 +6,6 @@ from nbcnn import config, ops
 from nbcnn.declare import arg, positive
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
-from nbcnn.ops import nn_ranks
 from nbcnn.ops.conv import conv2d
 
 
@@ -192,16 +191,17 @@ class Conv3D(Convolution):
     padding: Any = fields.padding(3)
     dilation_rate: tuple = fields.sizes(3, 1)
     rank = 5
+    needs_sizes = True
 
     def call(self, inputs: Any) -> Any:
-        y = nn_ranks.conv(
+        y = ops.conv(
             self.channels_last(inputs),
             self.kernel,
             self.strides,
             self.padding,
+            "channels_last",
             self.dilation_rate,
             self.groups,
-            True,
             self.conv_algorithm,
         )
         return self.finished(y)

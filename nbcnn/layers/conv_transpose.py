@@ -7,10 +7,9 @@ from nbcnn.declare import arg, integers, non_negative, positive
 from nbcnn.layers import fields
 from nbcnn.layers.conv import WithKernel, algorithm
 from nbcnn.layers.spatial import as_image, as_sequence
-from nbcnn.ops import bfloat16, nn_ranks
-from nbcnn.ops.conv import Conv2DInputGradient
+from nbcnn.ops import bfloat16
+from nbcnn.ops.conv import Conv2DInputGradient, transposed_output
 from nbcnn.ops.elementwise import of_one_type
-from nbcnn.ops.nn_more import transposed_output
 from nbcnn.ops.op import apply
 
 
@@ -153,15 +152,17 @@ class Conv3DTranspose(
     output_padding: tuple | None = extra(3)
     dilation_rate: tuple = fields.sizes(3, 1)
     rank = 5
+    needs_sizes = True
 
     def call(self, inputs: Any) -> Any:
         x, kernel = of_one_type(self.channels_last(inputs), self.kernel, floats=True)
-        y = nn_ranks.conv3d_transpose(
+        y = ops.conv_transpose(
             x,
             kernel,
             self.strides,
             self.padding,
             self.output_padding,
+            "channels_last",
             self.dilation_rate,
             self.conv_algorithm,
         )

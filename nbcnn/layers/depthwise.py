@@ -30,14 +30,8 @@ def _grouped(layer: Any, x: Any, kernel: Any, strides: Any, padding: Any, dilati
     return conv2d(x, filters, strides, padding, dilation, c, layer.conv_algorithm)
 
 
-class DepthwiseConv2D(WithKernel):
-    """Slides over each channel its own kernels: `depth_multiplier` of them.
-
-    The other arguments are those of `Conv2D`.
-
-    Shapes: (n, h, w, c) -> (n, oh, ow, c * depth_multiplier). Weights: `kernel` (kh, kw, c,
-    depth_multiplier), `bias`.
-    """
+class Depthwise(WithKernel):
+    """Base of the depthwise convolutions."""
 
     kernel_size: tuple = fields.sizes(2)
     strides: tuple = fields.sizes(2, 1)
@@ -55,7 +49,6 @@ class DepthwiseConv2D(WithKernel):
     depthwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
-    rank = 4
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")
@@ -73,7 +66,19 @@ class DepthwiseConv2D(WithKernel):
         return self.finished(depthwise(self, self.channels_last(inputs), self.kernel))
 
 
-class DepthwiseConv1D(DepthwiseConv2D):
+class DepthwiseConv2D(Depthwise):
+    """Slides over each channel its own kernels: `depth_multiplier` of them.
+
+    The other arguments are those of `Conv2D`.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, c * depth_multiplier). Weights: `kernel` (kh, kw, c,
+    depth_multiplier), `bias`.
+    """
+
+    rank = 4
+
+
+class DepthwiseConv1D(Depthwise):
     """Slides over each channel of a sequence its own kernels. See `DepthwiseConv2D`.
 
     Shapes: (n, length, c) -> (n, steps, c * depth_multiplier). Weights: `kernel` (k, c,
@@ -87,15 +92,8 @@ class DepthwiseConv1D(DepthwiseConv2D):
     rank = 3
 
 
-class SeparableConv2D(WithKernel):
-    """A depthwise convolution, then a 1×1 convolution that mixes the channels.
-
-    The arguments are those of `Conv2D` and `DepthwiseConv2D`; strides, padding and dilation belong
-    to the first of the two.
-
-    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `depthwise_kernel` (kh, kw, c,
-    depth_multiplier), `pointwise_kernel` (1, 1, c * depth_multiplier, filters), `bias`.
-    """
+class Separable(WithKernel):
+    """Base of the separable convolutions."""
 
     filters: int = arg(check=positive)
     kernel_size: tuple = fields.sizes(2)
@@ -117,7 +115,6 @@ class SeparableConv2D(WithKernel):
     pointwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
-    rank = 4
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")
@@ -130,7 +127,7 @@ class SeparableConv2D(WithKernel):
             name="depthwise_kernel",
         )
         self.pointwise_kernel = self.add_weight(
-            (*(1 for _ in self.kernel_size), channels * self.depth_multiplier, self.filters),
+            (*(1,) * len(self.kernel_size), channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer,
             regularizer=self.pointwise_regularizer,
             constraint=self.pointwise_constraint,
@@ -146,7 +143,20 @@ class SeparableConv2D(WithKernel):
         return conv2d(y, self.pointwise_kernel, algorithm=self.conv_algorithm)
 
 
-class SeparableConv1D(SeparableConv2D):
+class SeparableConv2D(Separable):
+    """A depthwise convolution, then a 1×1 convolution that mixes the channels.
+
+    The arguments are those of `Conv2D` and `DepthwiseConv2D`; strides, padding and dilation belong
+    to the first of the two.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `depthwise_kernel` (kh, kw, c,
+    depth_multiplier), `pointwise_kernel` (1, 1, c * depth_multiplier, filters), `bias`.
+    """
+
+    rank = 4
+
+
+class SeparableConv1D(Separable):
     """A depthwise convolution of sequences, then one that mixes the channels. See
     `SeparableConv2D`.
 

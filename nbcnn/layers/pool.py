@@ -1,12 +1,11 @@
 """Pooling: the largest or the mean value of each window, or of the whole image or volume."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from nbcnn import ops
 from nbcnn.declare import arg
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
-from nbcnn.ops import nn_ranks
 from nbcnn.ops.pool import avg_pool2d, max_pool2d
 
 
@@ -18,7 +17,7 @@ class Pooling(Spatial):
     padding: Any = fields.padding(2)
     data_format: str = fields.data_format()
     name: str | None = arg(None, last=True)
-    reduce = staticmethod(max_pool2d)
+    reduce: ClassVar[Any] = staticmethod(max_pool2d)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,13 +55,9 @@ class Pooling3D(Pooling):
     pool_size: tuple = fields.sizes(3, 2)
     strides: tuple | None = fields.optional_sizes(3)
     padding: Any = fields.padding(3)
+    reduce = staticmethod(ops.max_pool)
     rank = 5
-
-    def call(self, inputs: Any) -> Any:
-        x, what = self.channels_last(inputs), type(self).__name__
-        strides = self.strides or self.pool_size
-        y = nn_ranks.pool(self.reduce, x, self.pool_size, strides, self.padding, True, what)
-        return self.restored(y)
+    needs_sizes = True
 
 
 class MaxPooling2D(Pooling):
@@ -116,7 +111,7 @@ class AveragePooling3D(Pooling3D):
     """The mean of each window, over its values inside the volume. See `MaxPooling3D`."""
 
     pool_size: tuple = fields.sizes(3)
-    reduce = staticmethod(avg_pool2d)
+    reduce = staticmethod(ops.average_pool)
 
 
 class GlobalPooling(Spatial):

@@ -9,7 +9,6 @@ from nbcnn.declare import Expected, arg, integers, positive
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 from nbcnn.layers.spatial import Spatial
-from nbcnn.ops import nn_ranks
 from nbcnn.ops.op import apply
 from nbcnn.ops.pool import Upsample2D
 from nbcnn.ops.shape import BatchReshape
@@ -137,16 +136,11 @@ class ZeroPadding3D(Spatial):
         return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
 
 
-class Cropping2D(Spatial):
-    """Images without their borders.
-
-    cropping : rows and columns to leave out: a number, (rows, columns), or ((top, bottom),
-    (left, right)); default 0.
-    """
+class Cropping(Spatial):
+    """Base of layers that leave out borders."""
 
     cropping: Any = arg(0, convert=fields.sides(2))
     data_format: str = fields.data_format()
-    rank = 4
 
     def check_input(self, shapes: Any) -> None:
         super().check_input(shapes)
@@ -156,7 +150,17 @@ class Cropping2D(Spatial):
         return inputs[tuple(_inner(*c) for c in _all_axes(self, (0, 0), self.cropping))]
 
 
-class Cropping3D(Cropping2D):
+class Cropping2D(Cropping):
+    """Images without their borders.
+
+    cropping : rows and columns to leave out: a number, (rows, columns), or ((top, bottom),
+    (left, right)); default 0.
+    """
+
+    rank = 4
+
+
+class Cropping3D(Cropping):
     """Volumes (n, d, h, w, c) without their borders.
 
     cropping : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
@@ -243,6 +247,9 @@ class UpSampling3D(Spatial):
     size: tuple = fields.sizes(3, 2)
     data_format: str = fields.data_format()
     rank = 5
+    needs_sizes = True
 
     def call(self, inputs: Any) -> Any:
+        from nbcnn.ops import nn_ranks  # not many models need it
+
         return self.restored(nn_ranks.upsample(self.channels_last(inputs), self.size))

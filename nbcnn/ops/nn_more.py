@@ -8,7 +8,7 @@ import numpy as np
 
 from nbcnn.ops import bfloat16
 from nbcnn.ops import numpy_api as N
-from nbcnn.ops.conv import Conv2DInputGradient, conv2d
+from nbcnn.ops.conv import Conv2DInputGradient, conv2d, transposed_output
 from nbcnn.ops.elementwise import unary
 from nbcnn.ops.gather import gather
 from nbcnn.ops.linear_api import einsum, norm
@@ -298,19 +298,6 @@ def conv_transpose(
     )
     y = apply(op, x, kernel)
     return y if last else N.transpose(y, (0, 3, 1, 2))
-
-
-def transposed_output(
-    size: int, window: int, stride: int, padding: str, extra: int | None, dilation: int
-) -> tuple[int, tuple[int, int]]:
-    """Size of the output along an axis, and padding of the convolution that is transposed."""
-    reach = (window - 1) * dilation + 1
-    if padding == "valid":
-        extra = max(stride - reach, 0) if extra is None else extra
-        return (size - 1) * stride + reach + extra, (0, 0)
-    output = size * stride if extra is None else (size - 1) * stride + reach % 2 + extra
-    surplus = max((size - 1) * stride + reach - output, 0)
-    return output, (surplus // 2, surplus - surplus // 2)
 
 
 __all__ = [

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbcnn.ops import numpy_api as N
-from nbcnn.ops.conv import conv2d, window_output
+from nbcnn.ops.conv import conv2d, transposed_output, window_output
 from nbcnn.ops.nn_api import pair
+from nbcnn.ops.nn_more import conv_transpose
 from nbcnn.ops.numpy_shape import known, ndim, pad
 from nbcnn.ops.op import apply
 from nbcnn.ops.pool import Upsample2D
@@ -114,8 +115,6 @@ def conv3d_transpose(
     Every plane of the kernel enlarges all planes of x; the results are added up, each moved by its
     place in the kernel.
     """
-    from nbcnn.ops import nn_more
-
     what = "conv_transpose"
     if ndim(x) != 5 or ndim(kernel) != 5 or N.shape(x)[4] != N.shape(kernel)[4]:
         raise ValueError(
@@ -126,7 +125,7 @@ def conv3d_transpose(
     extra = None if output_padding is None else several(output_padding, 3, "output_padding")
     depth, h, w, c = (known(x, a, what) for a in (1, 2, 3, 4))
     planes = known(kernel, 0, what)
-    count, (before, _) = nn_more.transposed_output(
+    count, (before, _) = transposed_output(
         depth, planes, step[0], padding, None if extra is None else extra[0], apart[0]
     )
     images = reshape(x, (-1, h, w, c))
@@ -134,7 +133,7 @@ def conv3d_transpose(
     whole = max(spread + (planes - 1) * apart[0], before + count)
     total: Any = None
     for plane in range(planes):
-        part = nn_more.conv_transpose(
+        part = conv_transpose(
             images, N.squeeze(N.slice_axis(kernel, 0, plane, plane + 1), 0), step[1:], padding,
             None if extra is None else extra[1:], None, apart[1:], algorithm,
         )  # fmt: skip
