@@ -97,8 +97,8 @@ def test_spatial_dropout_drops_whole_channels():
     y = layers.SpatialDropout2D(0.5, seed=1)(x, training=True)
     assert set(np.unique(y)) == {0, 2}
     assert (y == y[:, :1, :1]).all()
-    x = np.ones((6, 10, 2, 3, 2), "float32")
-    y = layers.SpatialDropout3D(0.5, "channels_first", seed=1)(x, training=True)
+    volumes = np.ones((6, 10, 2, 3, 2), "float32")
+    y = layers.SpatialDropout3D(0.5, "channels_first", seed=1)(volumes, training=True)
     assert set(np.unique(y)) == {0, 2}
     assert (y == y[:, :, :1, :1, :1]).all()
     y = layers.Dropout(0.5, noise_shape=(None, 3, 1, 1), seed=1)(x, training=True)
