@@ -7,6 +7,7 @@ import pytest
 
 import nbcnn
 from nbcnn import constraints, layers, random_state
+from nbcnn.graph.graph import Graph
 from nbcnn.layers.context import Context
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize, serialize
@@ -29,6 +30,44 @@ def test_explicit_padding_is_zeros_around(algorithm):
     plain(padded)
     plain.set_weights(around.get_weights())
     np.testing.assert_allclose(y, plain(padded), 0, 1e-5 * np.abs(y).max())
+
+
+def test_the_algorithm_reaches_layers_over_other_axes():
+    """An algorithm by name gives the same values, and is what the graph asks for."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5, 2)).astype("float32")
+    for make, image in ((layers.Conv3D, x), (layers.Conv3DTranspose, x)):
+        first = make(3, 2, conv_algorithm="direct")
+        y = first(image)
+        other = make(3, 2, conv_algorithm="im2col")
+        graph, found = Graph([other(layers.Input(image.shape[1:], 2))]), set()
+        for node in graph.nodes:
+            found.add(getattr(node.op, "algorithm", None))
+        assert found - {None} == {"im2col"}
+        other.set_weights(first.get_weights())
+        np.testing.assert_allclose(other(image), y, 0, 1e-5 * np.abs(y).max())
+
+
+def test_a_model_over_volumes_trains_and_is_saved(tmp_path):
+    model = nbcnn.Sequential(
+        [
+            layers.Input((4, 4, 2, 1)),
+            layers.Conv3D(2, 2, padding="same", activation="relu"),
+            layers.MaxPooling3D(),
+            layers.Conv3DTranspose(2, 2, 2),
+            layers.GlobalAveragePooling3D(),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 4, 4, 2, 1)), rng.standard_normal((6, 1))
+    before = model.get_weights()
+    losses = model.fit(x, y, batch_size=4, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert all((a != b).any() for a, b in zip(before, model.get_weights()))
+    model.save(tmp_path / "volumes.nbcnn")
+    again = nbcnn.models.load_model(tmp_path / "volumes.nbcnn")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 def test_freezing_takes_weights_out_of_training():
@@ -58,6 +97,10 @@ def test_spatial_dropout_drops_whole_channels():
     y = layers.SpatialDropout2D(0.5, seed=1)(x, training=True)
     assert set(np.unique(y)) == {0, 2}
     assert (y == y[:, :1, :1]).all()
+    volumes = np.ones((6, 10, 2, 3, 2), "float32")
+    y = layers.SpatialDropout3D(0.5, "channels_first", seed=1)(volumes, training=True)
+    assert set(np.unique(y)) == {0, 2}
+    assert (y == y[:, :, :1, :1, :1]).all()
     y = layers.Dropout(0.5, noise_shape=(None, 3, 1, 1), seed=1)(x, training=True)
     assert (y == y[:, :, :1, :1]).all()
 

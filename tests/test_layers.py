@@ -22,8 +22,13 @@ from nbcnn.registry import deserialize, serialize
 from nbcnn.runtime.device import current_device
 
 GOLDEN = Path(__file__).parent / "golden"
-RECORDED = dict(np.load(GOLDEN / "keras_layers.npz"))
-CONFIGS = json.loads((GOLDEN / "keras_layers.json").read_text())["configs"]
+FILES = sorted(GOLDEN.glob("keras_layers*.npz"))
+RECORDED = {name: value for file in FILES for name, value in np.load(file).items()}
+CONFIGS = {
+    name: config
+    for file in FILES
+    for name, config in json.loads(file.with_suffix(".json").read_text())["configs"].items()
+}
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 CLASSES = {
     name: value
@@ -186,6 +191,15 @@ def test_weights_have_the_names_and_shapes_of_keras():
     }
 
 
+def test_arguments_by_position_are_those_of_keras():
+    """Where the order is not that of the layers over two axes."""
+    layer = layers.Conv3DTranspose(3, 2, 2, "same", "channels_first", 1)
+    assert (layer.data_format, layer.output_padding) == ("channels_first", (1, 1, 1))
+    layer = layers.Conv1DTranspose(3, 2, 2, "same", 1, "channels_first")
+    assert (layer.data_format, layer.output_padding) == ("channels_first", (1,))
+    assert layers.DepthwiseConv1D(3, 1, "same", 4).depth_multiplier == 4
+
+
 def conv(*args, **kwargs):
     return lambda shape: layers.Conv2D(*args, **kwargs)(layers.Input(shape))
 
@@ -217,6 +231,29 @@ ERRORS = [
         "must be less than the window (1, 2)",
     ),
     (lambda: layers.Conv2DTranspose(3, 3, 2, output_padding=2), "must be less than strides"),
+    (lambda: layers.Conv3D(3, (2, 2)), "Conv3D: kernel_size must be an integer or a tuple of 3"),
+    (
+        lambda: layers.Conv3D(3, 2, padding="causal"),
+        "((front, back), (top, bottom), (left, right))",
+    ),
+    (lambda: layers.Conv3D(3, 5)(layers.Input((3, 9, 9, 1))), "kernel_size (5, 5, 5) does not fit"),
+    (lambda: layers.Conv3D(3, 2)(layers.Input((9, 9, 1))), "expected an input of 5 axes"),
+    (lambda: layers.Conv3D(3, 2)(layers.Input((9, None, 9, 1))), "sizes of all axes but the first"),
+    (lambda: layers.Conv1DTranspose(3, 3, 2, output_padding=2), "Conv1DTranspose: output_padding"),
+    (lambda: layers.Conv1DTranspose(3, 3, padding="causal"), "padding must be 'valid' or 'same'"),
+    (lambda: layers.DepthwiseConv1D(3, depth_multiplier=0), "depth_multiplier must be positive"),
+    (lambda: layers.SeparableConv1D(3, (2, 2)), "SeparableConv1D: kernel_size must be an integer"),
+    (
+        lambda: layers.MaxPooling3D(4)(layers.Input((3, 4, 4, 1))),
+        "pool_size (4, 4, 4) does not fit",
+    ),
+    (lambda: layers.AdaptiveMaxPooling2D((2, 0)), "output_size must be positive, got (2, 0)"),
+    (lambda: layers.Cropping3D(2)(layers.Input((9, 4, 9, 1))), "leaves nothing of input shape"),
+    (
+        lambda: layers.ZeroPadding3D((1, 2)),
+        "ZeroPadding3D: padding must be a number, (planes, rows",
+    ),
+    (lambda: layers.UpSampling3D(0), "UpSampling3D: size must be positive, got 0"),
     (lambda: layers.Dense(-1), "Dense: units must be positive, got -1"),
     (lambda: layers.Dense(3)(layers.Input(())), "expected an input of at least 2 axes"),
     (lambda: layers.Dropout(1.5), "Dropout: rate must be between 0 and 1, got 1.5"),

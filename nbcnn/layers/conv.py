@@ -1,4 +1,4 @@
-"""Convolutions of images and sequences."""
+"""Convolutions of images, sequences and volumes."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ class WithKernel(Spatial):
 
 
 class Convolution(WithKernel):
-    """Base of `Conv1D` and `Conv2D`."""
+    """Base of `Conv1D`, `Conv2D` and `Conv3D`."""
 
     filters: int = arg(check=positive)
     kernel_size: tuple = fields.sizes(2)
@@ -176,5 +176,37 @@ class Conv1D(Convolution):
         return ((0, 0), ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
 
 
+class Conv3D(Convolution):
+    """Slides kernels over a volume, as frames of a film. Arguments as `Conv2D`, with three sizes.
+
+    padding : "valid" (default), "same", or zeros around: a number, (planes, rows, columns), or
+        ((front, back), (top, bottom), (left, right)).
+
+    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters); d, h and w must be known. Weights: `kernel`
+    (kd, kh, kw, c / groups, filters), `bias` (filters,).
+    """
+
+    kernel_size: tuple = fields.sizes(3)
+    strides: tuple = fields.sizes(3, 1)
+    padding: Any = fields.padding(3)
+    dilation_rate: tuple = fields.sizes(3, 1)
+    rank = 5
+    needs_sizes = True
+
+    def call(self, inputs: Any) -> Any:
+        y = ops.conv(
+            self.channels_last(inputs),
+            self.kernel,
+            self.strides,
+            self.padding,
+            "channels_last",
+            self.dilation_rate,
+            self.groups,
+            self.conv_algorithm,
+        )
+        return self.finished(y)
+
+
 Convolution1D = Conv1D
 Convolution2D = Conv2D
+Convolution3D = Conv3D

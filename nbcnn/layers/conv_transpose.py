@@ -2,37 +2,31 @@
 
 from typing import Any
 
+from nbcnn import ops
 from nbcnn.declare import arg, integers, non_negative, positive
 from nbcnn.layers import fields
 from nbcnn.layers.conv import WithKernel, algorithm
+from nbcnn.layers.spatial import as_image, as_sequence
 from nbcnn.ops import bfloat16
-from nbcnn.ops.conv import Conv2DInputGradient
+from nbcnn.ops.conv import Conv2DInputGradient, transposed_output
 from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import apply
 
 
-class Conv2DTranspose(WithKernel):
-    """Spreads every pixel over a window of the output: enlarges images by `strides`.
+def extra(axes: int) -> Any:
+    """The field `output_padding`."""
+    convert = integers(axes)
+    return arg(None, convert=lambda v: None if v is None else convert(v), check=non_negative)
 
-    Parameters
-    ----------
-    padding : "valid" (default): output (h - 1) * stride + max(kernel, stride); "same": output
-        h * stride.
-    output_padding : rows and columns added to the smallest output that gives back the input's
-        size; less than `strides`. None (default) means the sizes above.
 
-    The other arguments are those of `Conv2D`, without groups.
-
-    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `kernel` (kh, kw, filters, c), `bias`.
-    """
+class ConvolutionTranspose(WithKernel):
+    """Base of the transposed convolutions."""
 
     filters: int = arg(check=positive)
     kernel_size: tuple = fields.sizes(2)
     strides: tuple = fields.sizes(2, 1)
     padding: str = arg("valid", choices=("valid", "same"))
-    output_padding: tuple | None = arg(
-        None, convert=lambda v: None if v is None else integers(2)(v), check=non_negative
-    )
+    output_padding: tuple | None = extra(2)
     data_format: str = fields.data_format()
     dilation_rate: tuple = fields.sizes(2, 1)
     activation: Any = fields.activation()
@@ -45,14 +39,13 @@ class Conv2DTranspose(WithKernel):
     kernel_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
-    rank = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         extra = self.output_padding
         if extra is not None and any(p >= s for p, s in zip(extra, self.strides)):
             raise ValueError(
-                f"Conv2DTranspose: output_padding must be less than strides, "
+                f"{type(self).__name__}: output_padding must be less than strides, "
                 f"got output_padding={extra}, strides={self.strides}"
             )
 
@@ -69,33 +62,113 @@ class Conv2DTranspose(WithKernel):
         )
         self.add_bias(self.filters)
 
-    def call(self, inputs: Any) -> Any:
-        x = self.channels_last(inputs)
-        n, h, w, _ = x.shape
-        (oh, rows), (ow, columns) = (self._output(axis, size) for axis, size in enumerate((h, w)))
+    def images_from(self, x: Any, kernel: Any, *geometry: tuple) -> Any:
+        """The transposed convolution of images x: strides, dilation, padding of the output."""
+        strides, dilation, output_padding = geometry
+        n, *sizes, _ = x.shape
+        (oh, rows), (ow, columns) = (
+            self._output(size, *along)
+            for size, *along in zip(sizes, kernel.shape, strides, dilation, output_padding)
+        )
         op = Conv2DInputGradient(
-            self.strides,
+            strides,
             (rows, columns),
-            self.dilation_rate,
+            dilation,
             algorithm=self.conv_algorithm,
             bfloat16=bfloat16.allowed(),
             shape=(n, oh, ow, self.filters),  # type: ignore[arg-type]  # None: not known yet
         )
-        return self.finished(apply(op, *of_one_type(x, self.kernel, floats=True)))
+        return apply(op, *of_one_type(x, kernel, floats=True))
 
-    def _output(self, axis: int, size: int | None) -> tuple[int | None, tuple[int, int]]:
+    def _output(
+        self, size: int | None, window: int, stride: int, dilation: int, more: int | None
+    ) -> tuple[int | None, tuple[int, int]]:
         """Output size and padding (before, after) of the convolution that this one transposes."""
         if size is None:
             return None, (0, 0)
-        stride = self.strides[axis]
-        reach = (self.kernel_size[axis] - 1) * self.dilation_rate[axis] + 1
-        extra = None if self.output_padding is None else self.output_padding[axis]
-        if self.padding == "valid":
-            extra = max(stride - reach, 0) if extra is None else extra
-            return (size - 1) * stride + reach + extra, (0, 0)
-        output = size * stride if extra is None else (size - 1) * stride + reach % 2 + extra
-        surplus = max((size - 1) * stride + reach - output, 0)
-        return output, (surplus // 2, surplus - surplus // 2)
+        return transposed_output(size, window, stride, self.padding, more, dilation)
 
 
+class Conv2DTranspose(ConvolutionTranspose):
+    """Spreads every pixel over a window of the output: enlarges images by `strides`.
+
+    Parameters
+    ----------
+    padding : "valid" (default): output (h - 1) * stride + max(kernel, stride); "same": output
+        h * stride.
+    output_padding : rows and columns added to the smallest output that gives back the input's
+        size; less than `strides`. None (default) means the sizes above.
+
+    The other arguments are those of `Conv2D`, without groups.
+
+    Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `kernel` (kh, kw, filters, c), `bias`.
+    """
+
+    rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        more = self.output_padding or (None, None)
+        x = self.channels_last(inputs)
+        return self.finished(
+            self.images_from(x, self.kernel, self.strides, self.dilation_rate, more)
+        )
+
+
+class Conv1DTranspose(ConvolutionTranspose):
+    """Spreads every step over a window: enlarges sequences by `strides`. See `Conv2DTranspose`.
+
+    Shapes: (n, length, c) -> (n, steps, filters). Weights: `kernel` (k, filters, c), `bias`.
+    """
+
+    kernel_size: tuple = fields.sizes(1)
+    strides: tuple = fields.sizes(1, 1)
+    output_padding: tuple | None = extra(1)
+    dilation_rate: tuple = fields.sizes(1, 1)
+    rank = 3
+
+    def call(self, inputs: Any) -> Any:
+        more = (None, *self.output_padding) if self.output_padding else (None, None)
+        y = self.images_from(
+            as_image(self.channels_last(inputs)),
+            ops.expand_dims(self.kernel, 0),
+            (1, *self.strides),
+            (1, *self.dilation_rate),
+            more,
+        )
+        return self.finished(as_sequence(y))
+
+
+class Conv3DTranspose(
+    ConvolutionTranspose, first=("filters", "kernel_size", "strides", "padding", "data_format")
+):
+    """Spreads every value over a window: enlarges volumes by `strides`. See `Conv2DTranspose`.
+
+    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters); d, h and w must be known. Weights: `kernel`
+    (kd, kh, kw, filters, c), `bias`. As in Keras, `data_format` comes before `output_padding`.
+    """
+
+    kernel_size: tuple = fields.sizes(3)
+    strides: tuple = fields.sizes(3, 1)
+    output_padding: tuple | None = extra(3)
+    dilation_rate: tuple = fields.sizes(3, 1)
+    rank = 5
+    needs_sizes = True
+
+    def call(self, inputs: Any) -> Any:
+        x, kernel = of_one_type(self.channels_last(inputs), self.kernel, floats=True)
+        y = ops.conv_transpose(
+            x,
+            kernel,
+            self.strides,
+            self.padding,
+            self.output_padding,
+            "channels_last",
+            self.dilation_rate,
+            self.conv_algorithm,
+        )
+        return self.finished(y)
+
+
+Convolution1DTranspose = Conv1DTranspose
 Convolution2DTranspose = Conv2DTranspose
+Convolution3DTranspose = Conv3DTranspose

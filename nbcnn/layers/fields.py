@@ -5,6 +5,11 @@ from typing import Any
 from nbcnn import activations, config, constraints, initializers, regularizers
 from nbcnn.declare import KINDS, REQUIRED, Expected, arg, integers, positive
 
+SIDES = {
+    1: "or (before, after)",
+    2: "(rows, columns), or ((top, bottom), (left, right))",
+    3: "(planes, rows, columns), or ((front, back), (top, bottom), (left, right))",
+}
 Sides = tuple[tuple[int, int], ...]  # (before, after) of each spatial axis
 
 
@@ -71,9 +76,7 @@ def sides(axes: int) -> Any:
             pairs = [(v, v) if KINDS["int"](v) else v for v in value]
             if all(_is_pair(p) for p in pairs) and min(int(n) for p in pairs for n in p) >= 0:
                 return tuple((int(a), int(b)) for a, b in pairs)
-        several = "(rows, columns), or ((top, bottom), (left, right))"
-        forms = f"a number, {several if axes == 2 else 'or (before, after)'}"
-        raise Expected(f"must be {forms}, none negative")
+        raise Expected(f"must be a number, {SIDES[axes]}, none negative")
 
     return convert
 

@@ -1,6 +1,6 @@
-"""Pooling: the largest or the mean value of each window, or of the whole image."""
+"""Pooling: the largest or the mean value of each window, or of the whole image or volume."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from nbcnn import ops
 from nbcnn.declare import arg
@@ -17,7 +17,7 @@ class Pooling(Spatial):
     padding: Any = fields.padding(2)
     data_format: str = fields.data_format()
     name: str | None = arg(None, last=True)
-    reduce = staticmethod(max_pool2d)
+    reduce: ClassVar[Any] = staticmethod(max_pool2d)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +47,17 @@ class Pooling1D(Pooling):
         window, strides = (1, *self.pool_size), (1, *(self.strides or self.pool_size))
         y = self.reduce(x, window, strides, flat_padding(self.padding))
         return self.restored(as_sequence(y))
+
+
+class Pooling3D(Pooling):
+    """Base of pooling layers over volumes."""
+
+    pool_size: tuple = fields.sizes(3, 2)
+    strides: tuple | None = fields.optional_sizes(3)
+    padding: Any = fields.padding(3)
+    reduce = staticmethod(ops.max_pool)
+    rank = 5
+    needs_sizes = True
 
 
 class MaxPooling2D(Pooling):
@@ -87,6 +98,20 @@ class AveragePooling1D(Pooling1D):
 
     pool_size: tuple = fields.sizes(1)
     reduce = staticmethod(avg_pool2d)
+
+
+class MaxPooling3D(Pooling3D):
+    """The largest value of each window: (n, d, h, w, c) -> (n, od, oh, ow, c).
+
+    Arguments as `MaxPooling2D`, with three sizes; d, h and w must be known.
+    """
+
+
+class AveragePooling3D(Pooling3D):
+    """The mean of each window, over its values inside the volume. See `MaxPooling3D`."""
+
+    pool_size: tuple = fields.sizes(3)
+    reduce = staticmethod(ops.average_pool)
 
 
 class GlobalPooling(Spatial):
@@ -131,7 +156,21 @@ class GlobalMaxPooling1D(GlobalPooling):
     rank = 3
 
 
-MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
-AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
+class GlobalAveragePooling3D(GlobalPooling):
+    """The mean of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
+
+    rank = 5
+
+
+class GlobalMaxPooling3D(GlobalPooling):
+    """The largest value of every channel: (n, d, h, w, c) -> (n, c)."""
+
+    reduce = staticmethod(ops.max)
+    rank = 5
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D

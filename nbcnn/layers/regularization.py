@@ -59,17 +59,23 @@ class Dropout(Layer):
         return apply(DropoutOp(float(self.rate)), x, own)
 
 
-class SpatialDropout2D(Dropout):
-    """Dropout of whole channels of images; arguments `rate`, `data_format` and `seed`."""
+class SpatialDropout(Dropout, first=("rate", "data_format")):
+    """Base of layers that drop whole channels."""
 
     rate: float = arg(check=fraction)
     data_format: str = fields.data_format()
     noise_shape: Any = arg(None, kw_only=True)
-    rank = 4
 
     def draw_shape(self, shape: tuple) -> tuple | None:
+        ones = (1,) * (len(shape) - 2)
         first = self.data_format == "channels_first"
-        return (*shape[:2], 1, 1) if first else (shape[0], 1, 1, shape[3])
+        return (*shape[:2], *ones) if first else (shape[0], *ones, shape[-1])
+
+
+class SpatialDropout2D(SpatialDropout):
+    """Dropout of whole channels of images; arguments `rate`, `data_format` and `seed`."""
+
+    rank = 4
 
 
 class SpatialDropout1D(Dropout):
@@ -80,6 +86,12 @@ class SpatialDropout1D(Dropout):
 
     def draw_shape(self, shape: tuple) -> tuple | None:
         return (shape[0], 1, shape[2])
+
+
+class SpatialDropout3D(SpatialDropout):
+    """Dropout of whole channels of volumes (n, d, h, w, c); arguments as `SpatialDropout2D`."""
+
+    rank = 5
 
 
 class ActivityRegularization(Layer):

@@ -121,16 +121,26 @@ class ZeroPadding1D(Spatial):
         return ops.pad(inputs, _all_axes(self, (0, 0), (self.padding,)))
 
 
-class Cropping2D(Spatial):
-    """Images without their borders.
+class ZeroPadding3D(Spatial):
+    """Zeros around volumes (n, d, h, w, c).
 
-    cropping : rows and columns to leave out: a number, (rows, columns), or ((top, bottom),
-    (left, right)); default 0.
+    padding : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
+    default 1.
     """
+
+    padding: Any = arg(1, convert=fields.sides(3))
+    data_format: str = fields.data_format()
+    rank = 5
+
+    def call(self, inputs: Any) -> Any:
+        return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
+
+
+class Cropping(Spatial):
+    """Base of layers that leave out borders."""
 
     cropping: Any = arg(0, convert=fields.sides(2))
     data_format: str = fields.data_format()
-    rank = 4
 
     def check_input(self, shapes: Any) -> None:
         super().check_input(shapes)
@@ -138,6 +148,27 @@ class Cropping2D(Spatial):
 
     def call(self, inputs: Any) -> Any:
         return inputs[tuple(_inner(*c) for c in _all_axes(self, (0, 0), self.cropping))]
+
+
+class Cropping2D(Cropping):
+    """Images without their borders.
+
+    cropping : rows and columns to leave out: a number, (rows, columns), or ((top, bottom),
+    (left, right)); default 0.
+    """
+
+    rank = 4
+
+
+class Cropping3D(Cropping):
+    """Volumes (n, d, h, w, c) without their borders.
+
+    cropping : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
+    default 1.
+    """
+
+    cropping: Any = arg(1, convert=fields.sides(3))
+    rank = 5
 
 
 class Cropping1D(Layer):
@@ -205,3 +236,20 @@ class UpSampling1D(Layer):
     def call(self, inputs: Any) -> Any:
         columns = apply(Upsample2D((self.size, 1)), ops.expand_dims(inputs, 2))
         return ops.squeeze(columns, 2)
+
+
+class UpSampling3D(Spatial):
+    """Every value of a volume (n, d, h, w, c) repeated `size` times along its axes.
+
+    size : (planes, rows, columns), or one number for all; default 2.
+    """
+
+    size: tuple = fields.sizes(3, 2)
+    data_format: str = fields.data_format()
+    rank = 5
+    needs_sizes = True
+
+    def call(self, inputs: Any) -> Any:
+        from nbcnn.ops import nn_ranks  # not many models need it
+
+        return self.restored(nn_ranks.upsample(self.channels_last(inputs), self.size))

@@ -15,6 +15,15 @@ class Spatial(Layer):
     """
 
     data_format = "channels_last"
+    needs_sizes = False  # whether the sizes of the spatial axes must be known
+
+    def check_input(self, shapes: Any) -> None:
+        super().check_input(shapes)
+        if self.needs_sizes and None in self.spatial_sizes(shapes):
+            raise ValueError(
+                f"{self.label}: the sizes of all axes but the first must be known, "
+                f"got shape {shapes}"
+            )
 
     @property
     def channel_axis(self) -> int:

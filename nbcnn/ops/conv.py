@@ -33,6 +33,19 @@ def window_output(
     return (padded - reach) // stride + 1, before, after
 
 
+def transposed_output(
+    size: int, window: int, stride: int, padding: str, extra: int | None, dilation: int
+) -> tuple[int, tuple[int, int]]:
+    """Size of the output along an axis, and padding of the convolution that is transposed."""
+    reach = (window - 1) * dilation + 1
+    if padding == "valid":
+        extra = max(stride - reach, 0) if extra is None else extra
+        return (size - 1) * stride + reach + extra, (0, 0)
+    output = size * stride if extra is None else (size - 1) * stride + reach % 2 + extra
+    surplus = max((size - 1) * stride + reach - output, 0)
+    return output, (surplus // 2, surplus - surplus // 2)
+
+
 def window_index_dtype(taps: int) -> str:
     """Of numbers that tell which pixel of a window of so many won."""
     return "uint8" if taps <= 255 else "int32"

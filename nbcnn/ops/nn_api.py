@@ -177,7 +177,9 @@ def conv(
     if len(numpy.shape(inputs)) != 4:
         from nbcnn.ops import nn_ranks
 
-        return nn_ranks.conv(inputs, kernel, strides, padding, dilation_rate, groups, last)
+        return nn_ranks.conv(
+            inputs, kernel, strides, padding, dilation_rate, groups, last, algorithm
+        )
     x = inputs if last else numpy.transpose(inputs, (0, 2, 3, 1))
     y = conv2d(
         x, kernel, pair(strides, "strides"), _check_padding(padding, "conv"),

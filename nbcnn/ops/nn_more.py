@@ -8,7 +8,7 @@ import numpy as np
 
 from nbcnn.ops import bfloat16
 from nbcnn.ops import numpy_api as N
-from nbcnn.ops.conv import Conv2DInputGradient, conv2d
+from nbcnn.ops.conv import Conv2DInputGradient, conv2d, transposed_output
 from nbcnn.ops.elementwise import unary
 from nbcnn.ops.gather import gather
 from nbcnn.ops.linear_api import einsum, norm
@@ -241,11 +241,13 @@ def conv_transpose(
     output_padding: int | Sequence[int] | None = None,
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
+    algorithm: str | None = None,
 ) -> Any:
     """What the gradient of a convolution does to its input: spreads every pixel over a window.
 
-    inputs: (n, h, w, c) with a kernel (kh, kw, filters, c), or (n, w, c) with (k, filters, c); or
-    channels first. Sizes of the output as `Conv2DTranspose`.
+    inputs: (n, h, w, c) with a kernel (kh, kw, filters, c), (n, w, c) with (k, filters, c), or
+    (n, d, h, w, c) with (kd, kh, kw, filters, c); or channels first. Sizes of the output
+    as `Conv2DTranspose`.
     """
     last = _channels_last(data_format, "conv_transpose")
     if padding not in ("valid", "same"):
@@ -259,9 +261,17 @@ def conv_transpose(
         more = None if output_padding is None else wide(output_padding, 0)
         y = conv_transpose(
             N.expand_dims(inputs, axis), N.expand_dims(kernel, 0), wide(strides, 1), padding, more,
-            data_format, wide(dilation_rate, 1),
+            data_format, wide(dilation_rate, 1), algorithm,
         )  # fmt: skip
         return N.squeeze(y, axis)
+    if ndim(inputs) == 5:
+        from nbcnn.ops import nn_ranks
+
+        x = inputs if last else N.moveaxis(inputs, 1, -1)
+        y = nn_ranks.conv3d_transpose(
+            x, kernel, strides, padding, output_padding, dilation_rate, algorithm
+        )
+        return y if last else N.moveaxis(y, -1, 1)
     x = inputs if last else N.transpose(inputs, (0, 2, 3, 1))
     if ndim(x) != 4 or ndim(kernel) != 4 or N.shape(x)[3] != N.shape(kernel)[3]:
         raise ValueError(
@@ -282,24 +292,12 @@ def conv_transpose(
         step,
         sides,
         dilation,
+        algorithm=algorithm,
         bfloat16=bfloat16.allowed(),
         shape=shape,
     )
     y = apply(op, x, kernel)
     return y if last else N.transpose(y, (0, 3, 1, 2))
-
-
-def transposed_output(
-    size: int, window: int, stride: int, padding: str, extra: int | None, dilation: int
-) -> tuple[int, tuple[int, int]]:
-    """Size of the output along an axis, and padding of the convolution that is transposed."""
-    reach = (window - 1) * dilation + 1
-    if padding == "valid":
-        extra = max(stride - reach, 0) if extra is None else extra
-        return (size - 1) * stride + reach + extra, (0, 0)
-    output = size * stride if extra is None else (size - 1) * stride + reach % 2 + extra
-    surplus = max((size - 1) * stride + reach - output, 0)
-    return output, (surplus // 2, surplus - surplus // 2)
 
 
 __all__ = [

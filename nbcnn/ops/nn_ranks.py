@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbcnn.ops import numpy_api as N
-from nbcnn.ops.conv import conv2d, window_output
+from nbcnn.ops.conv import conv2d, transposed_output, window_output
 from nbcnn.ops.nn_api import pair
+from nbcnn.ops.nn_more import conv_transpose
 from nbcnn.ops.numpy_shape import known, ndim, pad
+from nbcnn.ops.op import apply
+from nbcnn.ops.pool import Upsample2D
 from nbcnn.ops.shape import reshape
 from nbcnn.ops.windows import several
 
@@ -36,7 +39,14 @@ def _split(sides: Any) -> tuple[Any, Any]:
 
 
 def conv(
-    x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any, groups: int, last: bool
+    x: Any,
+    kernel: Any,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    last: bool,
+    algorithm: str | None = None,
 ) -> Any:
     """As `nn_api.conv`, of (n, w, c) or (n, d, h, w, c)."""
     rank = ndim(x) - 2
@@ -52,17 +62,23 @@ def conv(
         y = N.squeeze(
             conv2d(
                 N.expand_dims(x, 1), N.expand_dims(kernel, 0), (1, step[0]), flat, (1, apart[0]),
-                groups,
+                groups, algorithm,
             ),
             1,
         )  # fmt: skip
     else:
-        y = _conv3d(x, kernel, step, sides, apart, groups)
+        y = _conv3d(x, kernel, step, sides, apart, groups, algorithm)
     return y if last else N.moveaxis(y, -1, 1)
 
 
 def _conv3d(
-    x: Any, kernel: Any, strides: Sequence[int], sides: Any, dilation: Sequence[int], groups: int
+    x: Any,
+    kernel: Any,
+    strides: Sequence[int],
+    sides: Any,
+    dilation: Sequence[int],
+    groups: int,
+    algorithm: str | None,
 ) -> Any:
     first, others = _split(sides)
     planes, depth = known(kernel, 0, "conv"), known(x, 1, "conv")
@@ -79,10 +95,71 @@ def _conv3d(
         w = N.squeeze(N.slice_axis(kernel, 0, plane, plane + 1), 0)
         y = conv2d(
             images, w, pair(strides[1:], "strides"), others, pair(dilation[1:], "dilation_rate"),
-            groups,
+            groups, algorithm,
         )  # fmt: skip
         total = y if total is None else N.add(total, y)
     return reshape(total, (-1, count, *(known(total, a, "conv") for a in (1, 2, 3))))
+
+
+def conv3d_transpose(
+    x: Any,
+    kernel: Any,
+    strides: Any,
+    padding: str,
+    output_padding: Any,
+    dilation: Any,
+    algorithm: str | None = None,
+) -> Any:
+    """As `nn_more.conv_transpose`, of (n, d, h, w, c) with a kernel (kd, kh, kw, filters, c).
+
+    Every plane of the kernel enlarges all planes of x; the results are added up, each moved by its
+    place in the kernel.
+    """
+    what = "conv_transpose"
+    if ndim(x) != 5 or ndim(kernel) != 5 or N.shape(x)[4] != N.shape(kernel)[4]:
+        raise ValueError(
+            f"{what}: expected inputs (n, d, h, w, c) and kernel (kd, kh, kw, filters, c), "
+            f"got {N.shape(x)} and {N.shape(kernel)}"
+        )
+    step, apart = several(strides, 3, "strides"), several(dilation, 3, "dilation_rate")
+    extra = None if output_padding is None else several(output_padding, 3, "output_padding")
+    depth, h, w, c = (known(x, a, what) for a in (1, 2, 3, 4))
+    planes = known(kernel, 0, what)
+    count, (before, _) = transposed_output(
+        depth, planes, step[0], padding, None if extra is None else extra[0], apart[0]
+    )
+    images = reshape(x, (-1, h, w, c))
+    spread = (depth - 1) * step[0] + 1
+    whole = max(spread + (planes - 1) * apart[0], before + count)
+    total: Any = None
+    for plane in range(planes):
+        part = conv_transpose(
+            images, N.squeeze(N.slice_axis(kernel, 0, plane, plane + 1), 0), step[1:], padding,
+            None if extra is None else extra[1:], None, apart[1:], algorithm,
+        )  # fmt: skip
+        oh, ow, filters = (known(part, a, what) for a in (1, 2, 3))
+        if step[0] > 1:  # zeros between the planes
+            part = reshape(part, (-1, depth, 1, oh * ow * filters))
+            part = pad(part, ((0, 0), (0, 0), (0, step[0] - 1), (0, 0)))
+            part = reshape(part, (-1, depth * step[0], oh * ow * filters))
+            part = N.slice_axis(part, 1, 0, spread)
+        else:
+            part = reshape(part, (-1, depth, oh * ow * filters))
+        start = plane * apart[0]
+        part = pad(part, ((0, 0), (start, whole - spread - start), (0, 0)))
+        total = part if total is None else N.add(total, part)
+    if (before, count) != (0, whole):
+        total = N.slice_axis(total, 1, before, before + count)
+    return reshape(total, (-1, count, oh, ow, filters))
+
+
+def upsample(x: Any, size: Sequence[int]) -> Any:
+    """(n, d, h, w, c) with every value repeated `size` times along the three axes."""
+    depth, h, w, c = (known(x, a, "upsample") for a in (1, 2, 3, 4))
+    oh, ow = h * size[1], w * size[2]
+    y = apply(Upsample2D((size[1], size[2])), reshape(x, (-1, h, w, c)))
+    y = apply(Upsample2D((size[0], 1)), reshape(y, (-1, depth, oh * ow, c)))
+    return reshape(y, (-1, depth * size[0], oh, ow, c))
 
 
 def pool(

@@ -23,6 +23,7 @@ def case(name: str, make: Callable[[Any], Any], *inputs: tuple[int, ...], **opti
 
 
 IMAGE, SEQUENCE, ROW = (2, 6, 7, 4), (2, 8, 3), (3, 5)
+VOLUME = (2, 4, 5, 3, 2)
 
 CONVOLUTIONS = [
     case("conv2d", lambda L: L.Conv2D(3, 3), IMAGE),
@@ -244,7 +245,77 @@ PREPROCESSING = [
     ),
 ]
 
+# Over one and three axes.
+RANKS = [
+    case("conv3d", lambda L: L.Conv3D(3, (2, 3, 2), activation="relu"), VOLUME),
+    case("conv3d same", lambda L: L.Conv3D(3, 3, (2, 1, 2), "same", use_bias=False), VOLUME),
+    case(
+        "conv3d groups",
+        lambda L: L.Conv3D(4, 2, data_format="channels_first", dilation_rate=(2, 1, 1), groups=2),
+        (2, 2, 4, 3, 5),
+    ),
+    case("transpose 1d", lambda L: L.Conv1DTranspose(4, 3, 2, activation="relu"), SEQUENCE),
+    case("transpose 1d same", lambda L: L.Conv1DTranspose(2, 3, 2, "same", 1), SEQUENCE),
+    case(
+        "transpose 1d dilated",
+        lambda L: L.Conv1DTranspose(
+            2, 2, dilation_rate=3, data_format="channels_first", use_bias=False
+        ),
+        (2, 3, 8),
+    ),
+    case("transpose 3d", lambda L: L.Conv3DTranspose(3, 2, (3, 1, 2)), (2, 3, 2, 3, 2)),
+    case(
+        "transpose 3d same",
+        lambda L: L.Conv3DTranspose(3, (3, 2, 3), (2, 2, 1), "same", "channels_first"),
+        (2, 2, 3, 2, 3),
+    ),
+    case(
+        "transpose 3d output padding",
+        lambda L: L.Conv3DTranspose(2, 3, 2, "same", output_padding=1, activation="tanh"),
+        (2, 3, 2, 2, 2),
+    ),
+    case(
+        "transpose 3d dilated",
+        lambda L: L.Conv3DTranspose(2, 2, dilation_rate=2, use_bias=False),
+        (2, 3, 2, 2, 2),
+    ),
+    case("depthwise 1d", lambda L: L.DepthwiseConv1D(3, 2, "same", 2, activation="relu"), SEQUENCE),
+    case(
+        "depthwise 1d channels first",
+        lambda L: L.DepthwiseConv1D(2, data_format="channels_first", dilation_rate=2),
+        (2, 3, 8),
+    ),
+    case("separable 1d", lambda L: L.SeparableConv1D(5, 3, activation="relu"), SEQUENCE),
+    case(
+        "separable 1d same",
+        lambda L: L.SeparableConv1D(
+            2, 2, 2, "same", "channels_first", depth_multiplier=2, use_bias=False
+        ),
+        (2, 3, 8),
+    ),
+    case("max pool 3d", lambda L: L.MaxPooling3D(), VOLUME),
+    case("max pool 3d same", lambda L: L.MaxPooling3D((3, 2, 2), (1, 2, 2), "same"), VOLUME),
+    case("average pool 3d", lambda L: L.AveragePooling3D(2, data_format="channels_first"), VOLUME),
+    case("average pool 3d same", lambda L: L.AveragePooling3D((2, 3, 2), 2, "same"), VOLUME),
+    case("global average 3d", lambda L: L.GlobalAveragePooling3D(keepdims=True), VOLUME),
+    case("global max 3d", lambda L: L.GlobalMaxPooling3D("channels_first"), VOLUME),
+    case("adaptive average 1d", lambda L: L.AdaptiveAveragePooling1D(3), SEQUENCE),
+    case("adaptive average", lambda L: L.AdaptiveAveragePooling2D((4, 2)), IMAGE),
+    case("adaptive average 3d", lambda L: L.AdaptiveAveragePooling3D((3, 2, 1)), VOLUME),
+    case("adaptive max 1d", lambda L: L.AdaptiveMaxPooling1D(5, "channels_first"), (2, 3, 8)),
+    case("adaptive max", lambda L: L.AdaptiveMaxPooling2D(3, "channels_first"), (2, 4, 6, 7)),
+    case("adaptive max 3d", lambda L: L.AdaptiveMaxPooling3D((2, 4, 2)), VOLUME),
+    case("zero padding 3d", lambda L: L.ZeroPadding3D(((1, 0), (2, 1), (0, 3))), VOLUME),
+    case("cropping 3d", lambda L: L.Cropping3D(((1, 0), (2, 1), (0, 1))), VOLUME),
+    case(
+        "cropping 3d channels first", lambda L: L.Cropping3D(1, "channels_first"), (2, 1, 3, 4, 5)
+    ),
+    case("upsampling 3d", lambda L: L.UpSampling3D((2, 1, 3)), VOLUME),
+    case("upsampling 3d channels first", lambda L: L.UpSampling3D(2, "channels_first"), VOLUME),
+    case("spatial dropout 3d", lambda L: L.SpatialDropout3D(0.5), VOLUME),
+]
+
 CASES = [
-    *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *AT_REST,
-    *FIXED, *PREPROCESSING,
+    *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *RANKS,
+    *AT_REST, *FIXED, *PREPROCESSING,
 ]  # fmt: skip

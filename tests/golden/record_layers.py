@@ -1,22 +1,27 @@
-"""Records what real Keras computes for `cases.layers`: keras_layers.npz and keras_layers.json.
+"""Records what real Keras computes for `cases.layers`: keras_layers*.npz and keras_layers*.json.
 
-Cases that the files have stay as they are: delete the files to record all anew.
-
-KERAS_BACKEND=jax JAX_ENABLE_X64=1 PYTHONPATH=tests python tests/golden/record_layers.py
+KERAS_BACKEND=jax JAX_ENABLE_X64=1 PYTHONPATH=tests python tests/golden/record_layers.py [FILE]
 """
 
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import jax
 import keras
 import numpy as np
-from cases.layers import CASES
+from cases.layers import AT_REST, CASES, FIXED, PREPROCESSING, RANKS
 from golden.layer_values import input_values, slopes, weight_values
 from keras.src.backend.common import dtypes
 
 HERE = Path(__file__).parent
+DATA = [*AT_REST, *FIXED, *PREPROCESSING]
+FILES = {
+    "keras_layers": [c for c in CASES if c not in RANKS + DATA],
+    "keras_layers_data": DATA,
+    "keras_layers_ranks": RANKS,
+}
 
 
 def results(case):
@@ -50,22 +55,18 @@ def results(case):
     return found, config
 
 
-def main():
-    dtypes.BIT64_TO_BIT32_DTYPE.pop("float64")  # Keras would compute some layers in float32
+def main(file, cases):
+    dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)  # Keras would compute some layers in float32
     keras.config.set_floatx("float64")
     arrays, configs = {}, {}
-    if (HERE / "keras_layers.npz").exists():
-        arrays = dict(np.load(HERE / "keras_layers.npz"))
-        configs = json.loads((HERE / "keras_layers.json").read_text())["configs"]
-    for case in CASES:
-        if case.name in configs:
-            continue
+    for case in cases:
         found, configs[case.name] = results(case)
         arrays.update({f"{case.name}/{k}": np.asarray(v, np.float64) for k, v in found.items()})
-    np.savez_compressed(HERE / "keras_layers.npz", **arrays)
+    np.savez_compressed(HERE / f"{file}.npz", **arrays)
     described = {"keras": keras.__version__, "configs": configs}
-    (HERE / "keras_layers.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")
+    (HERE / f"{file}.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    for file in sys.argv[1:] or FILES:
+        main(file, FILES[file])

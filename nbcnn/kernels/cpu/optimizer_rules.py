@@ -47,6 +47,7 @@ def rule_kernel(rule: str, dtype: str) -> jit.Kernel:
     return update
 
 
+@cache
 def impls(op) -> tuple[Impl, ...]:
     def bind(
         spec: UpdateSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
