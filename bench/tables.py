@@ -343,7 +343,7 @@ MARKS = {
     "peers": ("peers", peers_text),
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
-    "avx2": ("ops_avx2", ops_summary),
+    "avx2": ("ops_avx2", roofline_table),
     "scaling": ("scaling", TABLES["scaling"]),
 }
 MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
