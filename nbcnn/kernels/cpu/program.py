@@ -10,9 +10,9 @@ task writes is.
 
 Shares keep data where it is: tasks go through memory in order, so a thread reads from its own cache
 what it wrote in the row before, and walks through memory in one long stretch. When threads took
-turns at a row's tasks, lines went from core to core: 3x3 depthwise on 8 x 45 x 37 x 50 took 0.115
-ms instead of 0.087, and on a bad day 0.17, as long as with one thread; one image to 6 filters, 5x5,
-0.175 instead of 0.165, and 0.23.
+turns at a row's tasks, 3x3 depthwise on 8 x 45 x 37 x 50 took 0.115 ms instead of 0.087, and on a
+bad day 0.17, as long as with one thread; one image to 6 filters, 5x5, 0.175 instead of 0.165, and
+0.23.
 
 The calling thread *leads*; the others *follow* a board of shared words, where the leader announces
 the program and opens a gate. A follower enters through the gate and counts itself in. When all rows
