@@ -6,6 +6,7 @@ from typing import Any
 from nbcnn.declare import arg, fraction, non_negative
 from nbcnn.layers.base import Layer
 from nbcnn.layers.draws import Draws
+from nbcnn.layers.regularization import shape_of_draw
 
 
 def _below_one(value: Any) -> str | None:
@@ -75,15 +76,7 @@ class AlphaDropout(Layer):
             return inputs
         rate = float(self.rate)
         scale = ((1 - rate) * (1 + rate * LOW**2)) ** -0.5
-        kept = Draws(self.seed, inputs.dtype).kept(self._draw_shape(inputs.shape), rate)
+        shape = inputs.shape
+        drawn = shape if self.noise_shape is None else shape_of_draw(self, shape)
+        kept = Draws(self.seed, inputs.dtype).kept(drawn, rate)
         return (inputs * kept + (1.0 - kept) * LOW) * scale - scale * LOW * rate
-
-    def _draw_shape(self, shape: tuple) -> tuple:
-        if self.noise_shape is None:
-            return shape
-        if len(self.noise_shape) != len(shape):
-            raise ValueError(
-                f"AlphaDropout {self.name!r}: noise_shape must have {len(shape)} sizes "
-                f"for input shape {shape}, got {self.noise_shape}"
-            )
-        return tuple(n if wanted is None else wanted for wanted, n in zip(self.noise_shape, shape))

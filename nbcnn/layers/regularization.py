@@ -12,6 +12,18 @@ from nbcnn.ops.op import apply
 from nbcnn.ops.random import Dropout as DropoutOp
 
 
+def shape_of_draw(layer: Any, shape: tuple) -> tuple:
+    """The layer's `noise_shape`, with the input's sizes where it has None; ValueError where it has
+    another number of sizes.
+    """
+    if len(layer.noise_shape) != len(shape):
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r}: noise_shape must have {len(shape)} sizes "
+            f"for input shape {shape}, got {layer.noise_shape}"
+        )
+    return tuple(n if wanted is None else wanted for wanted, n in zip(layer.noise_shape, shape))
+
+
 class Dropout(Layer):
     """In training, sets values to 0 with probability `rate` and scales the rest by 1 / (1 - rate).
 
@@ -41,14 +53,7 @@ class Dropout(Layer):
 
     def draw_shape(self, shape: tuple) -> tuple | None:
         """Shape of the draw for an input's shape; None for one draw per value."""
-        if self.noise_shape is None:
-            return None
-        if len(self.noise_shape) != len(shape):
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: noise_shape must have {len(shape)} sizes "
-                f"for input shape {shape}, got {self.noise_shape}"
-            )
-        return tuple(n if wanted is None else wanted for wanted, n in zip(self.noise_shape, shape))
+        return None if self.noise_shape is None else shape_of_draw(self, shape)
 
     def _drop(self, x: Any) -> Any:
         tracing = context.current()
