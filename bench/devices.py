@@ -1,6 +1,6 @@
 """CPU against CUDA: layers and models by nbcnn's own kernels on both, one command.
 
-    python bench/devices.py [--devices cpu,cuda] [--precisions float32,tf32,bfloat16]
+    python -m bench.devices [--devices cpu,cuda] [--precisions float32,tf32,bfloat16]
                             [--models vgg,resnet20 | none] [--layers 3x3,dw | none]
                             [--seconds 0.3] [--limit 600] [--batch-factor 1] [--tiny]
                             [--json FILE] [--plot FILE.png]

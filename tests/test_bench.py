@@ -177,6 +177,11 @@ def test_a_simulated_gpu_stands_beside_the_cpu(root, python, tmp_path):
     assert "| cuda, speed-up |" in printed
 
 
+def test_a_script_runs_as_a_module_of_its_folder_too(root, python):
+    printed = python("-m", "bench.devices", "--help", PYTHONPATH=str(root))
+    assert printed.startswith("usage: devices.py")
+
+
 def test_layers_that_devices_are_compared_by_are_cases(bench):
     figures = bench("device_figures")
     cases = figures.layers_named()
