@@ -120,7 +120,7 @@ class LossFunctionWrapper(Loss):
         **kwargs: Any,
     ) -> None:
         fn = family.get(fn)
-        name = name or getattr(fn, "__name__", None)
+        name = name or getattr(fn, "__name__", "").strip("<>") or None
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.fn = fn
         self.kwargs = kwargs

@@ -262,7 +262,7 @@ class MeanMetricWrapper(MeanOfFormula):
         **kwargs: Any,
     ) -> None:
         fn = _formula(fn)
-        name = name or getattr(fn, "__name__", None) or getattr(fn, "name", None)
+        name = name or getattr(fn, "__name__", "").strip("<>") or getattr(fn, "name", None)
         super().__init__(name=name, dtype=dtype)
         self.fn = fn
         self.kwargs = kwargs

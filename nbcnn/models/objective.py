@@ -42,7 +42,7 @@ class Objective:
                 continue
             value = self._reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
             parts.append(value if factor == 1.0 else value * factor)
-            if len(outputs) > 1:
+            if self.compiled.names_losses:
                 watched.append(_batch_mean(f"{self.compiled.output_names[i]}_loss", value, batch))
         for variable in self.model.trainable_weights:
             if variable.regularizer is not None:

@@ -83,7 +83,8 @@ class Stepping:
             finally:
                 runner.release()
             logs = self._results(mode)
-        return logs if return_dict else as_list(logs)
+        assert self.compiled is not None
+        return logs if return_dict else self.compiled.in_order(logs)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
         """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
@@ -253,12 +254,6 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield batch
     if empty:
         raise ValueError("predict: x yields no batches")
-
-
-def as_list(logs: Logs) -> Any:
-    """The values in order; a single one alone."""
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values
 
 
 def batch_size_or_default(where: str, value: Any) -> int:

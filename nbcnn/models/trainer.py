@@ -15,7 +15,6 @@ from nbcnn.models.signature import Signature
 from nbcnn.models.stepping import (
     Logs,
     Stepping,
-    as_list,
     batch_size_or_default,
     limit_or_none,
     within_limit,
@@ -28,6 +27,7 @@ class Trainer(Stepping):
     """The training side of a model; see `Model`."""
 
     optimizer: Any
+    loss: Any  # as `compile` was given it
     stop_training: bool
     _first_epoch: int
     history: History | None
@@ -77,7 +77,7 @@ class Trainer(Stepping):
 
     def _set_compile_arguments(self, arguments: CompileArguments) -> None:
         self._compile_arguments, self.compiled = arguments, None
-        self.optimizer = arguments.optimizer
+        self.optimizer, self.loss = arguments.optimizer, arguments.loss
         self._runners.forget()
 
     def resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
@@ -358,7 +358,8 @@ class Trainer(Stepping):
             callbacks.on_test_end(logs)
         finally:
             progress.close()
-        return logs if return_dict else as_list(logs)
+        assert self.compiled is not None
+        return logs if return_dict else self.compiled.in_order(logs)
 
 
 class Validation:
