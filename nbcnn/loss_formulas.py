@@ -18,6 +18,7 @@ def floating(x: Any) -> Any:
     """`x` as a tensor or array of floats; what is neither becomes a float32 array."""
     if not hasattr(x, "dtype"):
         return np.asarray(x, "float32")
+    x = ops.convert_to_tensor(x)
     return x if "float" in str(x.dtype) else ops.cast(x, "float32")
 
 
@@ -153,7 +154,7 @@ def binary_crossentropy(
 
 
 def _smoothed(t: Any, smoothing: float, classes: int) -> Any:
-    return t * (1.0 - smoothing) + smoothing / classes if smoothing else t
+    return t * (1.0 - smoothing) + smoothing / max(classes, 1) if smoothing else t
 
 
 def binary_focal_crossentropy(

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
-from nbcnn.declare import Declared, arg, fraction, positive
+from nbcnn.declare import Declared, arg, axes, fraction, optional, positive
+from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
 from nbcnn.ops.loss import EPSILON
 from nbcnn.registry import Family
@@ -34,7 +35,7 @@ class Loss(Declared, family=family):
 
     reduction: str | None = arg("sum_over_batch_size", choices=REDUCTIONS, last=True)
     name: str | None = arg(None, last=True)
-    dtype: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, convert=float_name, last=True)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -84,7 +85,7 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
         return ops.sum(values)
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         return ops.sum(values) / ops.maximum(ops.sum(sample_weight), 1e-30)
-    return ops.mean(values)
+    return ops.sum(values) if 0 in values.shape else ops.mean(values)  # nothing has no mean
 
 
 class FormulaLoss(Loss):
@@ -279,7 +280,7 @@ class SparseCategoricalCrossentropy(
 class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):
     """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything."""
 
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class Tversky(
@@ -291,7 +292,7 @@ class Tversky(
 
     alpha: float = 0.5
     beta: float = 0.5
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class CategoricalGeneralizedCrossEntropy(

@@ -103,14 +103,15 @@ class Family:
         function gives that function); a configuration is read; an instance or any other callable is
         returned as it is.
         """
+        found = identifier
         if isinstance(identifier, str):
-            identifier = self.find(identifier, custom_objects)
+            found = self.find(identifier, custom_objects)
         elif isinstance(identifier, Mapping):
-            return deserialize(identifier, custom_objects, self)
-        if isinstance(identifier, type):
-            return identifier()
-        if identifier is None or callable(identifier) or hasattr(identifier, "get_config"):
-            return identifier
+            found = deserialize(identifier, custom_objects, self)
+        if isinstance(found, type):
+            found = found()
+        if found is None or callable(found) or hasattr(found, "get_config"):
+            return found
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise ValueError(
             f"expected {article} {self.kind}, its name or its configuration, got {identifier!r}"

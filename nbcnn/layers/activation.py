@@ -3,7 +3,7 @@
 from typing import Any
 
 from nbcnn import activations, ops
-from nbcnn.declare import arg, non_negative
+from nbcnn.declare import arg, axes, non_negative, optional
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 
@@ -50,7 +50,7 @@ class PReLU(Layer):
     alpha_regularizer: Any = fields.regularizer()
     alpha_constraint: Any = fields.constraint()
     shared_axes: Any = arg(
-        None, convert=lambda v: None if v is None else [v] if isinstance(v, int) else list(v)
+        None, convert=optional(lambda v: [v] if isinstance(axes(v), int) else list(v))
     )
     min_rank = 2
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import ops
-from nbcnn.declare import Expected, arg, integers, positive
+from nbcnn.declare import KINDS, Expected, arg, integers, positive
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 from nbcnn.layers.image_size import INTERPOLATIONS
@@ -29,8 +29,12 @@ class Flatten(Spatial):
 
 
 def _target(value: Any) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    if any(not isinstance(n, (int, np.integer)) or n < -1 for n in sizes) or sizes.count(-1) > 1:
+    sizes = (value,) if KINDS["int"](value) else value
+    if (
+        not isinstance(sizes, (list, tuple))
+        or any(not isinstance(n, (int, np.integer)) or n < -1 for n in sizes)
+        or sizes.count(-1) > 1
+    ):
         raise Expected("must be a tuple of sizes, at most one of them -1")
     return tuple(int(n) for n in sizes)
 
@@ -57,13 +61,19 @@ class Reshape(Layer):
         return apply(BatchReshape(self.target_shape), inputs)
 
 
+def _order(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or not all(KINDS["int"](n) for n in value):
+        raise Expected("must be a tuple of axes")
+    return tuple(value)
+
+
 class Permute(Layer):
     """The axes of a sample in another order.
 
     dims : the axes, counted from 1; (2, 1) swaps the two axes after the batch.
     """
 
-    dims: tuple = arg(convert=tuple)
+    dims: tuple = arg(convert=_order)
 
     def __post_init__(self) -> None:
         super().__post_init__()

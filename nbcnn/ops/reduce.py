@@ -106,8 +106,10 @@ def normalize_axes(axis: int | Sequence[int] | None, rank: int, what: str) -> li
     """Sorted non-negative axes; None means all."""
     if axis is None:
         return list(range(rank))
-    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    axes = list(axis) if isinstance(axis, (list, tuple, range, np.ndarray)) else [axis]
     for a in axes:
+        if not isinstance(a, (int, np.integer)):
+            raise TypeError(f"{what}: axis must be an integer or a list of them, got {axis!r}")
         if not -rank <= a < rank:
             raise ValueError(f"{what}: axis {a} is out of range for an array of {rank} axes")
     normal = sorted(int(a) % rank for a in axes)
