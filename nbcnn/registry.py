@@ -110,7 +110,8 @@ class Family:
             found = deserialize(identifier, custom_objects, self)
         if isinstance(found, type):
             found = found()
-        if found is None or callable(found) or hasattr(found, "get_config"):
+        own = getattr(found, "family", self) is self  # not an optimizer, where a loss is asked for
+        if found is None or callable(found) or (own and hasattr(found, "get_config")):
             return found
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise ValueError(
@@ -160,7 +161,7 @@ def get_custom_objects() -> dict[str, Any]:
 def get_registered_name(member: Any) -> str:
     """`package>name` of a registered class or function, its plain name otherwise."""
     names = (key for key, registered in _custom.items() if registered is member)
-    return next(names, member.__name__)
+    return next(names, getattr(member, "__name__", repr(member)))
 
 
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:

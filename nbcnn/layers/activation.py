@@ -76,7 +76,8 @@ class PReLU(Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        return ops.relu(inputs) - self.alpha * ops.relu(-inputs)
+        x = ops.cast(inputs, self.value_dtype)
+        return ops.relu(x) - self.alpha * ops.relu(-x)
 
 
 class Softmax(Layer):
@@ -88,6 +89,7 @@ class Softmax(Layer):
     axis: Any = fields.axes(-1)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
+        inputs = ops.cast(inputs, self.value_dtype)
         if mask is not None:
             inputs = ops.where(mask, inputs, -1e9)
         if not isinstance(self.axis, (list, tuple)):

@@ -73,6 +73,7 @@ class Stepping:
         return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)
 
     def _on_batch(self, mode: str, prepare: Preparer, data: tuple, return_dict: bool) -> Any:
+        return_dict = bool(return_dict)  # an array has no truth: no step is taken then
         batch = whole_batch(prepare(*data))
         with self._runners.lock:
             runner = self._runners.get(mode, batch.specs)
