@@ -78,6 +78,9 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
     """Values per sample, weighted and reduced as `Loss` says."""
     if sample_weight is not None:
         values, sample_weight = same_rank(values, like(sample_weight, floating(values)))
+        if len(sample_weight.shape) == 1 and len(values.shape) > 1:  # those of whole samples
+            ones = (1,) * (len(values.shape) - 1)
+            sample_weight = ops.reshape(sample_weight, (-1, *ones))
         values = values * sample_weight
     if reduction in (None, "none") or len(values.shape) == 0:
         return values

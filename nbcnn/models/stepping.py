@@ -257,8 +257,8 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         raise ValueError("predict: x yields no batches")
 
 
-def batch_size_or_default(where: str, value: Any) -> int:
-    return 32 if value is None else checks.whole_number(where, "batch_size", value, 1)
+def batch_size_or_default(where: str, value: Any, name: str = "batch_size") -> int:
+    return 32 if value is None else checks.whole_number(where, name, value, 1)
 
 
 def limit_or_none(where: str, name: str, value: Any) -> int | None:
