@@ -8,8 +8,8 @@ from L2, and y is written a few rows at a time. When the first rows meet a panel
 packs it as it multiplies (`gemm_micro.py`), so that packing costs no pass of its own. Only
 transposed w and a last panel that is not full are packed before. x is read where it is, in either
 orientation: the tile's rows are addresses with a free stride. It is packed only if it is stored
-transposed, with steps that would compete for the same lines of L1 and enough panels to read it:
-columns then become panels of one vector of rows.
+transposed, enough panels read it, and its steps would compete for the same lines of L1 or vectors
+are shorter than lines: columns then become panels of one vector of rows.
 
 Meanwhile a tile asks, a line with each step, for what comes next: its neighbour's rows of x; the
 next panel of w; where w is transposed, a square of as many rows as steps for as many panels as are
@@ -31,7 +31,7 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, matmul_rows, simd
 from nbcnn.kernels.cpu.blocking import ITEM, Tile, padded_columns, register_tile
 from nbcnn.kernels.cpu.call import Call, Caps
-from nbcnn.kernels.cpu.gemm_blocks import blocks, turn, turned
+from nbcnn.kernels.cpu.gemm_blocks import LINE, blocks, turn, turned
 from nbcnn.kernels.cpu.gemm_micro import panel_product
 from nbcnn.kernels.cpu.gemm_pack import pack_columns, pack_rows, transpose
 from nbcnn.kernels.cpu.vector_math import activate
@@ -39,7 +39,6 @@ from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.conv_spec import RELU, MatmulSpec
 
 LEAST_ROWS = 3  # with fewer the plain loops were 1.2 to 3 times as fast
-LINE = 64
 
 
 def accepts(spec: MatmulSpec, dtype: str, caps: Caps) -> str | None:

@@ -28,11 +28,12 @@ DEPTH = 512  # steps per packed panel, at most: longer sums lose digits
 KEPT = 2  # times L2 that a task's packed panels take at most
 RUN = 64  # rows of x, about, that go through all panels before the next rows; fewer
 SHORT, SHORT_RUN = 64, 24  # with so short a sum, where writing results is most of the work
-PACK_PANELS = 4  # from which packing x pays, where it pays at all
+PACK_COLUMNS = 128  # from which packing x pays, where it pays at all
 FEW = 64  # rows, up to which reading w is most of the work,
 LARGE = 1 << 20  # if it has so many numbers (16x512x512 took 1.2 times as long)
 SLAB_ROWS = 32  # rows, up to which the sum is cut in slabs then
 ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1
+LINE = 64
 TURN = range(9, 513)  # rows of results that are computed transposed, if
 TURN_STEPS = 2  # the sum has so many steps for each
 
@@ -85,13 +86,14 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps, turns: bool = False) -> Blocks
     run = rows
     if columns > 1 and not rowwise:
         run = -(-(SHORT_RUN if s.k <= SHORT else RUN) // tile.rows)
-    awkward = s.tx and s.m * tile.item % ALIAS == 0
+    # The rows of a tile of AVX2 are 24 bytes of a step, part of a line or of two.
+    awkward = s.tx and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
     return Blocks(
         rows * tile.rows,
         columns * tile.width,
         depth,
         count,
-        depth if awkward and columns >= PACK_PANELS else 0,
+        depth if awkward and columns * tile.width >= PACK_COLUMNS else 0,
         min(rows, run) * tile.rows,
         int(rowwise),
         pitch,

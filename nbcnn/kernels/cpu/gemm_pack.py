@@ -131,7 +131,7 @@ def pack_columns(tile: Tile):
 
     As `pack_rows`, of the transposed source.
     """
-    lanes, item = tile.lanes, tile.item
+    item = tile.item
 
     def build(builder, args):
         b, (target, source, step, depth, columns) = builder, args
