@@ -71,6 +71,10 @@ from nbcnn.layers.image_color import (
     RandomSaturation,
     Solarization,
 )
+from nbcnn.layers.image_mix import (
+    CutMix,
+    MixUp,
+)
 from nbcnn.layers.image_motion import (
     RandomRotation,
     RandomShear,
@@ -165,6 +169,9 @@ from nbcnn.layers.reshape import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from nbcnn.layers.spectral import (
+    SpectralNormalization,
+)
 from nbcnn.layers.wrapper import (
     TimeDistributed,
     Wrapper,
@@ -208,6 +215,7 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "CutMix",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
@@ -245,6 +253,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -277,6 +286,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "Subtract",
     "TimeDistributed",
     "UnitNormalization",
