@@ -63,6 +63,8 @@ from nbcnn.layers.depthwise import (
 )
 from nbcnn.layers.image_color import (
     RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
     RandomContrast,
     RandomErasing,
     RandomGrayscale,
@@ -70,6 +72,10 @@ from nbcnn.layers.image_color import (
     RandomInvert,
     RandomSaturation,
     Solarization,
+)
+from nbcnn.layers.image_filter import (
+    RandomGaussianBlur,
+    RandomSharpness,
 )
 from nbcnn.layers.image_mix import (
     CutMix,
@@ -81,9 +87,23 @@ from nbcnn.layers.image_motion import (
     RandomTranslation,
     RandomZoom,
 )
+from nbcnn.layers.image_policies import (
+    AugMix,
+    RandAugment,
+)
 from nbcnn.layers.image_size import (
     CenterCrop,
     Resizing,
+)
+from nbcnn.layers.image_tone import (
+    AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
+    Equalization,
+    RandomPosterization,
+)
+from nbcnn.layers.image_warp import (
+    RandomElasticTransform,
+    RandomPerspective,
 )
 from nbcnn.layers.input_spec import (
     InputSpec,
@@ -190,6 +210,8 @@ __all__ = [
     "AdaptiveMaxPooling3D",
     "Add",
     "AlphaDropout",
+    "AugMix",
+    "AutoContrast",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -200,6 +222,7 @@ __all__ = [
     "BatchNormalization",
     "CenterCrop",
     "Concatenate",
+    "ContrastLimitedAdaptiveHistogramEqualization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -221,6 +244,7 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Equalization",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
@@ -259,16 +283,24 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomElasticTransform",
     "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
     "RandomGrayscale",
     "RandomHue",
     "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
     "RandomRotation",
     "RandomSaturation",
+    "RandomSharpness",
     "RandomShear",
     "RandomTranslation",
     "RandomZoom",
