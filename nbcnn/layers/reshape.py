@@ -210,21 +210,37 @@ def _all_axes(layer: Spatial, rest: Any, spatial: Any) -> list:
 
 
 class UpSampling2D(Spatial):
-    """Every pixel repeated `size` times down and right.
+    """Images enlarged `size` times down and right.
 
     Parameters
     ----------
     size : (rows, columns), or one number for both; default 2.
-    interpolation : "nearest", the only one.
+    interpolation : "nearest" (default; every pixel repeated), "bilinear", "bicubic", "lanczos3" or
+        "lanczos5". All but the first need images of known sizes.
     """
 
     size: tuple = fields.sizes(2, 2)
     data_format: str = fields.data_format()
-    interpolation: str = arg("nearest", choices=("nearest",))
+    interpolation: str = arg(
+        "nearest", choices=("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+    )
     rank = 4
 
     def call(self, inputs: Any) -> Any:
-        return self.restored(apply(Upsample2D(self.size), self.channels_last(inputs)))
+        x = self.channels_last(inputs)
+        if self.interpolation == "nearest":
+            return self.restored(apply(Upsample2D(self.size), x))
+        from nbcnn.ops import resizing  # not many models need it
+
+        if None in x.shape[1:3]:
+            raise ValueError(
+                f"{self.label}: interpolation={self.interpolation!r} needs images of known sizes, "
+                f"got shape {inputs.shape}"
+            )
+        size = [n * times for n, times in zip(x.shape[1:3], self.size)]
+        return self.restored(
+            resizing.resize(x, size, self.interpolation, data_format="channels_last")
+        )
 
 
 class UpSampling1D(Layer):
