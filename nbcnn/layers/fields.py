@@ -103,10 +103,10 @@ def _is_pair(value: Any) -> bool:
     )
 
 
-def data_format() -> Any:
+def data_format(kw_only: bool = False) -> Any:
     """'channels_last' or 'channels_first'; None stands for the program's setting."""
 
     def convert(value: Any) -> Any:
         return config.image_data_format() if value is None else value
 
-    return arg(None, convert=convert, choices=config.DATA_FORMATS)
+    return arg(None, convert=convert, choices=config.DATA_FORMATS, kw_only=kw_only)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config, random_state
+from nbcnn.graph.aliases import WITHOUT_GRADIENTS
 from nbcnn.graph.eager import lock
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
@@ -104,7 +105,7 @@ class _Eager:
         flat = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         graph = Graph(flat, context.updates)
         if not training:
-            graph = rewrite(graph, INFERENCE)
+            graph = rewrite(rewrite(graph, WITHOUT_GRADIENTS), INFERENCE)
         if config.fuse():
             graph = fuse(graph, accepted_by(device))
         self.outputs = graph.outputs

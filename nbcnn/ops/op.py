@@ -54,6 +54,11 @@ class Op:
         return 0
 
     @property
+    def unknown_factor(self) -> int:
+        """What sizes that are not known yet must be a multiple of for `infer`."""
+        return 1
+
+    @property
     def impl_op(self) -> str:
         """Name under which kernels are listed."""
         return self.name
@@ -149,7 +154,7 @@ def infer_shapes(op: Op, tensors: Sequence[Tensor]) -> list[tuple[tuple[int | No
                 for t in tensors
             )
         )
-        for size in UNKNOWN_SIZES
+        for size in (op.unknown_factor * unknown for unknown in UNKNOWN_SIZES)
     )
     return [
         (tuple(p if p == q else None for p, q in zip(a.shape, b.shape)), a.dtype)
