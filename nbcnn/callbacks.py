@@ -17,7 +17,8 @@ from nbcnn.callback_monitors import ModelCheckpoint as ModelCheckpoint
 from nbcnn.callback_monitors import ReduceLROnPlateau as ReduceLROnPlateau
 from nbcnn.callback_state import BackupAndRestore as BackupAndRestore
 from nbcnn.callback_state import SwapEMAWeights as SwapEMAWeights
-from nbcnn.declare import arg, function
+from nbcnn.converters import function
+from nbcnn.declare import arg
 from nbcnn.progbar import ProgbarLogger as ProgbarLogger
 from nbcnn.progress import message
 from nbcnn.registry import suggest
