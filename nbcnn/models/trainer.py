@@ -190,7 +190,11 @@ class Trainer(Stepping):
         if validation_data is not None:
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
-            source, validation.source = source.split("fit", share, validation.batch_size)
+            source, held_out = source.split("fit", share, validation.batch_size)
+            if class_weight is not None:  # which is for training
+                whole = ArraySource(Preparer("fit", self)(x, y, sample_weight), size)
+                _, held_out = whole.split("fit", share, validation.batch_size)
+            validation.source = held_out
         limit = within_limit(limit, source)
         if validation.source is not None:
             validation.limit = within_limit(validation.limit, validation.source)
