@@ -1,4 +1,4 @@
-"""Layers and models of one's own that compute with sizes, not known while models are put together."""
+"""Own layers and models that compute with sizes, not known while models are put together."""
 
 import numpy as np
 import pytest
