@@ -82,12 +82,14 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps, turns: bool = False) -> Blocks
     if turns:
         pitch = padded_columns(s.n, tile) + tile.lanes
         widest, highest = wide, max(1, room // 2 // (pitch * tile.rows))
+    # The rows of a tile of AVX2 are 24 bytes of a step, part of a line or of two.
+    awkward = s.tx and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
+    if awkward:
+        highest = min(highest, max(1, room // 2 // (depth * tile.rows)))
     rows, columns = task_block(s, tile, caps, count, highest, widest, turns)
     run = rows
     if columns > 1 and not rowwise:
         run = -(-(SHORT_RUN if s.k <= SHORT else RUN) // tile.rows)
-    # The rows of a tile of AVX2 are 24 bytes of a step, part of a line or of two.
-    awkward = s.tx and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
     return Blocks(
         rows * tile.rows,
         columns * tile.width,
