@@ -33,10 +33,10 @@ class Runner:
 
     def __init__(self, batch, kind):
         specs = batch.specs
-        weights = [s.shape[:1] for s, has in zip(specs.y, specs.weighted) if has]
+        sizes = [(s.shape[0], *w) for s, w in zip(specs.y, specs.weighted) if w is not None]
         self.x = [np.empty(*s) for s in specs.x]
         self.y = [np.empty(*s) for s in specs.y]
-        self.w = [np.empty(shape, "float32") for shape in weights]
+        self.w = [np.empty(shape, "float32") for shape in sizes]
         device = CpuDevice(2)
         self.program = device.program([])
         self.feeds = [
