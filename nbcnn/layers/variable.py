@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.ops.op import is_tracing
+from nbcnn.ops.op import is_tracing, not_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
 
@@ -33,7 +33,8 @@ class Variable:
         regularizer: Any = None,
         constraint: Any = None,
     ):
-        value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
+        with not_tracing():
+            value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):
             raise ValueError(

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config
-from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
@@ -25,6 +24,7 @@ from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
 from nbcnn.models import updates
 from nbcnn.models.objective import Objective, Watched
+from nbcnn.models.slopes import slopes_of
 from nbcnn.models.storage import Store
 from nbcnn.ops.op import Op
 from nbcnn.ops.optimizer import HYPER_SIZE, Accumulate
@@ -101,7 +101,7 @@ class Runner:
         self._feeds = [plan.feed(t) for t in feeds.leaves]
         self._outlets = [plan.outlet(t) for t in outputs]
         self.outputs = [t.spec for t in outputs]
-        self._bound = [(v, v.array) for v in _variables(plan.graph)]
+        self._bound = [(v, v.array) for v in variables_of(plan.graph)]
         self._places, self._values = Clock.places, -1
 
     def valid(self) -> bool:
@@ -250,13 +250,12 @@ def train_runner(
     values = [t for w in watched for t in (w.value, w.weight)]
     graph = rewrite(rewrite(Graph([loss, *values], context.updates), TRAINING), INDICES)
     loss, values = graph.outputs[0], graph.outputs[1:]
-    symbols = [v.symbol for v in store.variables]
     builder = updates.Builder(store, state)
-    slopes = gradients(builder.scaled(loss), symbols)
+    slopes = slopes_of(builder.scaled(loss), store.variables, context)
     found = [g for g in slopes if g is not None]
-    if not found and symbols:
+    if not found and store.variables:
         raise ValueError("fit: the loss does not depend on any trainable weight")
-    if not symbols:
+    if not store.variables:
         warnings.warn("fit: no weight is trainable, so none will change", stacklevel=2)
     graph = Graph([*found, *values], graph.effects)
     if config.fuse():
@@ -312,7 +311,8 @@ def _reads(graph: Graph, leaf: Tensor) -> bool:
     return any(t is leaf for node in graph.nodes for t in node.inputs)
 
 
-def _variables(graph: Graph) -> list[Any]:
+def variables_of(graph: Graph) -> list[Any]:
+    """The variables that a graph reads or writes."""
     leaves = [t for node in graph.nodes for t in node.inputs] + list(graph.outputs)
     return list({id(t): t.variable for t in leaves if isinstance(t, VariableTensor)}.values())
 
