@@ -88,7 +88,8 @@ def _differentiated(
     function: Callable[..., Any], variables: list[Variable], has_aux: bool, args: Any, kwargs: Any
 ) -> Any:
     """Value and gradients as tensors of the current tracing."""
-    before = {id(v): v.symbol for v in variables}
+    before, updates = {id(v): v.symbol for v in variables}, current().updates
+    earlier = len(updates)
     found = function(*args, **kwargs)
     loss, aux = found if has_aux else (found, None)
     loss = as_tensor(loss)
@@ -96,7 +97,8 @@ def _differentiated(
         raise TypeError(f"value_and_grad: the loss must be of a float type, got {loss.dtype}")
     # Rewrites come before gradients, as in any training step; what is returned is of the new graph.
     inner = [t for t in flatten(aux) if isinstance(t, Tensor)]
-    graph = rewrite(rewrite(Graph([loss, *inner]), TRAINING), INDICES)
+    graph = rewrite(rewrite(Graph([loss, *inner], updates[earlier:]), TRAINING), INDICES)
+    updates[earlier:] = graph.effects
     new = iter(graph.outputs)
     loss = next(new)
     aux = map_structure(lambda t: next(new) if isinstance(t, Tensor) else t, aux)

@@ -17,6 +17,7 @@ from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.graph.settle import settle
 from nbcnn.layers.structure import flatten, map_structure
 from nbcnn.layers.variable import Clock
 from nbcnn.metric_results import Pending
@@ -163,7 +164,7 @@ class _Parts:
         made = [t for n in nodes for t in n.outputs]
         later = [t for t in made if self.last.get(id(t), 0) > part]
         effects = [n for n in nodes if n.op.stateful]
-        graph = self._again(nodes, [*slopes, *later], effects)
+        graph = settle(self._again(nodes, [*slopes, *later], effects))
         for rule in self.rules:
             graph = rewrite(graph, rule)
         graph = rewrite(graph, ())  # equal nodes, which rules have made, become one

@@ -19,6 +19,7 @@ from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.memory import Arena
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.graph.settle import settle
 from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
@@ -257,7 +258,7 @@ def train_runner(
         raise ValueError("fit: the loss does not depend on any trainable weight")
     if not store.variables:
         warnings.warn("fit: no weight is trainable, so none will change", stacklevel=2)
-    graph = Graph([*found, *values], graph.effects)
+    graph = settle(Graph([*found, *values], graph.effects))
     if config.fuse():
         graph = fuse(graph, accepted_by(device))
     slopes_now = iter(graph.outputs[: len(found)])

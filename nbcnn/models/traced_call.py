@@ -10,6 +10,7 @@ from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INFERENCE
+from nbcnn.graph.settle import settle
 from nbcnn.layers.context import Context
 from nbcnn.layers.structure import flatten, map_structure
 from nbcnn.layers.variable import Clock, Variable
@@ -70,7 +71,7 @@ class TracedCall:
         self.structure = outputs
         flat = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         self.own = len(flat)
-        graph = Graph([*flat, *more], context.updates)
+        graph = settle(Graph([*flat, *more], context.updates))
         if not training:
             graph = rewrite(graph, INFERENCE)
         if config.fuse():
