@@ -113,7 +113,7 @@ def randint(
     """Whole numbers from `minval` to below `maxval`."""
     graph = _graph(seed)
     if graph is not None:
-        return _as(graph.whole_numbers(tuple(shape), int(minval), int(maxval)), dtype)
+        return _as(graph.integers(tuple(shape), int(minval), int(maxval)), dtype)
     return _generator(seed).integers(minval, maxval, tuple(shape)).astype(dtype)
 
 

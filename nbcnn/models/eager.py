@@ -27,6 +27,12 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     def host(value: Any) -> np.ndarray:
         return _host(value, layer)
 
+    arrays = [host(v) for v in flatten((args, options)) if is_data(v)]
+    if not arrays:
+        raise TypeError(
+            f"{type(layer).__name__} {layer.name!r}: expected arrays or symbolic tensors, "
+            f"got {', '.join(map(repr, args or options.values())) or 'nothing'}"
+        )
     key = (training, *key_of(args, options, host))
     with lock():
         plans = layer.__dict__.setdefault("_eager_plans", OrderedDict())

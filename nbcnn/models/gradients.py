@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.eager import lock
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.rewrite import INDICES, TRAINING
@@ -97,7 +98,9 @@ def _differentiated(
         raise TypeError(f"value_and_grad: the loss must be of a float type, got {loss.dtype}")
     # Rewrites come before gradients, as in any training step; what is returned is of the new graph.
     inner = [t for t in flatten(aux) if isinstance(t, Tensor)]
-    graph = rewrite(rewrite(Graph([loss, *inner], updates[earlier:]), TRAINING), INDICES)
+    graph = Graph([loss, *inner], updates[earlier:])
+    for rules in (RESHAPES_BEHIND, TRAINING, INDICES):
+        graph = rewrite(graph, rules)
     updates[earlier:] = graph.effects
     new = iter(graph.outputs)
     loss = next(new)

@@ -109,7 +109,9 @@ class OwnPreparer:
         x, y, weight = unpack_x_y_sample_weight(data)
         if y is None or isinstance(y, dict) or is_several(y):
             raise ValueError(f"{self.where}: class_weight needs one array of targets")
-        by_class = weights_of_classes(np.asarray(y), self.class_weight or {})
+        labels = np.asarray(y)
+        width = labels.shape[-1] if labels.ndim > 1 else None
+        by_class = weights_of_classes(labels, width, self.class_weight or {})
         return x, y, by_class if weight is None else by_class * np.asarray(weight)
 
 

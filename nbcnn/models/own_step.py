@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config, ops
+from nbcnn.graph.aliases import RESHAPES_BEHIND, WITHOUT_GRADIENTS
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
 from nbcnn.graph.plan import Plan
@@ -63,7 +64,10 @@ class OwnRunner:
                 )
         self.results_wanted = [t for t in flatten(self._logs) if isinstance(t, Tensor)]
         inference = not (training or context.differentiated or self._applied)
-        self._parts = _Parts(self, context, (INFERENCE,) if inference else (TRAINING, INDICES))
+        rules = (
+            (WITHOUT_GRADIENTS, INFERENCE) if inference else (RESHAPES_BEHIND, TRAINING, INDICES)
+        )
+        self._parts = _Parts(self, context, rules)
         self.plans = self._parts.plans
         self.plan = self.plans[0]
         self._feeds = self._parts.feeds

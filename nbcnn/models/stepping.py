@@ -55,10 +55,13 @@ class Stepping(Hooks):
         assert self.compiled is not None
         return self.compiled.finished(self._runners.results(mode))
 
-    def _in_order(self, logs: Logs, mode: str) -> Logs:
-        """Logs as lists have them: those of steps of one's own as the metrics come, then others."""
+    def _in_order(self, logs: Logs, mode: str) -> Any:
+        """The values of logs, a single one alone; those of steps of one's own come as the metrics
+        do, then others.
+        """
         if not self._has_own_step(mode):
-            return logs
+            assert self.compiled is not None
+            return self.compiled.in_order(logs)
         names: list[str] = []
         for metric in self.metrics:
             if isinstance(metric, CompiledMetrics):
@@ -66,7 +69,8 @@ class Stepping(Hooks):
             else:
                 names.append(metric.name)
         known = {name: logs[name] for name in names if name in logs}
-        return {**known, **{name: logs[name] for name in logs if name not in known}}
+        values = [*known.values(), *(logs[name] for name in logs if name not in known)]
+        return values[0] if len(values) == 1 else values
 
     # -- one batch ------------------------------------------------------------------------------
 
@@ -102,6 +106,7 @@ class Stepping(Hooks):
         return Preparer(where, self, supervised, class_weight)
 
     def _on_batch(self, mode: str, prepare: Any, data: tuple, return_dict: bool) -> Any:
+        return_dict = bool(return_dict)  # an array has no truth: no step is taken then
         batch = whole_batch(prepare(*data))
         with self._runners.lock:
             runner = self._runners.get(mode, batch.specs)
@@ -112,7 +117,7 @@ class Stepping(Hooks):
             finally:
                 runner.release()
             logs = self._results(mode)
-        return logs if return_dict else as_list(self._in_order(logs, mode))
+        return logs if return_dict else self._in_order(logs, mode)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
         """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
@@ -290,14 +295,8 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         raise ValueError("predict: x yields no batches")
 
 
-def as_list(logs: Logs) -> Any:
-    """The values in order; a single one alone."""
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values
-
-
-def batch_size_or_default(where: str, value: Any) -> int:
-    return 32 if value is None else checks.whole_number(where, "batch_size", value, 1)
+def batch_size_or_default(where: str, value: Any, name: str = "batch_size") -> int:
+    return 32 if value is None else checks.whole_number(where, name, value, 1)
 
 
 def limit_or_none(where: str, name: str, value: Any) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config, random_state
+from nbcnn.graph.aliases import WITHOUT_GRADIENTS
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.plan import Plan
@@ -73,7 +74,7 @@ class TracedCall:
         self.own = len(flat)
         graph = settle(Graph([*flat, *more], context.updates))
         if not training:
-            graph = rewrite(graph, INFERENCE)
+            graph = rewrite(rewrite(graph, WITHOUT_GRADIENTS), INFERENCE)
         if config.fuse():
             graph = fuse(graph, accepted_by(self.device))
         self.outputs = graph.outputs
