@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.context import current, is_active
+from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import map_structure
 from nbcnn.ops.tensor import Tensor
 
@@ -73,8 +74,7 @@ class LayerState:
         ----------
         args, kwargs : as for a call, with symbolic tensors.
         """
-        with Context():
-            outputs = self._traced(args, kwargs)
+        outputs = outputs_of(lambda given: self._traced(*given), (args, kwargs))
         return map_structure(
             lambda t: Tensor(t.shape, t.dtype) if isinstance(t, Tensor) else t, outputs
         )
