@@ -342,8 +342,10 @@ MARKS = {
     "cuda_offline": ("offline", offline_table),
     "short": ("peers", short_table),
     "peers": ("peers", peers_text),
+    "peers_more": ("peers_more", peers_text),
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
+    "ops_more": ("ops_more", ops_summary),
     "avx2": ("ops_avx2", roofline_table),
     "scaling": ("scaling", TABLES["scaling"]),
 }
