@@ -34,6 +34,11 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     arrays = [_host(v, layer) for v in flatten(args) if _is_data(v)]
     options = {k: v for k, v in kwargs.items() if k != "training"}
     arrays += [_host(v, layer) for v in flatten(options) if _is_data(v)]
+    if not arrays:
+        raise TypeError(
+            f"{type(layer).__name__} {layer.name!r}: expected arrays or symbolic tensors, "
+            f"got {', '.join(map(repr, args or options.values())) or 'nothing'}"
+        )
     key = (
         training,
         device.name,

@@ -198,13 +198,13 @@ class Feeds:
     """Leaves for inputs, targets and sample weights."""
 
     def __init__(
-        self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[bool] = ()
+        self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[Any] = ()
     ):
         self.x = [Tensor(shape, dtype, name=f"x{i}") for i, (shape, dtype) in enumerate(x)]
         self.y = [Tensor(shape, dtype, name=f"y{i}") for i, (shape, dtype) in enumerate(y)]
         self.w = [
-            Tensor(shape[:1], config.floatx(), name=f"w{i}") if has else None
-            for i, ((shape, _), has) in enumerate(zip(y, weighted))
+            None if sizes is None else Tensor((shape[0], *sizes), config.floatx(), name=f"w{i}")
+            for i, ((shape, _), sizes) in enumerate(zip(y, weighted))
         ]
 
     @property

@@ -72,8 +72,10 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(symbol, VariableTensor):
         return symbol
     array = np.asarray(value)
-    if array.dtype == object:
+    if array.dtype.kind not in "biuf":
         raise TypeError(f"cannot make a tensor of {type(value).__name__}: {value!r:.80}")
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):  # there are no such kernels
+        array = array.astype("float32" if array.dtype.itemsize < 4 else "float64")
     if isinstance(value, (bool, int, float)) and like is not None:
         if np.dtype(like.dtype).kind == "f" or (isinstance(value, int) and like.dtype != "bool"):
             array = array.astype(like.dtype)

@@ -396,7 +396,9 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     if axis is None:
         axes = tuple(i for i, n in enumerate(shape) if n == 1)
     else:
-        axes = tuple(a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis))
+        from nbcnn.ops.reduce import ordered_axes  # which reshapes itself
+
+        axes = tuple(ordered_axes(axis, len(shape), "squeeze"))
     return apply(Squeeze(axes), x)
 
 
