@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
-from nbcnn.declare import Declared, arg, axes, fraction, optional, positive
+from nbcnn.converters import axes, optional
+from nbcnn.declare import Declared, arg, fraction, positive
 from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
 from nbcnn.ops.loss import EPSILON

@@ -148,12 +148,18 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether any value over `axis` is true."""
-    return cast(max(cast(x, "int32"), axis, keepdims), "bool")
+    return _truths(max, x, axis, keepdims, 0)
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether all values over `axis` are true."""
-    return cast(min(cast(cast(x, "bool"), "int32"), axis, keepdims), "bool")
+    return _truths(min, x, axis, keepdims, 1)
+
+
+def _truths(extreme: Any, x: Any, axis: Axis, keepdims: bool, of_none: int) -> Any:
+    numbers = cast(cast(x, "bool"), "int32")  # 0.5 is true, and would be cut to 0
+    initial = of_none if 0 in shape(numbers) else None
+    return cast(extreme(numbers, axis, keepdims, initial), "bool")
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -371,17 +377,6 @@ def ones_like(x: Any, dtype: str | None = None) -> Any:
     return apply(Where(), cast(x, "bool"), one, one)
 
 
-def arange(
-    start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
-) -> np.ndarray:
-    """Evenly spaced values in [start, stop)."""
-    step = 1 if step is None else step
-    if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
-        raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
-    values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
-
-
 def convert_to_tensor(
     x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
@@ -401,7 +396,7 @@ def is_tensor(x: Any) -> bool:
 
 
 __all__ = [
-    "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
+    "abs", "absolute", "add", "all", "any", "argmax", "argmin", "broadcast_to", "cast",
     "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
     "dtype", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
     "greater",
