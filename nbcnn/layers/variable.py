@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import initializers
-from nbcnn.ops.op import is_tracing
+from nbcnn.ops.op import is_tracing, not_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
 
@@ -40,7 +40,8 @@ class Variable:
                     f"Variable {name}: shape must be given with an initializer, got None"
                 )
             initializer = initializers.get(initializer)
-        value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
+        with not_tracing():
+            value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):
             raise ValueError(

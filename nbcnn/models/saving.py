@@ -14,6 +14,7 @@ import numpy as np
 
 from nbcnn import random_state
 from nbcnn.layers.base import Layer
+from nbcnn.models import own_variables
 from nbcnn.models.archive import FormatError, Reader, write
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import CustomObjectScope, deserialize, serialize
@@ -53,6 +54,7 @@ def save_model(
         "inputs": _inputs(model),
         "compile_config": model.get_compile_config(),
         "weights": index_weights(model, arrays),
+        "own_variables": own_variables.index_layers(model, arrays),
         "optimizer": index_optimizer(model, arrays) if include_optimizer else None,
         "random_state": random_state.get_state() if include_optimizer else None,
         "seed": model._runners.seed,
@@ -94,6 +96,7 @@ def load_model(
         finally:
             random_state.set_state(before)
         assign(model, read_weights(reader, index, model))
+        own_variables.read_layers(reader, index, model)
         if compile and index.get("compile_config"):
             _restore_training(reader, index, model)
     if restore_random_state and index.get("random_state"):
@@ -165,6 +168,8 @@ def restore_optimizer(reader: Reader, index: Mapping[str, Any], model: Any) -> N
         return
     if entry["slots"]:
         _read_slots(reader, entry["slots"], model._runners.renew_store(model._runners.device))
+    own = entry.get("own") or {}
+    own_variables.read_optimizer(reader, own, model.optimizer, model._runners.trained)
     model.optimizer.set_state(entry.get("state") or {"step_count": entry["iterations"]})
 
 
@@ -207,15 +212,22 @@ def index_optimizer(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]
     if model.optimizer is None:
         return None
     slots: dict[str, list[str | None]] = {}
-    store = model._runners.store
-    if store is not None and store.optimizer is model.optimizer:
+    optimizer = model.optimizer
+    store = None if optimizer.store is None else optimizer.store()
+    if store is None or not store.serves(model._runners.trained, optimizer):
+        store = model._runners.store
+    if store is not None and store.optimizer is optimizer:
         for name, values in store.slot_values().items():
             members = {i: f"optimizer/{name}/{i:05d}.npy" for i in range(len(values))}
             there = {i: array for i, array in enumerate(values) if array is not None}
             slots[name] = [members[i] if i in there else None for i in members]
             arrays.update((members[i], array) for i, array in there.items())
-    optimizer = model.optimizer
-    return {"iterations": optimizer.iterations, "state": optimizer.get_state(), "slots": slots}
+    return {
+        "iterations": optimizer.iterations,
+        "state": optimizer.get_state(),
+        "slots": slots,
+        "own": own_variables.index_optimizer(optimizer, arrays),
+    }
 
 
 # -- weights --------------------------------------------------------------------------------------
@@ -235,6 +247,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
         "format_version": FORMAT_VERSION,
         "nbcnn_version": __version__,
         "weights": index_weights(model, arrays),
+        "own_variables": own_variables.index_layers(model, arrays),
     }
     write(path, {WEIGHTS: json.dumps(index), **arrays})
 
@@ -257,8 +270,11 @@ def load_weights(model: Any, filepath: Any) -> None:
             shapes = [v.shape for v in model.weights]
             arrays = _read_arrays(reader, reader.members, shapes, compressed=True)
         else:
-            member = WEIGHTS if WEIGHTS in reader.members else MODEL
-            arrays = read_weights(reader, read_index(reader, member), model)
+            index = read_index(reader, WEIGHTS if WEIGHTS in reader.members else MODEL)
+            arrays = read_weights(reader, index, model)
+            assign(model, arrays)
+            own_variables.read_layers(reader, index, model)
+            return
     assign(model, arrays)
 
 
