@@ -25,6 +25,7 @@ NAMES = {
     "tensorflow": "Keras-TF",
     "tensorflow_nojit": "Keras-TF without XLA",
     "jax": "Keras-JAX",
+    "keras_torch": "Keras-PyTorch",
 }
 # what -> (the figure that is compared, whether more of it is better)
 RATED = {

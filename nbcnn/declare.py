@@ -148,6 +148,10 @@ def non_negative(value: Any) -> str | None:
     return None if np.all(np.asarray(value) >= 0) else "must not be negative"
 
 
+def finite(value: Any) -> str | None:
+    return None if np.all(np.isfinite(np.asarray(value))) else "must be finite"
+
+
 def fraction(value: Any) -> str | None:
     return None if _is_number(value) and 0 <= value <= 1 else "must be between 0 and 1"
 

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
+from nbcnn.converters import axes, optional
 from nbcnn.declare import Declared, arg, fraction, positive
+from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
 from nbcnn.ops.loss import EPSILON
 from nbcnn.registry import Family
@@ -21,6 +23,8 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 
 class Loss(Declared, family=family):
     """Base of losses: override `call(y_true, y_pred)`, which gives a value per sample.
+
+    `call` gets y_true in the float type of y_pred.
 
     Parameters
     ----------
@@ -34,7 +38,9 @@ class Loss(Declared, family=family):
 
     reduction: str | None = arg("sum_over_batch_size", choices=REDUCTIONS, last=True)
     name: str | None = arg(None, last=True)
-    dtype: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, convert=float_name, last=True)
+
+    reads_integers = False  # whether `call` wants y_true as it was given
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -52,6 +58,8 @@ class Loss(Declared, family=family):
         if self.dtype is not None:
             y_pred = ops.cast(y_pred, self.dtype)
         y_true = y_true if hasattr(y_true, "shape") else like(y_true, y_pred)
+        if not self.reads_integers:
+            y_true = like(y_true, y_pred)
         values = self.call(y_true, y_pred)
         valid = self.valid(y_true, y_pred)
         if valid is not None:
@@ -77,6 +85,9 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
     """Values per sample, weighted and reduced as `Loss` says."""
     if sample_weight is not None:
         values, sample_weight = same_rank(values, like(sample_weight, floating(values)))
+        if len(sample_weight.shape) == 1 and len(values.shape) > 1:  # those of whole samples
+            ones = (1,) * (len(values.shape) - 1)
+            sample_weight = ops.reshape(sample_weight, (-1, *ones))
         values = values * sample_weight
     if reduction in (None, "none") or len(values.shape) == 0:
         return values
@@ -84,12 +95,13 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
         return ops.sum(values)
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         return ops.sum(values) / ops.maximum(ops.sum(sample_weight), 1e-30)
-    return ops.mean(values)
+    return ops.sum(values) if 0 in values.shape else ops.mean(values)  # nothing has no mean
 
 
 class FormulaLoss(Loss):
     """A loss whose fields beyond those of `Loss` are further arguments of its formula."""
 
+    reads_integers = True
     formula: ClassVar[Callable[..., Any]]
     of_formula: ClassVar[tuple[str, ...]]  # names of its arguments
 
@@ -120,9 +132,10 @@ class LossFunctionWrapper(Loss):
         **kwargs: Any,
     ) -> None:
         fn = family.get(fn)
-        name = name or getattr(fn, "__name__", None)
+        name = name or getattr(fn, "__name__", "").strip("<>") or None
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.fn = fn
+        self.reads_integers = getattr(fn, "__module__", None) == loss_formulas.__name__
         self.kwargs = kwargs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -279,7 +292,7 @@ class SparseCategoricalCrossentropy(
 class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):
     """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything."""
 
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class Tversky(
@@ -291,7 +304,7 @@ class Tversky(
 
     alpha: float = 0.5
     beta: float = 0.5
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class CategoricalGeneralizedCrossEntropy(

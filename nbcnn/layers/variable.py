@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn import initializers
 from nbcnn.ops.op import is_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
@@ -33,6 +34,12 @@ class Variable:
         regularizer: Any = None,
         constraint: Any = None,
     ):
+        if isinstance(initializer, str):
+            if shape is None:
+                raise ValueError(
+                    f"Variable {name}: shape must be given with an initializer, got None"
+                )
+            initializer = initializers.get(initializer)
         value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):

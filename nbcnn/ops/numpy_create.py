@@ -15,6 +15,17 @@ def array(x: Any, dtype: str | None = None) -> Any:
     return N.convert_to_tensor(x, dtype)
 
 
+def arange(
+    start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
+) -> np.ndarray:
+    """Evenly spaced values in [start, stop)."""
+    step = 1 if step is None else step
+    if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
+        raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
+    values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
+    return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
+
+
 def copy(x: Any) -> Any:
     """A copy of x."""
     value = N.convert_to_tensor(x)
@@ -153,9 +164,9 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     from nbcnn.ops import numpy_api as api
 
     x = api.convert_to_tensor(x)
-    count = api.shape(x)[0] if N is None else N
-    if count is None or len(api.shape(x)) != 1:
+    if len(api.shape(x)) != 1 or api.shape(x)[0] is None:
         raise ValueError(f"vander: x must be a vector of known size, got {api.shape(x)}")
+    count: Any = api.shape(x)[0] if N is None else N
     powers: list[Any] = [api.ones_like(x)]
     for _ in range(1, count):
         powers.append(api.multiply(powers[-1], x))
@@ -188,7 +199,7 @@ def kaiser(x: int, beta: float) -> np.ndarray:
 
 
 __all__ = [
-    "array", "bartlett", "blackman", "copy", "empty", "empty_like", "eye", "full", "full_like",
-    "geomspace", "hamming", "hanning", "identity", "kaiser", "linspace", "logspace", "meshgrid",
-    "tri", "vander",
+    "arange", "array", "bartlett", "blackman", "copy", "empty", "empty_like", "eye", "full",
+    "full_like", "geomspace", "hamming", "hanning", "identity", "kaiser", "linspace", "logspace",
+    "meshgrid", "tri", "vander",
 ]  # fmt: skip
