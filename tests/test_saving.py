@@ -6,11 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from nbcnn.models.archive import FormatError
 
 import nbcnn
 from nbcnn import layers, ops, random_state
 from nbcnn.models import archive
-from nbcnn.models.archive import FormatError
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(12, 6, 6, 2)).astype("float32")
