@@ -2,7 +2,8 @@
 
     python engine_keras.py MODEL ENGINE THREADS
 
-ENGINE: nbcnn, or real Keras on tensorflow, tensorflow_nojit (without XLA), jax.
+MODEL: of `model_set.py` or `model_set_more.py`. ENGINE: nbcnn, or real Keras on tensorflow,
+tensorflow_nojit (without XLA), jax, torch.
 """
 
 import importlib
@@ -25,27 +26,34 @@ def load(engine, threads):
 
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
     return importlib.import_module("keras"), {"jit_compile": False} if setting == "nojit" else {}
 
 
-def compiled(keras, model, **options):
+def compiled(keras, model, loss="sparse_categorical_crossentropy", **options):
     """The model ready to train, as every peer trains it."""
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", **options)
+    model.compile(optimizer=optimizer, loss=loss, **options)
     return model
 
 
 class Engine:
     def __init__(self, name, engine, threads):
         keras, options = load(engine, threads)
+        import model_set
+        import model_set_more
         import numpy as np
-        from model_set import MODELS, data
 
-        setting = MODELS[name]
+        models = model_set if name in model_set.MODELS else model_set_more
+        setting = models.MODELS[name]
         keras.utils.set_random_seed(0)
-        self.x, self.y = data(setting, np)
+        self.x, self.y = models.data(setting, np)
         self.batch = setting.batch
-        self.model = compiled(keras, setting.build(keras), **options)
+        loss = getattr(setting, "loss", "sparse_categorical_crossentropy")
+        self.model = compiled(keras, setting.build(keras), loss, **options)
 
     def train(self):
         self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, verbose=0)

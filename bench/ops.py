@@ -8,9 +8,10 @@ The implementations of a case, a program of nothing but multiply-adds, and (wher
 has made its environment) PyTorch in each of its variants run in turns, in short bursts; the fastest
 call of each counts. So the share of the peak is one of the same moments: on shared machines the
 peak itself may halve from one second to the next. GFLOP/s of convolutions and matrix products are
-those of the direct formula; Winograd may exceed the peak. Regret is how much longer the chosen
-implementation takes than the fastest that accepts: 1.00 is a perfect choice. Ratio: time of the
-best of PyTorch's variants over that of the chosen implementation.
+those of the direct formula; Winograd may exceed the peak. Products of dense layers also have a
+share of their bound (`bounds.py`). Regret is how much longer the chosen implementation takes than
+the fastest that accepts: 1.00 is a perfect choice. Ratio: time of the best of PyTorch's variants
+over that of the chosen implementation.
 
 A shared machine may be slow for longer than one case takes, by two or three times where memory is
 concerned. So the whole list can be measured in several passes, minutes apart, each with a new
@@ -28,22 +29,24 @@ import json
 import os
 from pathlib import Path
 
+import bounds
 import machine
 from op_cases import CASES
 from ops_nbcnn import prepare
-from peak import copy_bandwidth, fma_program
+from peak import copy_bandwidth, fma_program, read_bandwidth
 from serve import fastest
 from tables import ops_summary
 from workers import HERE, Watch, Worker, WorkerError, environment
 
 from nbcnn import config
+from nbcnn.kernels.cpu.blocking import register_tile
 from nbcnn.runtime.cpu import CpuDevice
 
 TRIES, DISTURBED = 3, 0.15  # rounds are repeated where other programs use so much of a core
 HOPELESS = 3.0  # an implementation so many times slower than the chosen one is timed once
 
 
-def measure(case, device, worker, args) -> dict:
+def measure(case, device, worker, args, bandwidth: float) -> dict:
     made = prepare(case, device)
     multiply_adds, work = fma_program(device)
     turns = {name: program.run for name, program in made.programs.items()}
@@ -68,7 +71,17 @@ def measure(case, device, worker, args) -> dict:
             rounds()
         if watch.others < DISTURBED:
             break
-    return row(case, made, best, torch, work / whole)
+    found = row(case, made, best, torch, work / whole)
+    if case.kind == "dense":
+        found |= bounded(case, device, best[made.chosen], work / whole, bandwidth)
+    return found
+
+
+def bounded(case, device, seconds: float, peak: float, bandwidth: float) -> dict:
+    """A product's share of its bound, and what that is."""
+    spec, tile = bounds.product(case.args, case.what), register_tile(device.caps, "float32")
+    bound = bounds.product_bound(spec, tile, peak, bandwidth, device.caps.l3)
+    return {"bound_share": round(bound.seconds / seconds, 3), "bound_by": bound.by}
 
 
 def row(case, made, best, torch, peak) -> dict:
@@ -152,6 +165,7 @@ def main() -> None:
     python = environment(args.peers, "torch")
     if python is None:
         print(f"no environment for PyTorch in {args.peers}: nbcnn alone")
+    bandwidth = read_bandwidth(device)
     rows = {}
     if args.json and args.json.exists():
         rows = {(r["what"], r["case"]): r for r in json.loads(args.json.read_text())["results"]}
@@ -160,7 +174,7 @@ def main() -> None:
         worker = Worker("ops_torch.py", device.caps.threads, python=python) if python else None
         for case in chosen_cases(args):
             try:
-                found = measure(case, device, worker, args)
+                found = measure(case, device, worker, args, bandwidth)
             except (WorkerError, NotImplementedError) as error:
                 print(f"{case.what} {case.name}: failed: {str(error).splitlines()[-1]}", flush=True)
                 continue
@@ -177,6 +191,7 @@ def main() -> None:
         "vector_bits": 8 * device.caps.vector,
         "fma_peak_gflops": max((r["peak_gflops"] for r in results), default=0.0),
         "copy_gbytes_per_s": round(copy_bandwidth(device) * 1e-9, 1),
+        "read_gbytes_per_s": round(bandwidth * 1e-9, 1),
         "results": results,
     }
     if args.json:

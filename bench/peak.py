@@ -3,9 +3,9 @@ kernels.
 
     python bench/peak.py [--threads N]
 
-FMA: 24 (16 with 16 vector registers) independent accumulators in registers, no memory. Copy: an
-array larger than the caches, bytes read plus bytes written. Both are the best of several short
-runs.
+FMA: 24 (12 with 16 vector registers) independent accumulators in registers, no memory. Copy: an
+array larger than the caches, bytes read plus bytes written. Read: the sum of such an array. All are
+the best of several short runs.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from nbcnn.kernels.cpu.call import Call, Caps
 from nbcnn.runtime.cpu import CpuDevice
 
 _I64 = ir.IntType(64)
+MEGABYTE = 1 << 20
+ABREAST = 8
 
 
 @cache
@@ -65,8 +67,34 @@ def fma_kernel(lanes: int, item: int, chains: int):
 
 @jit.kernel
 def copy(task, thread, target, source):
-    size = 1 << 20
-    simd.copy_bytes(simd.address(target) + task * size, simd.address(source) + task * size, size)
+    start = task * MEGABYTE
+    simd.copy_bytes(simd.address(target) + start, simd.address(source) + start, MEGABYTE)
+
+
+@cache
+def read_kernel(lanes: int):
+    """A kernel that adds up a megabyte a task in `ABREAST` vectors."""
+    vector = simd.vector_type(lanes, 4)
+
+    def build(builder, args):
+        source, target = args
+        zero = ir.Constant(vector, [0.0] * lanes)
+        size = ABREAST * lanes * 4
+        with simd.loop(builder, simd.integer(MEGABYTE), size, [zero] * ABREAST) as (i, sums):
+            for v in range(ABREAST):
+                at = builder.add(source, builder.add(i, simd.integer(4 * lanes * v)))
+                sums[v] = builder.fadd(sums[v], simd.load_vector(builder, at, vector))
+        whole = sums[0]
+        for total in sums[1:]:
+            whole = builder.fadd(whole, total)
+        simd.store_vector(builder, whole, target)
+
+    add_up = simd.emit(types.void, (types.intp, types.intp), build)
+
+    def read(task, thread, source, target):
+        add_up(simd.address(source) + task * MEGABYTE, simd.address(target) + task * 64)
+
+    return jit.kernel(read, constants=(lanes,))
 
 
 def best(program, runs: int = 25) -> float:
@@ -105,6 +133,15 @@ def copy_bandwidth(device: CpuDevice, megabytes: int = 256) -> float:
     return 2 * source.nbytes / best(program, runs=3)
 
 
+def read_bandwidth(device: CpuDevice, megabytes: int = 256) -> float:
+    """Bytes read per second from memory, on all threads."""
+    source = np.ones(megabytes * MEGABYTE // 4, np.float32)
+    target = np.zeros(megabytes * 16, np.float32)
+    kernel = read_kernel(device.caps.vector // 4)
+    program = device.program([Call(kernel, megabytes, (source, target))])
+    return source.nbytes / best(program, runs=5)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -113,6 +150,7 @@ def main() -> None:
     for dtype in ("float32", "float64"):
         print(f"FMA peak {dtype}: {fma_peak(device, dtype) * 1e-9:.1f} GFLOP/s")
     print(f"copy: {copy_bandwidth(device) * 1e-9:.1f} GB/s (read + written)")
+    print(f"read: {read_bandwidth(device) * 1e-9:.1f} GB/s")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """nbcnn beside PyTorch, Keras on TensorFlow and on JAX, and ONNX Runtime, in alternating rounds.
 
-    python bench/peers.py [--peers bench/.peers] [--only lenet5,vgg] [--rounds 5]
+    python bench/peers.py [--peers bench/.peers] [--set more] [--only lenet5,vgg] [--rounds 5]
                           [--what train,predict,latency,memory] [--engines eager,jax] [--json FILE]
 
 `setup_peers.sh` makes the environments of the peers. Every engine in every setting is a process of
-its own that stays alive: it makes the model of `model_set.py`, warms up, and waits. Then they take
+its own that stays alive: it makes the model of `model_set.py`, warms up, and waits. `--set more`
+takes those of `model_set_more.py`, and for peers Keras on each of its backends. Then they take
 turns, one at a time, each round in another order. What others, waiting or foreign, use of a
 processor during a turn is measured, and disturbed turns are repeated. All get the same images,
 float32, SGD with momentum 0.9 on the sparse categorical cross-entropy, and the same processors
@@ -27,7 +28,8 @@ import time
 from pathlib import Path
 
 import machine
-from model_set import MODELS
+import model_set
+import model_set_more
 from tables import peers_summary, peers_table
 from workers import HERE, Watch, Worker, WorkerError, environment
 
@@ -42,6 +44,14 @@ ENGINES = {
     "tensorflow": ("tf", "engine_keras.py", "tensorflow"),
     "tensorflow_nojit": ("tf", "engine_keras.py", "tensorflow_nojit"),
     "jax": ("jax", "engine_keras.py", "jax"),
+    "keras_torch": ("torch", "engine_keras.py", "torch"),
+}
+SETS = {"first": model_set.MODELS, "more": model_set_more.MODELS}
+MODELS = {name: setting for models in SETS.values() for name, setting in models.items()}
+# What each set is measured with unless told: plain PyTorch has no builders for the second.
+DEFAULTS = {
+    "first": [engine for engine in ENGINES if engine != "keras_torch"],
+    "more": ["nbcnn", "tensorflow", "tensorflow_nojit", "jax", "keras_torch"],
 }
 ONLY_INFERENCE = {"onnxruntime"}
 MEMORY_OF = ("nbcnn", "eager", "channels_last")
@@ -195,13 +205,16 @@ def measure(model, args):
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, default=HERE / ".peers", help="their environments")
-    parser.add_argument("--only", default=",".join(MODELS), help="models, comma between")
-    parser.add_argument("--engines", default=",".join(ENGINES), help="engines, comma between")
+    parser.add_argument("--set", default="first", choices=SETS, help="of models")
+    parser.add_argument("--only", help="models, comma between")
+    parser.add_argument("--engines", help="engines, comma between")
     parser.add_argument("--what", default=",".join(WHAT))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args()
+    args.only = args.only or ",".join(SETS[args.set])
+    args.engines = args.engines or ",".join(DEFAULTS[args.set])
     for option, known in (("only", MODELS), ("engines", ENGINES), ("what", WHAT)):
         names = getattr(args, option).split(",")
         unknown = [name for name in names if name not in known]

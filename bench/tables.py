@@ -2,7 +2,7 @@
 
     python bench/tables.py KIND FILE...
 
-KIND: peers, ops, scaling, devices, peers_cuda or offline, whose `--json` wrote the files.
+KIND: peers, ops, products, scaling, devices, peers_cuda or offline, whose `--json` wrote the files.
 `python bench/tables.py write` renews the tables of all documents, between their marks, from
 `results/`.
 """
@@ -25,6 +25,7 @@ NAMES = {
     "tensorflow": "Keras-TF",
     "tensorflow_nojit": "Keras-TF without XLA",
     "jax": "Keras-JAX",
+    "keras_torch": "Keras-PyTorch",
 }
 # what -> (the figure that is compared, whether more of it is better)
 RATED = {
@@ -323,6 +324,22 @@ def roofline_table(result):
     return markdown(head, rows)
 
 
+def products_table(result):
+    """Products of dense layers: share of the FMA peak, and of what bounds them."""
+    cells = [
+        [
+            f"{r['what']} {r['case']}",
+            f"{r['ms']:.3f}",
+            f"{r['peak_share']:.0%}",
+            f"{r['bound_share']:.0%}",
+            r["bound_by"],
+        ]
+        for r in result["results"]
+        if "bound_share" in r
+    ]
+    return markdown(["product", "ms", "of FMA peak", "of bound", "bound by"], cells)
+
+
 def peers_text(result):
     measured = [what for what in RATED if any(m.get(what) for m in result["models"].values())]
     return "\n\n".join([*(peers_table(result, what) for what in measured), peers_summary(result)])
@@ -331,6 +348,7 @@ def peers_text(result):
 TABLES = {
     "peers": peers_text,
     "ops": ops_summary,
+    "products": products_table,
     "scaling": lambda result: scaling_table(result["rows"]),
     "devices": devices_tables,
     "peers_cuda": peers_cuda_summary,
@@ -344,6 +362,8 @@ MARKS = {
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
     "avx2": ("ops_avx2", roofline_table),
+    "products": ("ops_dense", products_table),
+    "products_avx2": ("ops_dense_avx2", products_table),
     "scaling": ("scaling", TABLES["scaling"]),
 }
 MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)

@@ -13,7 +13,7 @@ from nbcnn.loss_formulas import class_numbers, like, same_rank
 
 
 def _tensor(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else np.asarray(x)
+    return ops.convert_to_tensor(x if hasattr(x, "dtype") else np.asarray(x))
 
 
 def _ones_where(matches: Any, y_pred: Any) -> Any:

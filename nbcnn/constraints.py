@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbcnn import config, ops
-from nbcnn.declare import Declared, arg, fraction, non_negative
+from nbcnn.declare import Declared, arg, axes, fraction, non_negative, optional
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
@@ -32,7 +32,7 @@ class UnitNorm(Constraint):
     convolution's kernel (kh, kw, c, filters) that is axis (0, 1, 2).
     """
 
-    axis: Any = 0
+    axis: Any = arg(0, convert=optional(axes))
 
     def __call__(self, w: Any) -> Any:
         return w / (config.epsilon() + _norm(w, self.axis))
@@ -42,7 +42,7 @@ class MaxNorm(Constraint):
     """Weights along `axis` (0) whose norm is above `max_value` (2) are scaled down to it."""
 
     max_value: float = arg(2.0, check=non_negative)
-    axis: Any = 0
+    axis: Any = arg(0, convert=optional(axes))
 
     def __call__(self, w: Any) -> Any:
         norm = _norm(w, self.axis)
@@ -55,7 +55,7 @@ class MinMaxNorm(Constraint):
     min_value: float = arg(0.0, check=non_negative)
     max_value: float = arg(1.0, check=non_negative)
     rate: float = arg(1.0, check=fraction)
-    axis: Any = 0
+    axis: Any = arg(0, convert=optional(axes))
 
     def __call__(self, w: Any) -> Any:
         norm = _norm(w, self.axis)

@@ -148,6 +148,10 @@ def non_negative(value: Any) -> str | None:
     return None if np.all(np.asarray(value) >= 0) else "must not be negative"
 
 
+def finite(value: Any) -> str | None:
+    return None if np.all(np.isfinite(np.asarray(value))) else "must be finite"
+
+
 def fraction(value: Any) -> str | None:
     return None if _is_number(value) and 0 <= value <= 1 else "must be between 0 and 1"
 
@@ -166,6 +170,38 @@ def integers(count: int) -> Callable[[Any], tuple[int, ...]]:
 
 
 pair = integers(2)
+
+
+def axes(value: Any) -> Any:
+    """A converter of an axis, or of several, which stay as they are given."""
+    several = value if isinstance(value, (list, tuple)) else [value]
+    if not several or not all(KINDS["int"](axis) for axis in several):
+        raise Expected("must be an axis or a list of them")
+    return value
+
+
+def numbers_of(value: Any) -> Any:
+    """A converter of a number or numbers, nested or in an array, which stay as they are given."""
+    try:
+        kind = np.asarray(value).dtype.kind
+    except ValueError:  # lists of several lengths
+        kind = "O"
+    if kind not in "fiu" or not np.size(value):
+        raise Expected("must be a number or a list of them")
+    return value
+
+
+def function(value: Any) -> Any:
+    """A converter of a function, which stays as it is given."""
+    if not callable(value):
+        raise Expected("must be a function")
+    return value
+
+
+def optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The converter, but for None, which stays."""
+    return lambda value: None if value is None else convert(value)
+
 
 _used_names: Counter[str] = Counter()
 

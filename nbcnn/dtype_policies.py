@@ -111,6 +111,23 @@ def dtype_name(value: Any) -> str:
     return dtype.name
 
 
+def float_name(value: Any) -> str | None:
+    """The float type that a loss computes in by its argument `dtype`; None stays. Raises
+    `Expected`.
+    """
+    if value is None:
+        return None
+    name = as_policy(value).value_dtype
+    if name not in config.FLOAT_TYPES:
+        raise Expected(f"must be None, {', '.join(config.FLOAT_TYPES)} or {MIXED}")
+    return name
+
+
+def value_name(value: Any) -> str | None:
+    """The type of values by an argument `dtype`; None stays. Raises `Expected`."""
+    return None if value is None else as_policy(value).value_dtype
+
+
 def set_dtype_policy(policy: Any) -> None:
     """Set the policy of layers made from now on. Raises ValueError for unknown names."""
     config.choose_dtype_policy(_checked("set_dtype_policy: policy", policy))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbcnn import random_state
-from nbcnn.declare import Declared, arg, positive
+from nbcnn.declare import Declared, arg, axes, finite, non_negative, numbers_of, optional, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
@@ -57,7 +57,7 @@ class Constant(Initializer):
     value : number, or an array that broadcasts to the weight's shape; default 0.
     """
 
-    value: Any = 0.0
+    value: Any = arg(0.0, convert=numbers_of)
 
     def __call__(self, shape: Shape, dtype: Any = "float32") -> np.ndarray:
         return np.full(shape, self.value, dtype or "float32")
@@ -66,7 +66,7 @@ class Constant(Initializer):
 class Identity(Initializer):
     """`gain` times the identity matrix; for two-dimensional weights."""
 
-    gain: float = 1.0
+    gain: float = arg(1.0, check=finite)
 
     def __call__(self, shape: Shape, dtype: Any = "float32") -> np.ndarray:
         if len(shape) != 2:
@@ -77,7 +77,7 @@ class Identity(Initializer):
 class RandomInitializer(Initializer):
     """Base of seeded initializers: override `sample(shape, generator)`."""
 
-    seed: int | None = arg(None, last=True)
+    seed: int | None = arg(None, check=non_negative, last=True)
 
     def __call__(self, shape: Shape, dtype: Any = "float32") -> np.ndarray:
         values = self.sample(tuple(shape), random_state.generator(self.seed))
@@ -90,8 +90,8 @@ class RandomInitializer(Initializer):
 class RandomNormal(RandomInitializer):
     """Normal distribution with `mean` (0) and standard deviation `stddev` (0.05)."""
 
-    mean: float = 0.0
-    stddev: float = 0.05
+    mean: float = arg(0.0, check=finite)
+    stddev: float = arg(0.05, check=non_negative)
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(self.mean, self.stddev, shape)
@@ -100,8 +100,16 @@ class RandomNormal(RandomInitializer):
 class RandomUniform(RandomInitializer):
     """Uniform distribution over [`minval`, `maxval`), by default [-0.05, 0.05)."""
 
-    minval: float = -0.05
-    maxval: float = 0.05
+    minval: float = arg(-0.05, check=finite)
+    maxval: float = arg(0.05, check=finite)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minval > self.maxval:
+            raise ValueError(
+                f"{type(self).__name__}: minval must not exceed maxval, "
+                f"got {self.minval} and {self.maxval}"
+            )
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return rng.uniform(self.minval, self.maxval, shape)
@@ -110,8 +118,8 @@ class RandomUniform(RandomInitializer):
 class TruncatedNormal(RandomInitializer):
     """Normal distribution; values beyond two standard deviations are drawn again."""
 
-    mean: float = 0.0
-    stddev: float = 0.05
+    mean: float = arg(0.0, check=finite)
+    stddev: float = arg(0.05, check=non_negative)
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         return self.mean + self.stddev * truncated_unit_normal(shape, rng)
@@ -144,8 +152,8 @@ class VarianceScaling(RandomInitializer):
         "truncated_normal",
         choices=("truncated_normal", "normal", "untruncated_normal", "uniform"),
     )
-    input_axes: tuple | None = arg(None, last=True)
-    output_axes: tuple | None = arg(None, last=True)
+    input_axes: tuple | None = arg(None, convert=optional(axes), last=True)
+    output_axes: tuple | None = arg(None, convert=optional(axes), last=True)
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         fans = compute_fans(shape, self.input_axes, self.output_axes)
@@ -157,8 +165,8 @@ class FixedScaling(RandomInitializer):
     as for `VarianceScaling`.
     """
 
-    input_axes: tuple | None = arg(None, last=True)
-    output_axes: tuple | None = arg(None, last=True)
+    input_axes: tuple | None = arg(None, convert=optional(axes), last=True)
+    output_axes: tuple | None = arg(None, convert=optional(axes), last=True)
     scale: ClassVar[float] = 1.0
     mode: ClassVar[str] = "fan_avg"
     distribution: ClassVar[str] = "uniform"
@@ -214,7 +222,7 @@ class Orthogonal(RandomInitializer):
     A weight of more than two dimensions is filled as the matrix (all but last, last).
     """
 
-    gain: float = 1.0
+    gain: float = arg(1.0, check=finite)
 
     def sample(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         if len(shape) < 2:

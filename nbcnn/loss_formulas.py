@@ -18,6 +18,7 @@ def floating(x: Any) -> Any:
     """`x` as a tensor or array of floats; what is neither becomes a float32 array."""
     if not hasattr(x, "dtype"):
         return np.asarray(x, "float32")
+    x = ops.convert_to_tensor(x)
     return x if "float" in str(x.dtype) else ops.cast(x, "float32")
 
 
@@ -25,6 +26,13 @@ def like(x: Any, other: Any) -> Any:
     """`x` in the data type of `other`."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return x if str(x.dtype) == str(other.dtype) else ops.cast(x, str(other.dtype))
+
+
+def with_classes(y_pred: Any) -> Any:
+    """Predictions, which have an axis of classes. Raises ValueError where they have none."""
+    if not y_pred.shape:
+        raise ValueError("y_pred must have an axis of classes, got a number")
+    return y_pred
 
 
 def same_rank(a: Any, b: Any) -> tuple[Any, Any]:
@@ -153,7 +161,7 @@ def binary_crossentropy(
 
 
 def _smoothed(t: Any, smoothing: float, classes: int) -> Any:
-    return t * (1.0 - smoothing) + smoothing / classes if smoothing else t
+    return t * (1.0 - smoothing) + smoothing / max(classes, 1) if smoothing else t
 
 
 def binary_focal_crossentropy(
@@ -194,7 +202,7 @@ def categorical_crossentropy(
 
     `label_smoothing` s moves labels to t * (1 - s) + s / classes.
     """
-    p = floating(y_pred)
+    p = with_classes(floating(y_pred))
     _warn_of_single_class(p, "categorical_crossentropy")
     t = _smoothed(like(y_true, p), label_smoothing, p.shape[-1])
     return ops.categorical_crossentropy(t, p, from_logits=from_logits, axis=axis)
@@ -220,7 +228,7 @@ def categorical_focal_crossentropy(
     axis: int = -1,
 ) -> Any:
     """-alpha * sum((1 - p)^gamma * t * log(p)) over `axis`, the classes."""
-    p = floating(y_pred)
+    p = with_classes(floating(y_pred))
     _warn_of_single_class(p, "categorical_focal_crossentropy")
     t = _smoothed(like(y_true, p), label_smoothing, p.shape[-1])
     p = ops.softmax(p, axis=axis) if from_logits else p
@@ -240,7 +248,7 @@ def sparse_categorical_crossentropy(
 
     Samples whose label is `ignore_class` get 0.
     """
-    p = floating(y_pred)
+    p = with_classes(floating(y_pred))
     t = class_numbers(y_true, p, axis)
     if ignore_class is None:
         return ops.sparse_categorical_crossentropy(t, p, from_logits=from_logits, axis=axis)
@@ -253,6 +261,7 @@ def sparse_categorical_crossentropy(
 
 def class_numbers(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """Labels without the axis of size 1 that they may have in place of the axis of classes."""
+    with_classes(y_pred)
     t = y_true if hasattr(y_true, "dtype") else np.asarray(y_true)
     return ops.squeeze(t, axis) if len(t.shape) == len(y_pred.shape) and t.shape[axis] == 1 else t
 
@@ -261,7 +270,7 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
     """(1 - p[t]^q) / q for class numbers t: between absolute error (q = 1) and cross-entropy (q ->
     0).
     """
-    p = floating(y_pred)
+    p = with_classes(floating(y_pred))
     chosen = ops.cast(ops.one_hot(ops.cast(y_true, "int32"), p.shape[-1]), str(p.dtype))
     return (1.0 - ops.power(ops.sum(p * chosen, axis=-1), q)) / q
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
-from nbcnn.declare import Declared, arg, fraction, positive
+from nbcnn.declare import Declared, arg, axes, fraction, optional, positive
+from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
 from nbcnn.ops.loss import EPSILON
 from nbcnn.registry import Family
@@ -34,7 +35,7 @@ class Loss(Declared, family=family):
 
     reduction: str | None = arg("sum_over_batch_size", choices=REDUCTIONS, last=True)
     name: str | None = arg(None, last=True)
-    dtype: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, convert=float_name, last=True)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -77,6 +78,9 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
     """Values per sample, weighted and reduced as `Loss` says."""
     if sample_weight is not None:
         values, sample_weight = same_rank(values, like(sample_weight, floating(values)))
+        if len(sample_weight.shape) == 1 and len(values.shape) > 1:  # those of whole samples
+            ones = (1,) * (len(values.shape) - 1)
+            sample_weight = ops.reshape(sample_weight, (-1, *ones))
         values = values * sample_weight
     if reduction in (None, "none") or len(values.shape) == 0:
         return values
@@ -84,7 +88,7 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
         return ops.sum(values)
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         return ops.sum(values) / ops.maximum(ops.sum(sample_weight), 1e-30)
-    return ops.mean(values)
+    return ops.sum(values) if 0 in values.shape else ops.mean(values)  # nothing has no mean
 
 
 class FormulaLoss(Loss):
@@ -120,7 +124,7 @@ class LossFunctionWrapper(Loss):
         **kwargs: Any,
     ) -> None:
         fn = family.get(fn)
-        name = name or getattr(fn, "__name__", None)
+        name = name or getattr(fn, "__name__", "").strip("<>") or None
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.fn = fn
         self.kwargs = kwargs
@@ -279,7 +283,7 @@ class SparseCategoricalCrossentropy(
 class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):
     """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything."""
 
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class Tversky(
@@ -291,7 +295,7 @@ class Tversky(
 
     alpha: float = 0.5
     beta: float = 0.5
-    axis: Any = None
+    axis: Any = arg(None, convert=optional(axes))
 
 
 class CategoricalGeneralizedCrossEntropy(

@@ -7,6 +7,7 @@ import numpy as np
 
 from nbcnn import accuracy_formulas, config, initializers, loss_formulas, losses, ops
 from nbcnn.declare import Declared, arg
+from nbcnn.dtype_policies import float_name
 from nbcnn.layers.variable import Variable
 from nbcnn.loss_formulas import floating, like, same_rank
 from nbcnn.losses import Loss
@@ -49,7 +50,7 @@ class Metric(Declared, family=family):
     direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
 
     name: str | None = arg(None, last=True)
-    dtype: str | None = arg(None, last=True)
+    dtype: str | None = arg(None, convert=float_name, last=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,7 +263,7 @@ class MeanMetricWrapper(MeanOfFormula):
         **kwargs: Any,
     ) -> None:
         fn = _formula(fn)
-        name = name or getattr(fn, "__name__", None) or getattr(fn, "name", None)
+        name = name or getattr(fn, "__name__", "").strip("<>") or getattr(fn, "name", None)
         super().__init__(name=name, dtype=dtype)
         self.fn = fn
         self.kwargs = kwargs

@@ -12,6 +12,7 @@ import numpy as np
 
 from nbcnn import config, ops
 from nbcnn.declare import KINDS, Expected, arg, positive
+from nbcnn.dtype_policies import value_name
 from nbcnn.metric_base import Metric, shown
 from nbcnn.ops.loss import EPSILON
 from nbcnn.threshold_counts import in_pieces, tensor, transposed_product, weights_like
@@ -29,6 +30,10 @@ def _class_ids(value: Any) -> list[int]:
     return [int(i) for i in items]
 
 
+def _counting_type(value: Any) -> str | None:
+    return value if value in (None, "int") else value_name(value)
+
+
 class _Confusion(Metric):
     """The confusion matrix over all batches.
 
@@ -36,6 +41,7 @@ class _Confusion(Metric):
     """
 
     direction = "up"
+    dtype: str | None = arg(None, convert=_counting_type, last=True)
     # Classes below make arguments of some of these.
     num_classes = 2
     target_class_ids = None  # type: Any

@@ -151,11 +151,9 @@ class R2Score(_ByColumn):
         """One number, or without an aggregation an array with a score for each output."""
         if len(self.variables) == 1:
             return shown(0.0, self.value_dtype)
-        samples, squares, sums, residual, count = (
-            v.numpy().astype("float64") for v in self.variables
-        )
+        samples, squares, sums, residual, count = (v.numpy() for v in self.variables)
         with np.errstate(divide="ignore", invalid="ignore"):
-            total = squares - sums * (sums / count)
+            total = squares - sums * (sums / count)  # rounded like the squares: 0 for one sample
             scores = 1 - residual / total
             scores = np.where(np.isinf(scores), 0.0, scores)
             score: Any = scores

@@ -74,7 +74,7 @@ class Progress:
     def __init__(
         self, verbose: int | str = 1, epochs: int | None = None, file: TextIO | None = None
     ) -> None:
-        if verbose not in (0, 1, 2, "auto"):
+        if not isinstance(verbose, (int, str)) or verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"verbose must be 'auto', 0, 1 or 2, got {verbose!r}")
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.epochs = epochs

@@ -110,14 +110,16 @@ class Family:
         function gives that function); a configuration is read; an instance or any other callable is
         returned as it is.
         """
+        found = identifier
         if isinstance(identifier, str):
-            identifier = self.find(identifier, custom_objects)
+            found = self.find(identifier, custom_objects)
         elif isinstance(identifier, Mapping):
-            return deserialize(identifier, custom_objects, self)
-        if isinstance(identifier, type):
-            return identifier()
-        if identifier is None or callable(identifier) or hasattr(identifier, "get_config"):
-            return identifier
+            found = deserialize(identifier, custom_objects, self)
+        if isinstance(found, type):
+            found = found()
+        own = getattr(found, "family", self) is self  # not an optimizer, where a loss is asked for
+        if found is None or callable(found) or (own and hasattr(found, "get_config")):
+            return found
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise ValueError(
             f"expected {article} {self.kind}, its name or its configuration, got {identifier!r}"
@@ -166,7 +168,7 @@ def get_custom_objects() -> dict[str, Any]:
 def get_registered_name(member: Any) -> str:
     """`package>name` of a registered class or function, its plain name otherwise."""
     names = (key for key, registered in _custom.items() if registered is member)
-    return next(names, member.__name__)
+    return next(names, getattr(member, "__name__", repr(member)))
 
 
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:

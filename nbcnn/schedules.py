@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbcnn.declare import Declared, arg, positive
+from nbcnn.declare import Declared, Expected, arg, finite, non_negative, numbers_of, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
@@ -25,9 +25,9 @@ class LearningRateSchedule(Declared, family=family):
 class ExponentialDecay(LearningRateSchedule):
     """r * decay_rate ** (s / d); with `staircase` the exponent is rounded down."""
 
-    initial_learning_rate: float
+    initial_learning_rate: float = arg(check=finite)
     decay_steps: float = arg(check=positive)
-    decay_rate: float
+    decay_rate: float = arg(check=finite)
     staircase: bool = False
     name: str = "ExponentialDecay"
 
@@ -39,9 +39,9 @@ class ExponentialDecay(LearningRateSchedule):
 class InverseTimeDecay(LearningRateSchedule):
     """r / (1 + decay_rate * s / d); with `staircase` the ratio s / d is rounded down."""
 
-    initial_learning_rate: float
+    initial_learning_rate: float = arg(check=finite)
     decay_steps: float = arg(check=positive)
-    decay_rate: float
+    decay_rate: float = arg(check=finite)
     staircase: bool = False
     name: str = "InverseTimeDecay"
 
@@ -55,13 +55,19 @@ def _periods(step: int, decay_steps: float, staircase: bool) -> float:
     return math.floor(periods) if staircase else periods
 
 
+def _sequence(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise Expected("must be a list of numbers")
+    return value if not value else numbers_of(value)
+
+
 class PiecewiseConstantDecay(LearningRateSchedule):
     """`values[i]` for steps after `boundaries[i - 1]` and up to `boundaries[i]`, that one
     included.
     """
 
-    boundaries: Sequence[float]
-    values: Sequence[float]
+    boundaries: Sequence[float] = arg(convert=_sequence)
+    values: Sequence[float] = arg(convert=_sequence)
     name: str = "PiecewiseConstant"
 
     def __post_init__(self) -> None:
@@ -82,10 +88,10 @@ class PolynomialDecay(LearningRateSchedule):
     rises again.
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = arg(check=finite)
     decay_steps: float = arg(check=positive)
-    end_learning_rate: float = 0.0001
-    power: float = 1.0
+    end_learning_rate: float = arg(0.0001, check=finite)
+    power: float = arg(1.0, check=finite)
     cycle: bool = False
     name: str = "PolynomialDecay"
 
@@ -105,12 +111,12 @@ class CosineDecay(LearningRateSchedule):
     the decay starts there and from the target.
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = arg(check=finite)
     decay_steps: float = arg(check=positive)
-    alpha: float = 0.0
+    alpha: float = arg(0.0, check=finite)
     name: str = "CosineDecay"
-    warmup_target: float | None = None
-    warmup_steps: int = 0
+    warmup_target: float | None = arg(None, check=finite)
+    warmup_steps: int = arg(0, check=non_negative)
 
     def __call__(self, step: int) -> float:
         start, top = 0, self.initial_learning_rate
@@ -134,11 +140,11 @@ class CosineDecayRestarts(LearningRateSchedule):
     alpha : smallest rate as a fraction of the initial one; default 0.
     """
 
-    initial_learning_rate: float
+    initial_learning_rate: float = arg(check=finite)
     first_decay_steps: float = arg(check=positive)
-    t_mul: float = 2.0
-    m_mul: float = 1.0
-    alpha: float = 0.0
+    t_mul: float = arg(2.0, check=positive)
+    m_mul: float = arg(1.0, check=positive)
+    alpha: float = arg(0.0, check=finite)
     name: str = "SGDRDecay"
 
     def __call__(self, step: int) -> float:

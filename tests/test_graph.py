@@ -321,6 +321,15 @@ def test_results_take_the_place_of_as_many_elements_only():
         np.testing.assert_array_equal(found, np.repeat(-whole, 2, axis=0))
 
 
+def test_results_take_the_place_of_their_own_type_only():
+    """int32 have the bytes of float32, but a result there would be cut to whole numbers."""
+    x = leaf(2, 3, dtype="int32")
+    values = np.arange(6).reshape(2, 3)
+    (found,), _ = run([ops.multiply(ops.transpose(x), 1.5)], {x: values})
+    np.testing.assert_array_equal(found, 1.5 * values.T)
+    assert found.dtype == "float32"
+
+
 def test_plans_share_the_largest_arena():
     arena = Arena(get_device("cpu"))
     large, small = arena.take(1000), arena.take(10)

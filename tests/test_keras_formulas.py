@@ -1,5 +1,5 @@
-"""Losses, activations, regularizers, constraints and initializers against recorded values and
-gradients of real Keras.
+"""Losses, activations, regularizers, constraints, initializers and schedules against recorded
+values and gradients of real Keras.
 """
 
 import json
@@ -10,9 +10,11 @@ import pytest
 from cases.formulas import CASES, slopes
 from cases.initializers import CASES as INITIALIZERS
 from cases.initializers import TOLERANCE, spread
+from cases.schedules import CASES as SCHEDULES
+from cases.schedules import STEPS
 
 import nbcnn
-from nbcnn import activations, constraints, initializers, losses, ops, regularizers
+from nbcnn import activations, constraints, initializers, losses, ops, regularizers, schedules
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.plan import Plan
@@ -83,11 +85,23 @@ def test_initializers(case):
         close(values, RECORDED[case.id]["value"])
 
 
+@pytest.mark.parametrize("case", SCHEDULES, **by_id)
+def test_schedules(case):
+    schedule = case.make(schedules)
+    close([schedule(step) for step in STEPS], RECORDED[case.id]["value"])
+    again = type(schedule).from_config(schedule.get_config())
+    assert [again(step) for step in STEPS] == [schedule(step) for step in STEPS]
+
+
 def test_every_function_has_a_case():
-    assert {c.id for c in [*CASES, *INITIALIZERS]} == RECORDED.keys()
-    covered = {c.id.split("(")[0].split(".")[1] for c in CASES}
-    modules = (losses, activations, regularizers, constraints)
-    bases = {"Loss", "FormulaLoss", "LossFunctionWrapper", "Regularizer", "Constraint"}
+    cases = [*CASES, *INITIALIZERS, *SCHEDULES]
+    assert {c.id for c in cases} == RECORDED.keys()
+    covered = {c.id.split("(")[0].split(".")[1] for c in cases}
+    modules = (losses, activations, regularizers, constraints, initializers, schedules)
+    bases = {
+        "Loss", "FormulaLoss", "LossFunctionWrapper", "Regularizer", "Constraint", "Initializer",
+        "RandomInitializer", "FixedScaling", "LearningRateSchedule",
+    }  # fmt: skip
     for module in modules:
         members = {m.__name__ for m in module.family.members.values()}
         wanted = (

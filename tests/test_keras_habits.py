@@ -202,3 +202,25 @@ def test_types_that_layers_cannot_compute_in():
 def test_inputs_without_channels(kind):
     with pytest.raises(ValueError, match="has no channels"):
         kind(2, 3)(np.ones((1, 5, 5, 0)))
+
+
+def test_metrics_without_a_name_of_their_own():
+    model = linear()
+    model.compile("sgd", "mse", metrics=["mae", lambda t, p: ops.mean(p, axis=-1)])
+    assert model.loss == "mse"
+    logs = model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert list(logs) == ["lambda", "loss", "mae"]  # Keras sorts them
+    assert model.evaluate(X, Y, verbose=0) == [logs[n] for n in ("loss", "mae", "lambda")]
+    assert nbcnn.losses.LossFunctionWrapper(lambda t, p: p).name == "lambda"
+
+
+def test_variables_by_the_name_of_an_initializer():
+    np.testing.assert_array_equal(nbcnn.Variable("ones", (2, 3)).numpy(), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="shape must be given"):
+        nbcnn.Variable("ones")
+
+
+@pytest.mark.parametrize("wrong", [None, 5.0, "text", [[1.0, 2.0]]])
+def test_layers_take_arrays(wrong):
+    with pytest.raises(TypeError, match="Dense 'mine': expected arrays or symbolic tensors, got"):
+        layers.Dense(2, name="mine")(wrong)

@@ -270,7 +270,7 @@ ERRORS = [
         "Concatenate: sizes must agree on all axes but 2",
     ),
     (lambda: layers.BatchNormalization(axis=5)(layers.Input((3,))), "axis 5 is out of range"),
-    (lambda: layers.UpSampling2D(interpolation="bicubic"), "interpolation must be 'nearest'"),
+    (lambda: layers.UpSampling2D(interpolation="area"), "interpolation must be 'bilinear', 'n"),
 ]
 
 

@@ -34,7 +34,7 @@ def test_losses_per_sample(case, dtype):
 @pytest.mark.parametrize("case", LOSSES, ids=lambda c: c.id)
 def test_losses_are_those_of_keras(case):
     value = getattr(losses, case.name)(**case.kwargs)(case.y_true, case.y_pred.astype("float32"))
-    assert float(value) == pytest.approx(RECORDED["losses"][case.id], rel=2e-5)
+    assert float(value) == pytest.approx(RECORDED["losses"][case.id], rel=1e-5)
 
 
 @pytest.mark.parametrize("case", METRICS, ids=lambda c: c.id)
@@ -52,7 +52,7 @@ def test_metrics_are_those_of_keras(case):
     half = len(case.y_true) // 2
     metric.update_state(case.y_true[:half], case.y_pred[:half])
     value = metric(case.y_true[half:], case.y_pred[half:])
-    assert float(value) == pytest.approx(RECORDED["metrics"][case.id], rel=2e-5)
+    assert float(value) == pytest.approx(RECORDED["metrics"][case.id], rel=1e-5)
     metric.reset_state()
     assert metric.result() == 0
 

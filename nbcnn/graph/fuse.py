@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nbcnn.graph import fuse_norm, fuse_pool
+from nbcnn.graph.aliases import differentiated
 from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
@@ -29,6 +30,7 @@ from nbcnn.ops.tensor import Node, Tensor
 
 def fuse(graph: Graph, accepts: Accepts) -> Graph:
     """`accepts(op, inputs)`: the implementation that the device chooses for this node, or None."""
+    graph = rewrite(graph, [differentiated])
     graph = rewrite(graph, [fuse_pool.max_pool_gradient_into_kernel_gradient(graph, accepts)])
     rules = [row(accepts) for row in ROWS]
     rules.append(bias_gradient_into_kernel_gradient(graph, accepts))

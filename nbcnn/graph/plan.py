@@ -265,12 +265,13 @@ class Plan:
         self, step: Step, source: Tensor, target: Tensor, last: Mapping[int, int], index: int
     ) -> bool:
         """In place is safe where this step is the last reader, through this one input only, of plan
-        memory, and element by element: half as many int64 have as many bytes as float32.
+        memory, and element by element of one type: half as many int64 have as many bytes as
+        float32, and the memory is an array of its owner's type.
         """
         if source.node is None or id(source) in self._arrays or id(target) in self._arrays:
             return False
-        sizes = {(spec.size, spec.nbytes) for spec in map(self._planned, (source, target))}
-        if last[id(source)] != index or step.phase != STEP or len(sizes) > 1:
+        kinds = {(spec.size, spec.dtype) for spec in map(self._planned, (source, target))}
+        if last[id(source)] != index or step.phase != STEP or len(kinds) > 1:
             return False
         if step.stretch is not None and id(source) not in self._within:
             return False  # passes may overlap: the second would read what the first has written

@@ -63,6 +63,8 @@ from nbcnn.layers.depthwise import (
 )
 from nbcnn.layers.image_color import (
     RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
     RandomContrast,
     RandomErasing,
     RandomGrayscale,
@@ -71,15 +73,37 @@ from nbcnn.layers.image_color import (
     RandomSaturation,
     Solarization,
 )
+from nbcnn.layers.image_filter import (
+    RandomGaussianBlur,
+    RandomSharpness,
+)
+from nbcnn.layers.image_mix import (
+    CutMix,
+    MixUp,
+)
 from nbcnn.layers.image_motion import (
     RandomRotation,
     RandomShear,
     RandomTranslation,
     RandomZoom,
 )
+from nbcnn.layers.image_policies import (
+    AugMix,
+    RandAugment,
+)
 from nbcnn.layers.image_size import (
     CenterCrop,
     Resizing,
+)
+from nbcnn.layers.image_tone import (
+    AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
+    Equalization,
+    RandomPosterization,
+)
+from nbcnn.layers.image_warp import (
+    RandomElasticTransform,
+    RandomPerspective,
 )
 from nbcnn.layers.input_spec import (
     InputSpec,
@@ -165,6 +189,9 @@ from nbcnn.layers.reshape import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from nbcnn.layers.spectral import (
+    SpectralNormalization,
+)
 from nbcnn.layers.wrapper import (
     TimeDistributed,
     Wrapper,
@@ -183,6 +210,8 @@ __all__ = [
     "AdaptiveMaxPooling3D",
     "Add",
     "AlphaDropout",
+    "AugMix",
+    "AutoContrast",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -193,6 +222,7 @@ __all__ = [
     "BatchNormalization",
     "CenterCrop",
     "Concatenate",
+    "ContrastLimitedAdaptiveHistogramEqualization",
     "Conv1D",
     "Conv1DTranspose",
     "Conv2D",
@@ -208,11 +238,13 @@ __all__ = [
     "Cropping1D",
     "Cropping2D",
     "Cropping3D",
+    "CutMix",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
+    "Equalization",
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
@@ -245,21 +277,30 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MixUp",
     "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
     "RandomContrast",
     "RandomCrop",
+    "RandomElasticTransform",
     "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
     "RandomGrayscale",
     "RandomHue",
     "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
     "RandomRotation",
     "RandomSaturation",
+    "RandomSharpness",
     "RandomShear",
     "RandomTranslation",
     "RandomZoom",
@@ -277,6 +318,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "Subtract",
     "TimeDistributed",
     "UnitNormalization",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nbcnn import activations, ops
-from nbcnn.declare import arg, non_negative
+from nbcnn.declare import arg, axes, non_negative, optional
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 
@@ -50,7 +50,7 @@ class PReLU(Layer):
     alpha_regularizer: Any = fields.regularizer()
     alpha_constraint: Any = fields.constraint()
     shared_axes: Any = arg(
-        None, convert=lambda v: None if v is None else [v] if isinstance(v, int) else list(v)
+        None, convert=optional(lambda v: [v] if isinstance(axes(v), int) else list(v))
     )
     min_rank = 2
 
@@ -76,7 +76,8 @@ class PReLU(Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        return ops.relu(inputs) - self.alpha * ops.relu(-inputs)
+        x = ops.cast(inputs, self.value_dtype)
+        return ops.relu(x) - self.alpha * ops.relu(-x)
 
 
 class Softmax(Layer):
@@ -88,6 +89,7 @@ class Softmax(Layer):
     axis: Any = fields.axes(-1)
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
+        inputs = ops.cast(inputs, self.value_dtype)
         if mask is not None:
             inputs = ops.where(mask, inputs, -1e9)
         if not isinstance(self.axis, (list, tuple)):

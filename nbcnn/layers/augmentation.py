@@ -1,6 +1,6 @@
 """Random changes of images in training: the base, flips, crops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,32 +15,75 @@ from nbcnn.layers.draws import Draws
 class Augmentation(Layer):
     """Images (n, h, w, c), or one (h, w, c), changed at random in training, else only made floats.
 
+    Instead of images a dictionary may come, with 'images' and, as far as they are there, 'labels'
+    and 'segmentation_masks' (n, h, w, classes or 1), which follow the images; other keys stay as
+    they are, but 'bounding_boxes' are refused. A new dictionary is returned.
+
     `training` defaults to True, also inside a model that is called on arrays without saying. A
     subclass defines `transform` on a batch and has the fields `seed` and `data_format`.
     """
 
     min_rank = 3
+    always = False  # whether it works outside training, too
     if TYPE_CHECKING:  # an annotation here would make fields
         seed: Any
         data_format: Any
+    else:
+        seed = None
 
     def call(self, inputs: Any, training: bool | None = True) -> Any:
-        x = ops.cast(inputs, self.value_dtype)
-        if x.ndim > 4:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: images must have 3 or 4 axes, "
-                f"got shape {x.shape}"
-            )
-        if not training:
-            return x
+        acts = bool(training) or self.always
+        if not isinstance(inputs, Mapping):
+            x = self._images(inputs)
+            return self._batched(self.transform, x, Draws(self.seed, x.dtype)) if acts else x
+        x = self._images(self._checked(inputs)["images"])
+        found = {**inputs, "images": x}
+        if not acts:
+            return found
         draws = Draws(self.seed, x.dtype)
-        if x.ndim == 4:
-            return self.transform(x, draws)
-        return ops.squeeze(self.transform(ops.expand_dims(x, 0), draws), 0)
+        found["images"] = self._batched(self.transform, x, draws)
+        parts = {"labels": self.transform_labels, "segmentation_masks": self.transform_masks}
+        for name, transform in parts.items():
+            if name in inputs:
+                found[name] = self._batched(transform, inputs[name], draws.again(), x.ndim)
+        return found
+
+    def _images(self, inputs: Any) -> Any:
+        x = ops.cast(inputs, self.value_dtype)
+        if x.ndim not in (3, 4):
+            raise ValueError(f"{self._who()}: images must have 3 or 4 axes, got shape {x.shape}")
+        return x
+
+    def _checked(self, data: Mapping) -> Mapping:
+        if "images" not in data:
+            raise ValueError(f"{self._who()}: the dictionary must have 'images', got {[*data]}")
+        if "bounding_boxes" in data:
+            raise ValueError(
+                f"{self._who()}: 'bounding_boxes' are not moved here; expected 'images', 'labels' "
+                "and 'segmentation_masks'"
+            )
+        return data
+
+    def _who(self) -> str:
+        return f"{type(self).__name__} {self.name!r}"
+
+    def _batched(self, transform: Any, x: Any, draws: Draws, rank: int | None = None) -> Any:
+        """What a transform of batches makes of x, which is one sample where images have 3 axes."""
+        if (rank or x.ndim) == 4:
+            return transform(x, draws)
+        return ops.squeeze(transform(ops.expand_dims(x, 0), draws), 0)
 
     def transform(self, x: Any, draws: Draws) -> Any:
         """The batch, changed."""
         raise NotImplementedError(f"{type(self).__name__} does not define transform()")
+
+    def transform_labels(self, labels: Any, draws: Draws) -> Any:
+        """The labels of a batch, by the draws that its images got."""
+        return labels
+
+    def transform_masks(self, masks: Any, draws: Draws) -> Any:
+        """The masks of a batch, by the draws that its images got."""
+        return masks
 
     @property
     def image_axes(self) -> tuple[int, int]:
@@ -147,6 +190,9 @@ class RandomFlip(Augmentation):
         axes = [rows] * (self.mode != "horizontal") + [columns] * (self.mode != "vertical")
         return ops.where(flips, ops.flip(x, tuple(axes)), x)
 
+    def transform_masks(self, masks: Any, draws: Draws) -> Any:
+        return self.transform(masks, draws)
+
 
 class RandomCrop(Augmentation):
     """A window of `height` x `width` pixels in training, at one random place for the whole batch;
@@ -175,3 +221,6 @@ class RandomCrop(Augmentation):
         x = ops.slice_axis(x, rows, top, min(top + self.height, h))
         x = ops.slice_axis(x, columns, left, min(left + self.width, w))
         return ops.image.resize(x, (self.height, self.width), data_format=self.data_format)
+
+    def transform_masks(self, masks: Any, draws: Draws) -> Any:
+        return self.transform(masks, draws)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from nbcnn import ops
-from nbcnn.declare import KINDS, Expected, arg
+from nbcnn.declare import KINDS, Expected, arg, numbers_of, positive
 from nbcnn.dtype_policies import as_policy
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
@@ -34,7 +36,7 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
     """
 
     shape: tuple | None = arg(None, convert=_shape)
-    batch_size: int | None = None
+    batch_size: int | None = arg(None, check=positive)
     dtype: Any = arg(None, convert=as_policy)
     batch_shape: tuple | None = arg(None, convert=_shape)
 
@@ -104,8 +106,8 @@ class Rescaling(Layer):
     scale, offset : numbers, or lists of one per channel; offset is 0 by default.
     """
 
-    scale: Any
-    offset: Any = 0.0
+    scale: Any = arg(convert=numbers_of)
+    offset: Any = arg(0.0, convert=numbers_of)
 
     def call(self, inputs: Any) -> Any:
         x = ops.cast(inputs, self.value_dtype)
@@ -113,8 +115,8 @@ class Rescaling(Layer):
         return x * scale + offset
 
     def _factor(self, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return ops.convert_to_tensor(list(value), self.value_dtype)
+        if np.ndim(value):
+            return ops.convert_to_tensor(np.asarray(value), self.value_dtype)
         return float(value)
 
 
@@ -123,6 +125,12 @@ def _function(value: Any) -> Callable:
     if not callable(found):
         raise Expected("must be a function of a tensor")
     return found
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise Expected("must be None or a dictionary")
+    return dict(value or {})
 
 
 class Lambda(Layer):
@@ -141,7 +149,7 @@ class Lambda(Layer):
     function: Any = arg(convert=_function)
     output_shape: Any = None
     mask: Any = None
-    arguments: Any = arg(None, convert=lambda v: dict(v or {}))
+    arguments: Any = arg(None, convert=_arguments)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         extra = {"training": training} if _takes_training(self.function) else {}

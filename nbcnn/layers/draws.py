@@ -1,5 +1,7 @@
 """Random numbers inside a graph: anew at each step, the same for the same seed."""
 
+import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from nbcnn.ops.random import Dropout
 
 BITS = 24  # of a number drawn per sample: what float32 holds
 FINE_BITS = 16  # of one drawn per element, where each bit is as large as the input
+TRIES = 8  # of a rejection that takes at least 95 %: all fail once in 10^10
 
 
 class Draws:
@@ -26,15 +29,36 @@ class Draws:
         self.tracing = context.current()
         self.seed = seed
         self.dtype = dtype
-        self.count = 0
+        self.numbers = itertools.count(1)
+        self.streams: list[int] = []  # of what was drawn so far
+        self.place = 0
+
+    def again(self) -> "Draws":
+        """Draws that repeat these from the first on."""
+        twin = copy.copy(self)
+        twin.place = 0
+        return twin
+
+    def part(self) -> "Draws":
+        """Further draws, which can be repeated by themselves."""
+        twin = self.again()
+        twin.streams = []
+        return twin
+
+    def _stream(self) -> int:
+        if self.place == len(self.streams):
+            own = self.seed is not None
+            self.streams.append(next(self.numbers) if own else self.tracing.next_stream())
+        self.place += 1
+        return self.streams[self.place - 1]
 
     def _dropped(self, x: Any, rate: float) -> Any:
-        self.count += 1
+        op = Dropout(rate, self._stream())
         if self.seed is None:
-            return apply(Dropout(rate, self.tracing.next_stream()), x, self.tracing.seed)
+            return apply(op, x, self.tracing.seed)
         step = ops.slice_axis(self.tracing.seed, 0, 1, 2)
         own = ops.concatenate([np.array([self.seed], dtype=np.int64), step], 0)
-        return apply(Dropout(rate, self.count), x, own)
+        return apply(op, x, own)
 
     def kept(self, shape: tuple, rate: float) -> Any:
         """0 with probability `rate`, else 1; an unknown size is drawn once."""
@@ -53,3 +77,43 @@ class Draws:
         half = 0.5 ** (FINE_BITS + 1)  # the middle of an interval: 0 and 1 lie infinitely far
         u = self.uniform(shape, -1.0 + 2 * half, 1.0 + 2 * half, FINE_BITS)
         return ops.erfinv(u) * float(np.sqrt(2.0))
+
+    def integers(self, shape: tuple, low: int, high: int) -> Any:
+        """Whole numbers from low to high - 1, as floats."""
+        drawn = ops.floor(self.uniform(shape, low, high))
+        return ops.minimum(drawn, float(high - 1))  # the product may have been rounded up
+
+    def permutation(self, count: int | None) -> Any:
+        """The numbers 0 .. count - 1 in a random order (int32); an unknown count is one."""
+        return ops.argsort(self.uniform((count or 1,)))
+
+    def log_gamma(self, shape: tuple, alpha: Any) -> Any:
+        """Logarithms of values of the gamma distribution (Marsaglia & Tsang 2000), in which those
+        of a small alpha do not vanish; `alpha` is positive, a number or a tensor of one element.
+        """
+        if isinstance(alpha, (int, float)):
+            alpha = np.full((1,), alpha, self.dtype)
+        # For shape alpha + 1; a power of a uniform number brings it down to alpha.
+        d = alpha + 2.0 / 3.0
+        x = self.normal((*shape, TRIES))
+        cubed = (x / ops.sqrt(9.0 * d) + 1.0) ** 3
+        v = ops.maximum(cubed, 1e-30)
+        u = self._above_zero((*shape, TRIES))
+        bound = 0.5 * x * x + d * (1.0 - v + ops.log(v))
+        fits = ops.cast(ops.logical_and(cubed > 0.0, ops.log(u) < bound), self.dtype)
+        first = fits * ops.cast(ops.cumsum(fits, -1) < 1.5, self.dtype)
+        chosen = ops.sum(first * v, -1)
+        chosen = ops.where(chosen > 0.0, chosen, 1.0)
+        return ops.log(chosen * d) + ops.log(self._above_zero(shape)) / alpha
+
+    def _above_zero(self, shape: tuple) -> Any:
+        """Uniform, in the middle of the intervals: 0 has no logarithm."""
+        return self.uniform(shape) + 0.5 ** (BITS + 1)
+
+    def beta(self, shape: tuple, alpha: Any) -> Any:
+        """Values of the beta distribution with both parameters `alpha`."""
+        return ops.sigmoid(self.log_gamma(shape, alpha) - self.log_gamma(shape, alpha))
+
+    def dirichlet(self, count: int, alpha: float) -> Any:
+        """`count` shares that add up to 1, of the symmetric Dirichlet distribution: (1, count)."""
+        return ops.softmax(self.log_gamma((1, count), alpha))

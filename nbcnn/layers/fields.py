@@ -4,6 +4,7 @@ from typing import Any
 
 from nbcnn import activations, config, constraints, initializers, regularizers
 from nbcnn.declare import KINDS, REQUIRED, Expected, arg, integers, positive
+from nbcnn.declare import axes as axes_of
 
 SIDES = {
     1: "or (before, after)",
@@ -31,12 +32,27 @@ def constraint() -> Any:
 
 def axes(default: Any = REQUIRED) -> Any:
     """One axis, or a list of them."""
-    return arg(default, convert=lambda v: list(v) if isinstance(v, (list, tuple)) else v)
+    return arg(default, convert=lambda v: list(v) if isinstance(axes_of(v), (list, tuple)) else v)
 
 
 def sizes(axes: int, default: Any = REQUIRED) -> Any:
     """One positive integer for each of `axes` spatial axes; a single one serves for all."""
     return arg(default, convert=integers(axes), check=positive)
+
+
+def noise_shape(**options: Any) -> Any:
+    """None, or a size for each axis, None where it is the input's."""
+
+    def convert(value: Any) -> tuple[int | None, ...] | None:
+        if value is None:
+            return None
+        if not isinstance(value, (list, tuple)) or not all(
+            n is None or (KINDS["int"](n) and n > 0) for n in value
+        ):
+            raise Expected("must be None or a tuple of sizes and None")
+        return tuple(value)
+
+    return arg(None, convert=convert, **options)
 
 
 def optional_sizes(axes: int) -> Any:
@@ -87,10 +103,10 @@ def _is_pair(value: Any) -> bool:
     )
 
 
-def data_format() -> Any:
+def data_format(kw_only: bool = False) -> Any:
     """'channels_last' or 'channels_first'; None stands for the program's setting."""
 
     def convert(value: Any) -> Any:
         return config.image_data_format() if value is None else value
 
-    return arg(None, convert=convert, choices=config.DATA_FORMATS)
+    return arg(None, convert=convert, choices=config.DATA_FORMATS, kw_only=kw_only)

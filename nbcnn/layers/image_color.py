@@ -218,3 +218,71 @@ class Solarization(Augmentation):
         y = ops.clip((x - low) / (high - low) * 255.0 + more, 0.0, 255.0)
         y = ops.where(y < threshold, y, 255.0 - y)
         return y / 255.0 * (high - low) + low
+
+
+class RandomColorDegeneration(Augmentation):
+    """Moves RGB images towards their gray ones in training: x + f (gray - x).
+
+    Parameters
+    ----------
+    factor : least and greatest f, -1 to 1: 0 changes nothing, 1 makes gray; one number f stands for
+        -f..f.
+    value_range : least and greatest value of the result, default (0, 255).
+    data_format, seed : as in `RandomFlip`.
+    """
+
+    factor: Any = share(-1.0, 1.0)
+    value_range: Any = pixel_range()
+    data_format: str = fields.data_format()
+    seed: int | None = any_seed()
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        factor = draws.uniform((x.shape[0], 1, 1, 1), *self.factor)
+        gray = ops.image.rgb_to_grayscale(x, self.data_format)
+        return ops.clip(x + factor * (gray - x), *map(float, self.value_range))
+
+
+class RandomColorJitter(Augmentation):
+    """`RandomBrightness`, `RandomContrast`, `RandomSaturation` and `RandomHue`, one after the
+    other, in training.
+
+    Parameters
+    ----------
+    value_range : of the pixels, default (0, 255).
+    brightness_factor, contrast_factor, saturation_factor, hue_factor : `factor` of each; None, the
+        default, leaves it out.
+    seed, data_format : as in `RandomFlip`.
+    """
+
+    value_range: Any = pixel_range()
+    brightness_factor: Any = None
+    contrast_factor: Any = None
+    saturation_factor: Any = None
+    hue_factor: Any = None
+    seed: int | None = any_seed()
+    data_format: str = fields.data_format()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._parts: list[Augmentation] = []
+        for kind in (RandomBrightness, RandomContrast, RandomSaturation, RandomHue):
+            name = f"{kind.__name__.removeprefix('Random').lower()}_factor"
+            factor = getattr(self, name)
+            if factor is None:
+                continue
+            try:
+                part = kind(
+                    factor,
+                    value_range=self.value_range,
+                    data_format=self.data_format,
+                    dtype=self.dtype_policy,
+                )
+            except ValueError as error:
+                reason = str(error).partition(": factor ")[2]
+                raise ValueError(f"RandomColorJitter: {name} {reason}") from None
+            self._parts.append(part)
+
+    def transform(self, x: Any, draws: Draws) -> Any:
+        for part in self._parts:
+            x = part.transform(x, draws)
+        return x

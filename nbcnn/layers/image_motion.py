@@ -28,12 +28,18 @@ class Motion(Augmentation):
         raise NotImplementedError(f"{type(self).__name__} does not define maps()")
 
     def transform(self, x: Any, draws: Draws) -> Any:
+        return self._moved(x, draws, self.interpolation)
+
+    def transform_masks(self, masks: Any, draws: Draws) -> Any:
+        return self._moved(masks, draws, "nearest")
+
+    def _moved(self, x: Any, draws: Draws, interpolation: str) -> Any:
         height, width = self.image_size(x)
         entries = self.maps(x.shape[0], height, width, draws)
         zero = next(e for e in entries if not isinstance(e, float)) * 0.0
         table = ops.concatenate([zero + e for e in (*entries, 0.0, 0.0)], 1)
         return ops.image.affine_transform(
-            x, table, self.interpolation, self.fill_mode, self.fill_value, self.data_format
+            x, table, interpolation, self.fill_mode, self.fill_value, self.data_format
         )
 
 

@@ -140,8 +140,9 @@ class Dot(Merge):
 
     def _axes(self, ranks: Sequence[int]) -> list[int]:
         pair = [self.axes] * 2 if isinstance(self.axes, int) else list(self.axes)
+        within = all(-rank <= a < rank for a, rank in zip(pair, ranks))
         normal = [a % rank for a, rank in zip(pair, ranks)]
-        if len(pair) != 2 or 0 in normal:
+        if len(pair) != 2 or not within or 0 in normal:
             raise ValueError(
                 f"Dot: axes must be one or two axes other than the batch, got {self.axes}"
             )

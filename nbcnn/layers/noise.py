@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from nbcnn.declare import arg, fraction, non_negative
+from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 from nbcnn.layers.draws import Draws
 from nbcnn.layers.regularization import shape_of_draw
@@ -68,7 +69,7 @@ class AlphaDropout(Layer):
     """
 
     rate: float = arg(check=_below_one)
-    noise_shape: Any = None
+    noise_shape: Any = fields.noise_shape()
     seed: int | None = arg(None, check=non_negative)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -244,6 +244,7 @@ class UnitNormalization(Layer):
 
     def call(self, inputs: Any) -> Any:
         axes = tuple(self.axis) if isinstance(self.axis, (list, tuple)) else self.axis
+        inputs = ops.cast(inputs, self.value_dtype)
         squares = ops.sum(ops.square(inputs), axes, keepdims=True)
         return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
 

@@ -37,7 +37,7 @@ class Dropout(Layer):
     """
 
     rate: float = arg(check=fraction)
-    noise_shape: Any = None
+    noise_shape: Any = fields.noise_shape()
     seed: int | None = arg(None, check=non_negative)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -69,7 +69,7 @@ class SpatialDropout(Dropout, first=("rate", "data_format")):
 
     rate: float = arg(check=fraction)
     data_format: str = fields.data_format()
-    noise_shape: Any = arg(None, kw_only=True)
+    noise_shape: Any = fields.noise_shape(kw_only=True)
 
     def draw_shape(self, shape: tuple) -> tuple | None:
         ones = (1,) * (len(shape) - 2)
@@ -86,7 +86,7 @@ class SpatialDropout2D(SpatialDropout):
 class SpatialDropout1D(Dropout):
     """Dropout of whole channels of sequences (n, length, c)."""
 
-    noise_shape: Any = arg(None, kw_only=True)
+    noise_shape: Any = fields.noise_shape(kw_only=True)
     rank = 3
 
     def draw_shape(self, shape: tuple) -> tuple | None:

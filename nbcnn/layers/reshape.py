@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 
 from nbcnn import ops
-from nbcnn.declare import Expected, arg, integers, positive
+from nbcnn.declare import KINDS, Expected, arg, integers, positive
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
+from nbcnn.layers.image_size import INTERPOLATIONS
 from nbcnn.layers.spatial import Spatial
 from nbcnn.ops.op import apply
 from nbcnn.ops.pool import Upsample2D
 from nbcnn.ops.shape import BatchReshape
 from nbcnn.ops.shape import Flatten as FlattenOp
+from nbcnn.ops.tensor import Tensor
 
 
 class Flatten(Spatial):
@@ -27,8 +29,12 @@ class Flatten(Spatial):
 
 
 def _target(value: Any) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    if any(not isinstance(n, (int, np.integer)) or n < -1 for n in sizes) or sizes.count(-1) > 1:
+    sizes = (value,) if KINDS["int"](value) else value
+    if (
+        not isinstance(sizes, (list, tuple))
+        or any(not isinstance(n, (int, np.integer)) or n < -1 for n in sizes)
+        or sizes.count(-1) > 1
+    ):
         raise Expected("must be a tuple of sizes, at most one of them -1")
     return tuple(int(n) for n in sizes)
 
@@ -55,13 +61,19 @@ class Reshape(Layer):
         return apply(BatchReshape(self.target_shape), inputs)
 
 
+def _order(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or not all(KINDS["int"](n) for n in value):
+        raise Expected("must be a tuple of axes")
+    return tuple(value)
+
+
 class Permute(Layer):
     """The axes of a sample in another order.
 
     dims : the axes, counted from 1; (2, 1) swaps the two axes after the batch.
     """
 
-    dims: tuple = arg(convert=tuple)
+    dims: tuple = arg(convert=_order)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -210,21 +222,30 @@ def _all_axes(layer: Spatial, rest: Any, spatial: Any) -> list:
 
 
 class UpSampling2D(Spatial):
-    """Every pixel repeated `size` times down and right.
+    """Images `size` times as high and wide.
 
     Parameters
     ----------
     size : (rows, columns), or one number for both; default 2.
-    interpolation : "nearest", the only one.
+    interpolation : 'nearest' (default) repeats every pixel; 'bilinear', 'bicubic', 'lanczos3' and
+        'lanczos5' as in `Resizing`.
     """
 
     size: tuple = fields.sizes(2, 2)
     data_format: str = fields.data_format()
-    interpolation: str = arg("nearest", choices=("nearest",))
+    interpolation: str = arg("nearest", choices=INTERPOLATIONS)
     rank = 4
 
     def call(self, inputs: Any) -> Any:
-        return self.restored(apply(Upsample2D(self.size), self.channels_last(inputs)))
+        x = self.channels_last(inputs)
+        if self.interpolation == "nearest":
+            return self.restored(apply(Upsample2D(self.size), x))
+        n, h, w, c = x.shape
+        if h is None or w is None:  # the weights of neighbours depend on the sizes
+            high, wide = (None if s is None else s * k for s, k in zip((h, w), self.size))
+            return self.restored(Tensor((n, high, wide, c), x.dtype))
+        size = (h * self.size[0], w * self.size[1])
+        return self.restored(ops.image.resize(x, size, self.interpolation))
 
 
 class UpSampling1D(Layer):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn import initializers
 from nbcnn.ops.op import is_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
@@ -69,7 +70,14 @@ class Variable:
         regularizer: Any = None,
         constraint: Any = None,
     ):
-        Budget.claim(name, tuple(shape or ()), dtype)
+        if isinstance(initializer, str):
+            if shape is None:
+                raise ValueError(
+                    f"Variable {name}: shape must be given with an initializer, got None"
+                )
+            initializer = initializers.get(initializer)
+        if callable(initializer):
+            Budget.claim(name, tuple(shape or ()), dtype)
         value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):

@@ -169,13 +169,17 @@ def _target_shape(where: str, name: str, array: np.ndarray, formula: Any, predic
     raise ValueError(f"{where}: {name} must have shape {shown(shape)}, got {array.shape}{hint}")
 
 
-def sample_weights(where: str, name: str, value: Any) -> np.ndarray:
-    """One finite weight per sample, of shape (samples,)."""
+def sample_weights(where: str, name: str, value: Any, slot: Any) -> np.ndarray:
+    """Finite weights: one for each sample, or for each place of an output (n, places..., c)."""
     weights = numeric(where, name, value)
-    if weights.ndim == 2 and weights.shape[1] == 1:
-        weights = weights[:, 0]
-    if weights.ndim != 1:
-        raise ValueError(f"{where}: {name} must have shape (samples,), got {weights.shape}")
+    places = slot.shape[1:-1]
+    if weights.ndim in (2, len(places) + 2) and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    sizes = weights.shape[1:]
+    by_place = len(sizes) == len(places) and all(b in (None, a) for a, b in zip(sizes, places))
+    if weights.ndim < 1 or (sizes and not by_place):
+        whole = f", or (samples, {', '.join(map(str, places))})" if places else ""
+        raise ValueError(f"{where}: {name} must have shape (samples,){whole}, got {weights.shape}")
     if weights.dtype.kind == "f" and not np.isfinite(weights).all():
         raise ValueError(f"{where}: {name} holds NaN or infinite values")
     return weights

@@ -144,20 +144,25 @@ class Compiled:
         return list({id(m): m for m in found}.values())
 
     @property
+    def names_losses(self) -> bool:
+        """Whether there are several losses, and so each is reported."""
+        return sum(loss is not None for loss in self.losses) > 1
+
+    @property
     def log_names(self) -> list[str]:
-        """The keys of logs in the order in which `evaluate` returns values."""
+        """What `evaluate` returns, in order."""
         several = len(self.output_names) > 1
         parts = [
             f"{name}_loss"
             for name, loss in zip(self.output_names, self.losses)
-            if several and loss is not None
+            if self.names_losses and loss is not None
         ]
         named = list(self._names.values())
         return ["loss", *parts, *(sorted(named) if several else named)]
 
     def finished(self, means: Mapping[str, float]) -> dict[str, Any]:
-        """Results of metrics from their values' means, in the order of `log_names`: numbers, or
-        arrays where a metric has several.
+        """Results of metrics from their values' means, by name in the alphabet's order, as Keras
+        gives logs: numbers, or arrays where a metric has several.
         """
         results: dict[str, Any] = dict(means)
         for group in (self.metrics, self.weighted_metrics):
@@ -171,7 +176,12 @@ class Compiled:
                     elif name not in results:
                         value = np.asarray(metric.result())
                         results[name] = value if value.ndim else float(value)
-        return {name: results[name] for name in self.log_names if name in results}
+        return {name: results[name] for name in sorted(self.log_names) if name in results}
+
+    def in_order(self, logs: Mapping[str, Any]) -> Any:
+        """The values of logs in the order of `log_names`; a single one alone."""
+        values = [logs[name] for name in self.log_names if name in logs]
+        return values[0] if len(values) == 1 else values
 
     def reset(self) -> None:
         """Metrics that keep their own state start again."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config, random_state
+from nbcnn.graph.aliases import WITHOUT_GRADIENTS
 from nbcnn.graph.eager import lock
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
@@ -33,6 +34,11 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
     arrays = [_host(v, layer) for v in flatten(args) if _is_data(v)]
     options = {k: v for k, v in kwargs.items() if k != "training"}
     arrays += [_host(v, layer) for v in flatten(options) if _is_data(v)]
+    if not arrays:
+        raise TypeError(
+            f"{type(layer).__name__} {layer.name!r}: expected arrays or symbolic tensors, "
+            f"got {', '.join(map(repr, args or options.values())) or 'nothing'}"
+        )
     key = (
         training,
         device.name,
@@ -99,7 +105,7 @@ class _Eager:
         flat = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         graph = Graph(flat, context.updates)
         if not training:
-            graph = rewrite(graph, INFERENCE)
+            graph = rewrite(rewrite(graph, WITHOUT_GRADIENTS), INFERENCE)
         if config.fuse():
             graph = fuse(graph, accepted_by(device))
         self.outputs = graph.outputs

@@ -42,7 +42,7 @@ class Objective:
                 continue
             value = self._reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
             parts.append(value if factor == 1.0 else value * factor)
-            if len(outputs) > 1:
+            if self.compiled.names_losses:
                 watched.append(_batch_mean(f"{self.compiled.output_names[i]}_loss", value, batch))
         for variable in self.model.trainable_weights:
             if variable.regularizer is not None:
@@ -73,6 +73,10 @@ class Objective:
                 continue
             if weight is None:
                 values = metric.values(feeds.y[i], y_pred)
+            elif weight.ndim > 1:  # by place: what a sample's mean would lose
+                values = metric.compute(feeds.y[i], y_pred)
+                valid = metric.valid(feeds.y[i], y_pred)
+                weight = weight if valid is None else weight * ops.cast(valid, weight.dtype)
             else:
                 values, weight = metric.weighted_values(feeds.y[i], y_pred, weight)
             found.append(_weighted(name, ops.cast(values, y_pred.dtype), weight))
@@ -99,7 +103,6 @@ def _weighted(name: str, values: Tensor, weight: Tensor | None) -> Watched:
     ones = Constant(np.ones(shape, values.dtype))
     if weight is None:
         return Watched(name, values, ones)
-    expanded = (
-        ops.reshape(weight, (shape[0],) + (1,) * (len(shape) - 1)) if len(shape) > 1 else weight
-    )
+    missing = len(shape) - weight.ndim
+    expanded = ops.reshape(weight, (*weight.shape, *(1,) * missing)) if missing > 0 else weight
     return Watched(name, values, ops.multiply(ones, ops.cast(expanded, values.dtype)))

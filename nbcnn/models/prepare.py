@@ -13,13 +13,13 @@ from nbcnn.runtime.cuda_memory import is_on_a_gpu
 
 
 class Specs(NamedTuple):
-    """What decides which step runs a batch: shapes and types of inputs and targets, weighted or
-    not.
+    """What decides which step runs a batch: shapes and types of inputs and targets, and the shape
+    of a sample's weights, None without.
     """
 
     x: tuple[TensorSpec, ...]
     y: tuple[TensorSpec, ...]
-    weighted: tuple[bool, ...]
+    weighted: tuple[tuple[int, ...] | None, ...]
 
     def of(self, size: int) -> "Specs":
         """The same for another number of samples."""
@@ -52,7 +52,7 @@ class Prepared(NamedTuple):
             TensorSpec((size, *(() if a is None else a.shape[1:])), t)
             for a, t in zip(self.y, self.y_types)
         )
-        return Specs(x, y, tuple(w is not None for w in self.w))
+        return Specs(x, y, tuple(None if w is None else w.shape[1:] for w in self.w))
 
     def part(self, rows: slice) -> "Prepared":
         """Some of the samples, as views."""
@@ -135,21 +135,27 @@ class Preparer:
         if is_on_a_gpu(value):
             value = self._on_the_host(self._here("sample_weight", value))
         if value is not None and not isinstance(value, (list, tuple, Mapping)):
-            value = checks.sample_weights(where, "sample_weight", value)
             raw = [value] * len(outputs.slots)
         else:
             raw = outputs.arrange(value, f"{where}: sample_weight")
         weights = [
             None
             if w is None
-            else checks.sample_weights(where, self._name("sample_weight", slot, outputs), w)
+            else checks.sample_weights(where, self._name("sample_weight", slot, outputs), w, slot)
             for w, slot in zip(raw, outputs.slots)
         ]
         if self.class_weight is not None:
             if len(ys) != 1 or ys[0] is None:
                 raise ValueError(f"{where}: class_weight needs a model with one output and targets")
-            by_class = weights_of_classes(self._on_the_host(ys[0]), self.class_weight)
-            weights = [by_class if weights[0] is None else by_class * weights[0]]
+            labels, width = self._on_the_host(ys[0]), outputs.slots[0].shape[-1]
+            by_class = weights_of_classes(labels, width, self.class_weight)
+            given = weights[0]
+            if given is not None:
+                checks.equal_lengths(where, {"y": [labels], "sample_weight": [given]})
+                wider = (1,) * abs(by_class.ndim - given.ndim)
+                small, large = sorted((by_class, given), key=np.ndim)
+                by_class = small.reshape(small.shape + wider) * large
+            weights = [by_class]
         return [None if y is None else w for w, y in zip(weights, ys)]
 
     @staticmethod
@@ -163,11 +169,17 @@ def _y_type(array: np.ndarray | None) -> str:
     return "int32" if whole else config.floatx()
 
 
-def weights_of_classes(labels: np.ndarray, table: Mapping[int, float]) -> np.ndarray:
-    """The weight of each sample by its class number or one-hot label; 1 for classes not listed."""
-    if labels.ndim > 1 and labels.shape[-1] > 1:
+def weights_of_classes(
+    labels: np.ndarray, width: int | None, table: Mapping[int, float]
+) -> np.ndarray:
+    """The weight of each class number or one-hot label, which is as wide as the output; 1 for
+    classes not listed.
+    """
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    elif labels.ndim > 1 and labels.shape[-1] == width:
         labels = labels.argmax(axis=-1)
-    labels = labels.reshape(len(labels), -1)[:, 0].astype(np.int64)
+    labels = labels.astype(np.int64)
     size = max(int(labels.max()), *table) + 1
     weights = np.ones(size)
     weights[list(table)] = list(table.values())

@@ -73,6 +73,7 @@ class Stepping:
         return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)
 
     def _on_batch(self, mode: str, prepare: Preparer, data: tuple, return_dict: bool) -> Any:
+        return_dict = bool(return_dict)  # an array has no truth: no step is taken then
         batch = whole_batch(prepare(*data))
         with self._runners.lock:
             runner = self._runners.get(mode, batch.specs)
@@ -83,7 +84,8 @@ class Stepping:
             finally:
                 runner.release()
             logs = self._results(mode)
-        return logs if return_dict else as_list(logs)
+        assert self.compiled is not None
+        return logs if return_dict else self.compiled.in_order(logs)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
         """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
@@ -255,14 +257,8 @@ def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
         raise ValueError("predict: x yields no batches")
 
 
-def as_list(logs: Logs) -> Any:
-    """The values in order; a single one alone."""
-    values = list(logs.values())
-    return values[0] if len(values) == 1 else values
-
-
-def batch_size_or_default(where: str, value: Any) -> int:
-    return 32 if value is None else checks.whole_number(where, "batch_size", value, 1)
+def batch_size_or_default(where: str, value: Any, name: str = "batch_size") -> int:
+    return 32 if value is None else checks.whole_number(where, name, value, 1)
 
 
 def limit_or_none(where: str, name: str, value: Any) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import config
+from nbcnn.graph.aliases import RESHAPES_BEHIND, WITHOUT_GRADIENTS
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -197,13 +198,13 @@ class Feeds:
     """Leaves for inputs, targets and sample weights."""
 
     def __init__(
-        self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[bool] = ()
+        self, x: Sequence[TensorSpec], y: Sequence[TensorSpec] = (), weighted: Sequence[Any] = ()
     ):
         self.x = [Tensor(shape, dtype, name=f"x{i}") for i, (shape, dtype) in enumerate(x)]
         self.y = [Tensor(shape, dtype, name=f"y{i}") for i, (shape, dtype) in enumerate(y)]
         self.w = [
-            Tensor(shape[:1], config.floatx(), name=f"w{i}") if has else None
-            for i, ((shape, _), has) in enumerate(zip(y, weighted))
+            None if sizes is None else Tensor((shape[0], *sizes), config.floatx(), name=f"w{i}")
+            for i, ((shape, _), sizes) in enumerate(zip(y, weighted))
         ]
 
     @property
@@ -248,7 +249,8 @@ def train_runner(
     with Context(training=True) as context:
         watched, loss = objective.trace(forward(feeds.x, context), feeds, context)
     values = [t for w in watched for t in (w.value, w.weight)]
-    graph = rewrite(rewrite(Graph([loss, *values], context.updates), TRAINING), INDICES)
+    graph = rewrite(Graph([loss, *values], context.updates), RESHAPES_BEHIND)
+    graph = rewrite(rewrite(graph, TRAINING), INDICES)
     loss, values = graph.outputs[0], graph.outputs[1:]
     symbols = [v.symbol for v in store.variables]
     builder = updates.Builder(store, state)
@@ -276,7 +278,7 @@ def train_runner(
 
 
 def _optimized(graph: Graph, rules: Sequence, device: Any) -> Graph:
-    graph = rewrite(graph, rules)
+    graph = rewrite(rewrite(graph, WITHOUT_GRADIENTS), rules)
     return fuse(graph, accepted_by(device)) if config.fuse() else graph
 
 

@@ -15,7 +15,6 @@ from nbcnn.models.signature import Signature
 from nbcnn.models.stepping import (
     Logs,
     Stepping,
-    as_list,
     batch_size_or_default,
     limit_or_none,
     within_limit,
@@ -28,6 +27,7 @@ class Trainer(Stepping):
     """The training side of a model; see `Model`."""
 
     optimizer: Any
+    loss: Any  # as `compile` was given it
     stop_training: bool
     _first_epoch: int
     history: History | None
@@ -77,7 +77,7 @@ class Trainer(Stepping):
 
     def _set_compile_arguments(self, arguments: CompileArguments) -> None:
         self._compile_arguments, self.compiled = arguments, None
-        self.optimizer = arguments.optimizer
+        self.optimizer, self.loss = arguments.optimizer, arguments.loss
         self._runners.forget()
 
     def resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
@@ -151,7 +151,8 @@ class Trainer(Stepping):
         validation_data : evaluated after each epoch: (x, y), (x, y, sample_weight), or batches.
         shuffle : a new order of samples in each epoch (default), or with "batch" of batches.
         class_weight : factors of the loss by class number.
-        sample_weight : factors of the loss by sample, shape (samples,).
+        sample_weight : factors of the loss by sample, shape (samples,), or by pixel or step where
+            outputs have such: the output's shape without its last axis.
         initial_epoch : the epoch to begin with; default 0.
         steps_per_epoch : batches in an epoch; by default all that the data gives.
         validation_steps, validation_batch_size : likewise for the validation.
@@ -174,11 +175,13 @@ class Trainer(Stepping):
         initial_epoch = checks.whole_number("fit", "initial_epoch", initial_epoch, 0)
         share = checks.fraction("fit", "validation_split", validation_split)
         limit = limit_or_none("fit", "steps_per_epoch", steps_per_epoch)
-        if shuffle not in (True, False, "batch"):
+        if not isinstance(shuffle, (int, str)) or shuffle not in (True, False, "batch"):
             raise ValueError(f"fit: shuffle must be True, False or 'batch', got {shuffle!r}")
         size = batch_size_or_default("fit", batch_size)
         validation = Validation(
-            batch_size_or_default("fit", validation_batch_size or size),
+            size
+            if validation_batch_size is None
+            else batch_size_or_default("fit", validation_batch_size, "validation_batch_size"),
             limit_or_none("fit", "validation_steps", validation_steps),
             _validation_epochs(validation_freq),
         )
@@ -358,7 +361,8 @@ class Trainer(Stepping):
             callbacks.on_test_end(logs)
         finally:
             progress.close()
-        return logs if return_dict else as_list(logs)
+        assert self.compiled is not None
+        return logs if return_dict else self.compiled.in_order(logs)
 
 
 class Validation:

@@ -48,6 +48,9 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable) -> Any:
     """true_fn() where the scalar `pred` is true, else false_fn(). With a symbolic `pred` both are
     computed and must give the same structure.
     """
+    for name, function in (("true_fn", true_fn), ("false_fn", false_fn)):
+        if not callable(function):
+            raise TypeError(f"cond: {name} must be a function, got {function!r:.80}")
     if not _symbolic(pred):
         return true_fn() if _truth(pred, "cond") else false_fn()
     chosen = N.cast(pred, "bool")
@@ -153,6 +156,10 @@ def associative_scan(f: Callable, elems: Any, reverse: bool = False, axis: int =
     def part(i: int) -> Any:
         return _mapped(lambda x: N.slice_axis(x, one_axis(axis, ndim(x), "scan"), i, i + 1), elems)
 
+    if not count or not callable(f):
+        raise ValueError(
+            f"associative_scan: needs a function and elements, got {f!r:.80} and {count} elements"
+        )
     order = list(range(count))[:: -1 if reverse else 1]
     results = [part(i) for i in order[:1]]
     for i in order[1:]:

@@ -26,7 +26,7 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
 
     axes_lengths: sizes of axes that are taken apart; one in each group may be left out.
     """
-    if pattern.count("->") != 1:
+    if not isinstance(pattern, str) or pattern.count("->") != 1:
         raise ValueError(f"rearrange: pattern must hold one '->', got {pattern!r}")
     left, right = (_groups(side) for side in pattern.split("->"))
     names = [name for group in left for name in group]

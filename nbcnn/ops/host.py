@@ -155,6 +155,9 @@ def _pair(x: Any, what: str) -> tuple[np.ndarray, np.dtype]:
     real, imaginary = (_floats(part, what) for part in x)
     if real.shape != imaginary.shape:
         raise ValueError(f"{what}: shapes of the parts differ: {real.shape}, {imaginary.shape}")
+    least = 2 if what in ("fft2", "ifft2") else 1
+    if real.ndim < least:
+        raise ValueError(f"{what}: x must have {least} axes or more, got shape {real.shape}")
     return real + 1j * imaginary, real.dtype
 
 
@@ -183,6 +186,8 @@ def ifft2(x: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
 def rfft(x: Any, fft_length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The first half of the Fourier transform of real numbers along the last axis."""
     values = _floats(x, "rfft")
+    if not values.ndim:
+        raise ValueError("rfft: x must have one axis or more, got a number")
     return _parts(np.fft.rfft(values, fft_length), values.dtype)
 
 

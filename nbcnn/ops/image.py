@@ -141,6 +141,8 @@ def extract_patches(
     what = "extract_patches"
     x = as_batch(images, data_format, what)
     window = several(size, 2, f"{what}: size")
+    if min(window) < 1:
+        raise ValueError(f"{what}: size must be positive, got {size}")
     step = window if not strides else several(strides, 2, f"{what}: strides")
     dilation = several(dilation_rate, 2, f"{what}: dilation_rate")
     return as_given(patches(x, window, step, dilation, _side(padding, what)), images, data_format)

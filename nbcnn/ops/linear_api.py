@@ -117,6 +117,8 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
 
     `...` stands for leading axes, which broadcast. Operands are joined from left to right.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts must be a string, got {subscripts!r:.80}")
     arrays = [N.convert_to_tensor(x) for x in operands]
     terms, result = _parsed(subscripts.replace(" ", ""), [ndim(x) for x in arrays])
     pairs = [_single(x, term) for x, term in zip(arrays, terms)]

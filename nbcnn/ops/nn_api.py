@@ -13,6 +13,7 @@ from nbcnn.ops.loss import EPSILON, CrossEntropy, LogSoftmax, Softmax, SoftmaxCr
 from nbcnn.ops.norm import BatchNorm, ScaleShift
 from nbcnn.ops.op import apply
 from nbcnn.ops.pool import avg_pool2d, max_pool2d
+from nbcnn.ops.reduce import normalize_axes
 
 
 def pair(value: Any, what: str = "value") -> tuple[int, int]:
@@ -117,9 +118,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 def _along_last(op: Any, x: Any, axis: int) -> Any:
     rank, (x,) = len(numpy.shape(x)), of_one_type(x, floats=True)
-    if not -rank <= axis < rank:
-        raise ValueError(f"{op.name}: axis {axis} is out of range for {rank} axes")
-    if axis % rank == rank - 1:
+    if normalize_axes([axis], rank, op.name) == [rank - 1]:
         return apply(op, x)
     return numpy.moveaxis(apply(op, numpy.moveaxis(x, axis, -1)), -1, axis)
 
@@ -144,6 +143,8 @@ def _check_padding(padding: Any, what: str) -> Any:
         return padding.lower()
     if isinstance(padding, int):
         return ((padding, padding),) * 2
+    if not isinstance(padding, (list, tuple)):
+        raise TypeError(f"{what}: padding must be a name, an integer or sizes, got {padding!r}")
     sides = tuple(
         (int(p), int(p)) if isinstance(p, (int, np.integer)) else tuple(map(int, p))
         for p in padding
@@ -262,7 +263,7 @@ def batch_normalization(
     if offset is not None:
         shift = numpy.add(shift, offset)
     rank = len(numpy.shape(x))
-    if axis % rank == rank - 1:
+    if normalize_axes([axis], rank, "batch_normalization") == [rank - 1]:
         return scale_shift(x, factor, shift)
     y = scale_shift(numpy.moveaxis(x, axis, -1), factor, shift)
     return numpy.moveaxis(y, -1, axis)
@@ -281,7 +282,7 @@ def layer_normalization(
     """
     x = numpy.convert_to_tensor(x)
     shape = numpy.shape(x)
-    axes = sorted(a % len(shape) for a in ([axis] if isinstance(axis, int) else axis))
+    axes = normalize_axes(axis, len(shape), "layer_normalization")
     sizes = tuple(shape[a] for a in axes)
     last = axes == list(range(len(shape) - len(axes), len(shape)))
     if last and np.dtype(x.dtype).kind == "f":
@@ -313,7 +314,7 @@ def sparse_categorical_crossentropy(
     dropped.
     """
     t_shape, o_shape = numpy.shape(target), numpy.shape(output)
-    if len(t_shape) == len(o_shape) and t_shape[-1] == 1:
+    if o_shape and len(t_shape) == len(o_shape) and t_shape[-1] == 1:
         target = numpy.squeeze(target, -1)
     return _crossentropy(numpy.cast(target, "int32"), output, from_logits, axis, sparse=True)
 
@@ -322,7 +323,7 @@ def _crossentropy(target: Any, output: Any, from_logits: bool, axis: int, sparse
     rank = len(numpy.shape(output))
     if rank == 0:
         raise ValueError("cross-entropy: output needs a class axis, got a scalar")
-    if axis % rank != rank - 1:
+    if normalize_axes([axis], rank, "cross-entropy") != [rank - 1]:
         output = numpy.moveaxis(output, axis, -1)
         target = target if sparse else numpy.moveaxis(target, axis, -1)
     if not from_logits:

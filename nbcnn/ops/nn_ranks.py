@@ -1,15 +1,17 @@
 """Convolution and pooling along one axis and three, by those over two.
 
-Along one axis an image is one row high. Over three axes, a convolution is the sum of one over two
-for every plane of the kernel, and a pool is one over two, then one along the first.
+Along one axis an image is one row high. Over three axes, a convolution is one over two whose
+channels are those of several planes (`conv3d`), and a pool is one over two, then one along the
+first.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nbcnn.ops import conv3d
 from nbcnn.ops import numpy_api as N
-from nbcnn.ops.conv import conv2d, transposed_output, window_output
-from nbcnn.ops.nn_api import pair
+from nbcnn.ops.conv import conv2d, transposed_output
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.nn_more import conv_transpose
 from nbcnn.ops.numpy_shape import known, ndim, pad
 from nbcnn.ops.op import apply
@@ -67,38 +69,10 @@ def conv(
             1,
         )  # fmt: skip
     else:
-        y = _conv3d(x, kernel, step, sides, apart, groups, algorithm)
+        for axis in range(1, 5):
+            known(x, axis, "conv")
+        y = conv3d.conv3d(x, kernel, step, _split(sides), apart, groups, algorithm)
     return y if last else N.moveaxis(y, -1, 1)
-
-
-def _conv3d(
-    x: Any,
-    kernel: Any,
-    strides: Sequence[int],
-    sides: Any,
-    dilation: Sequence[int],
-    groups: int,
-    algorithm: str | None,
-) -> Any:
-    first, others = _split(sides)
-    planes, depth = known(kernel, 0, "conv"), known(x, 1, "conv")
-    count, before, after = window_output(depth, planes, strides[0], first, dilation[0])
-    widths = ((0, 0), (max(before, 0), max(after, 0)), (0, 0), (0, 0), (0, 0))
-    x = pad(x, widths) if before > 0 or after > 0 else x
-    total: Any = None
-    for plane in range(planes):
-        start = plane * dilation[0]
-        stop = start + (count - 1) * strides[0] + 1
-        cut = N.slice_axis(x, 1, start, stop, strides[0])
-        rest = [known(cut, a, "conv") for a in (2, 3, 4)]
-        images = reshape(cut, (-1, *rest))
-        w = N.squeeze(N.slice_axis(kernel, 0, plane, plane + 1), 0)
-        y = conv2d(
-            images, w, pair(strides[1:], "strides"), others, pair(dilation[1:], "dilation_rate"),
-            groups, algorithm,
-        )  # fmt: skip
-        total = y if total is None else N.add(total, y)
-    return reshape(total, (-1, count, *(known(total, a, "conv") for a in (1, 2, 3))))
 
 
 def conv3d_transpose(
@@ -112,8 +86,8 @@ def conv3d_transpose(
 ) -> Any:
     """As `nn_more.conv_transpose`, of (n, d, h, w, c) with a kernel (kd, kh, kw, filters, c).
 
-    Every plane of the kernel enlarges all planes of x; the results are added up, each moved by its
-    place in the kernel.
+    Where planes of the result overlap and are more than one apart, every plane of the kernel
+    enlarges all planes of x; the results are added up, each moved by its place in the kernel.
     """
     what = "conv_transpose"
     if ndim(x) != 5 or ndim(kernel) != 5 or N.shape(x)[4] != N.shape(kernel)[4]:
@@ -125,9 +99,19 @@ def conv3d_transpose(
     extra = None if output_padding is None else several(output_padding, 3, "output_padding")
     depth, h, w, c = (known(x, a, what) for a in (1, 2, 3, 4))
     planes = known(kernel, 0, what)
-    count, (before, _) = transposed_output(
-        depth, planes, step[0], padding, None if extra is None else extra[0], apart[0]
+    sizes, sides = zip(*(
+        transposed_output(
+            size, known(kernel, a, what), step[a], padding, None if extra is None else extra[a],
+            apart[a],
+        )
+        for a, size in enumerate((depth, h, w))
+    ))  # fmt: skip
+    found = conv3d.conv3d_transpose(
+        *of_one_type(x, kernel, floats=True), step, sizes, sides, apart, algorithm
     )
+    if found is not None:
+        return found
+    count, before = sizes[0], sides[0][0]
     images = reshape(x, (-1, h, w, c))
     spread = (depth - 1) * step[0] + 1
     whole = max(spread + (planes - 1) * apart[0], before + count)

@@ -14,7 +14,7 @@ from nbcnn.ops.bfloat16 import rounded
 from nbcnn.ops.dense import matmul
 from nbcnn.ops.elementwise import Cast, StopGradient, Where, binary, unary
 from nbcnn.ops.op import apply, as_tensor
-from nbcnn.ops.reduce import argreduce, normalize_axes, reduce
+from nbcnn.ops.reduce import argreduce, normalize_axes, ordered_axes, reduce
 from nbcnn.ops.shape import (
     Concat,
     ExpandDims,
@@ -237,15 +237,21 @@ def shape(x: Any) -> tuple[int | None, ...]:
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """Axes permuted to the order `axes` (None: reversed)."""
     rank = len(shape(x))
-    order = tuple(reversed(range(rank))) if axes is None else tuple(int(a) % rank for a in axes)
-    return apply(Transpose(order), x)
+    order = list(reversed(range(rank))) if axes is None else ordered_axes(axes, rank, "transpose")
+    if len(order) != rank:
+        raise ValueError(f"transpose: axes must name each of {rank} axes once, got {axes!r}")
+    return apply(Transpose(tuple(order)), x)
 
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """Axes `source` moved to positions `destination`, the others kept in order."""
     rank = len(shape(x))
-    sources = [a % rank for a in ([source] if isinstance(source, int) else source)]
-    targets = [a % rank for a in ([destination] if isinstance(destination, int) else destination)]
+    sources = ordered_axes(source, rank, "moveaxis")
+    targets = ordered_axes(destination, rank, "moveaxis")
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"moveaxis: source and destination must be equally many, got {source} and {destination}"
+        )
     order = [a for a in range(rank) if a not in sources]
     for target, origin in sorted(zip(targets, sources)):
         order.insert(target, origin)
@@ -255,8 +261,8 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
     order = list(range(len(shape(x))))
-    normalize_axes([axis1], len(order), "swapaxes"), normalize_axes([axis2], len(order), "swapaxes")
-    order[axis1], order[axis2] = order[axis2], order[axis1]
+    (one,), (other,) = (ordered_axes([a], len(order), "swapaxes") for a in (axis1, axis2))
+    order[one], order[other] = order[other], order[one]
     return transpose(x, order)
 
 
@@ -275,9 +281,9 @@ def ravel(x: Any) -> Any:
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Arrays joined along `axis`; all other sizes must agree."""
+    if not hasattr(xs, "__len__") or not len(xs):
+        raise ValueError(f"concatenate: needs a list of at least one array, got {xs!r:.80}")
     tensors = list(xs)
-    if not tensors:
-        raise ValueError("concatenate: needs at least one array")
     (normal,) = normalize_axes(axis, len(shape(tensors[0])), "concatenate")
     return apply(Concat(normal), *tensors)
 
@@ -294,7 +300,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     if size is None:
         raise ValueError("split: the size of the split axis must be known")
     if isinstance(indices_or_sections, int):
-        if size % indices_or_sections:
+        if indices_or_sections < 1 or size % indices_or_sections:
             raise ValueError(
                 f"split: {size} values along axis {axis} cannot be split "
                 f"into {indices_or_sections} equal parts"
@@ -370,6 +376,8 @@ def arange(
 ) -> np.ndarray:
     """Evenly spaced values in [start, stop)."""
     step = 1 if step is None else step
+    if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
+        raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
     return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
 

@@ -153,9 +153,9 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     from nbcnn.ops import numpy_api as api
 
     x = api.convert_to_tensor(x)
-    count = api.shape(x)[0] if N is None else N
-    if count is None or len(api.shape(x)) != 1:
+    if len(api.shape(x)) != 1 or api.shape(x)[0] is None:
         raise ValueError(f"vander: x must be a vector of known size, got {api.shape(x)}")
+    count: Any = api.shape(x)[0] if N is None else N
     powers: list[Any] = [api.ones_like(x)]
     for _ in range(1, count):
         powers.append(api.multiply(powers[-1], x))

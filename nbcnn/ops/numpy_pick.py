@@ -214,7 +214,7 @@ def _blocks(values: Any, rest: Sequence[int]) -> Any:
 def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Any:
     """Zeros of this shape, to which the values, or blocks, are added at the indices (..., axes)."""
     sizes = [int(n) for n in shape]
-    depth = N.shape(indices)[-1]
+    depth = (N.shape(indices) or (None,))[-1]
     if depth is None or depth > len(sizes):
         raise ValueError(f"scatter: indices {N.shape(indices)} do not fit shape {tuple(sizes)}")
     flat = _flat_numbers(indices, sizes[:depth], "scatter")
@@ -242,7 +242,7 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
             f"got {reduction!r}"
         )
     sizes = [known(inputs, a, "scatter_update") for a in range(ndim(inputs))]
-    depth = N.shape(indices)[-1]
+    depth = (N.shape(indices) or (None,))[-1]
     if depth is None or depth > len(sizes):
         raise ValueError(
             f"scatter_update: indices {N.shape(indices)} do not fit inputs {tuple(sizes)}"

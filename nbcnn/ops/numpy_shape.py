@@ -22,7 +22,10 @@ def one_axis(axis: int, rank: int, what: str) -> int:
 
 def known(x: Any, axis: int, what: str) -> int:
     """The size of an axis. Raises ValueError where it is not known yet."""
-    size = N.shape(x)[axis]
+    sizes = N.shape(x)
+    if not -len(sizes) <= axis < len(sizes):
+        raise ValueError(f"{what}: needs an array of more axes, got shape {sizes}")
+    size = sizes[axis]
     if size is None:
         raise ValueError(f"{what}: the size of axis {axis} must be known, got shape {N.shape(x)}")
     return size

@@ -54,6 +54,11 @@ class Op:
         return 0
 
     @property
+    def unknown_factor(self) -> int:
+        """What sizes that are not known yet must be a multiple of for `infer`."""
+        return 1
+
+    @property
     def impl_op(self) -> str:
         """Name under which kernels are listed."""
         return self.name
@@ -67,8 +72,10 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(symbol, VariableTensor):
         return symbol
     array = np.asarray(value)
-    if array.dtype == object:
+    if array.dtype.kind not in "biuf":
         raise TypeError(f"cannot make a tensor of {type(value).__name__}: {value!r:.80}")
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):  # there are no such kernels
+        array = array.astype("float32" if array.dtype.itemsize < 4 else "float64")
     if isinstance(value, (bool, int, float)) and like is not None:
         if np.dtype(like.dtype).kind == "f" or (isinstance(value, int) and like.dtype != "bool"):
             array = array.astype(like.dtype)
@@ -147,7 +154,7 @@ def infer_shapes(op: Op, tensors: Sequence[Tensor]) -> list[tuple[tuple[int | No
                 for t in tensors
             )
         )
-        for size in UNKNOWN_SIZES
+        for size in (op.unknown_factor * unknown for unknown in UNKNOWN_SIZES)
     )
     return [
         (tuple(p if p == q else None for p, q in zip(a.shape, b.shape)), a.dtype)

@@ -104,13 +104,21 @@ class ReduceExtremeGradient(Op):
 
 def normalize_axes(axis: int | Sequence[int] | None, rank: int, what: str) -> list[int]:
     """Sorted non-negative axes; None means all."""
+    return sorted(ordered_axes(axis, rank, what))
+
+
+def ordered_axes(axis: int | Sequence[int] | None, rank: int, what: str) -> list[int]:
+    """Non-negative axes in the order given; None means all."""
     if axis is None:
         return list(range(rank))
-    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    several = isinstance(axis, (list, tuple, range, np.ndarray))
+    axes: list[Any] = list(axis) if several else [axis]  # type: ignore[arg-type]
     for a in axes:
+        if not isinstance(a, (int, np.integer)):
+            raise TypeError(f"{what}: axis must be an integer or a list of them, got {axis!r}")
         if not -rank <= a < rank:
             raise ValueError(f"{what}: axis {a} is out of range for an array of {rank} axes")
-    normal = sorted(int(a) % rank for a in axes)
+    normal = [int(a) % rank for a in axes]
     if len(set(normal)) != len(normal):
         raise ValueError(f"{what}: axis {axis} names an axis twice")
     return normal
@@ -120,8 +128,8 @@ def reduce(
     function: str, x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Any:
     """Reduce any set of axes: one node per run of neighbouring axes."""
-    shape = np.shape(x) if not hasattr(x, "shape") else x.shape
-    axes = normalize_axes(axis, len(shape), function)
+    x = x if hasattr(x, "shape") else as_tensor(x)
+    axes = normalize_axes(axis, len(x.shape), function)
     y = x
     if not axes and function in ("sum", "mean", "max", "min", "prod"):
         return unary("identity", y)
@@ -160,10 +168,13 @@ def _runs(axes: list[int]) -> list[tuple[int, int]]:
 
 def argreduce(function: str, x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     if axis is None:
+        x = x if hasattr(x, "shape") else as_tensor(x)
         rank = len(x.shape)
         flat = reshape(x, (-1,))
         y = apply(Reduce(function, 0, 0), flat)
         return reshape(y, (1,) * rank if keepdims else ())
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"{function}: axis must be None or an integer, got {axis!r}")
     return reduce(function, x, axis, keepdims)
 
 

@@ -91,7 +91,7 @@ def resize(
         x = fit(x, rows, columns, height, width, fill_value)
     if interpolation != "nearest" and np.dtype(N.dtype_of(x)).kind != "f":
         x = N.cast(x, "float32")
-    for axis, output in ((rows, height), (columns, width)):
+    for axis, output in ((columns, width), (rows, height)):  # rows last: they are long then
         length = known(x, axis, "resize")
         if interpolation == "nearest":
             # In float32, as whoever trains with such images elsewhere.

@@ -131,7 +131,7 @@ def _order(interpolation: str, what: str) -> int:
     return ORDERS[interpolation]
 
 
-def _warped(
+def warped(
     images: Any, at: Any, order: int, mode: str, fill: float, data_format: str | None, what: str
 ) -> Any:
     """Images whose pixels are those at (rows, columns), each (n or 1, h * w)."""
@@ -148,7 +148,7 @@ def _warped(
     return as_given(y, images, data_format)
 
 
-def _grid(images: Any, data_format: str | None, what: str) -> tuple[np.ndarray, np.ndarray]:
+def grid(images: Any, data_format: str | None, what: str) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every pixel, flat."""
     rows, columns, _ = axes_of(images, data_format, what)
     sizes = known(images, rows, what), known(images, columns, what)
@@ -173,7 +173,7 @@ def affine_transform(
     """
     order = _order(interpolation, "affine_transform")
     _check_mode(fill_mode, "affine_transform")
-    y, x = _grid(images, data_format, "affine_transform")
+    y, x = grid(images, data_format, "affine_transform")
     table = N.convert_to_tensor(transform)
     if ndim(table) not in (1, 2) or N.shape(table)[-1] != 8:
         raise ValueError(
@@ -185,7 +185,7 @@ def affine_transform(
         N.add(N.add(N.multiply(p, x), N.multiply(q, y)), r)
         for p, q, r in ((b0, b1, b2), (a0, a1, a2))
     ]
-    return _warped(images, at, order, fill_mode, fill_value, data_format, "affine_transform")
+    return warped(images, at, order, fill_mode, fill_value, data_format, "affine_transform")
 
 
 def perspective_transform(
@@ -207,13 +207,13 @@ def perspective_transform(
             f"{what}: points must be (4, 2) or (n, 4, 2), got {starts.shape} and {ends.shape}"
         )
     maps = _homographies(starts.reshape(-1, 4, 2), ends.reshape(-1, 4, 2))
-    y, x = (v.astype("float64") for v in _grid(images, data_format, what))
+    y, x = (v.astype("float64") for v in grid(images, data_format, what))
     a, b, c, d, e, f, g, h = (maps[:, i : i + 1] for i in range(8))
     depth = g * x + h * y + 1
     at = [(d * x + e * y + f) / depth, (a * x + b * y + c) / depth]
     kind = N.dtype_of(images) if np.dtype(N.dtype_of(images)).kind == "f" else "float32"
     places = [p.astype(kind) for p in at]
-    return _warped(images, places, order, "constant", fill_value, data_format, what)
+    return warped(images, places, order, "constant", fill_value, data_format, what)
 
 
 def _homographies(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -247,18 +247,18 @@ def elastic_transform(
     _check_mode(fill_mode, what)
     if isinstance(images, Tensor):
         images = host(images, what)
-    y, x = _grid(images, data_format, what)
+    y, x = grid(images, data_format, what)
     batch = as_batch(images, data_format, what)
     n, h, w = (known(batch, a, what) for a in range(3))
     generator = np.random.default_rng(seed.next() if hasattr(seed, "next") else seed)
-    size = int(6 * sigma) | 1
+    size = 6 * int(sigma) | 1
     distances = (np.arange(size) - (size - 1) / 2) / sigma
     bell = np.exp(-0.5 * distances**2)
     kernel = np.outer(bell, bell) / bell.sum() ** 2
     noise = (generator.standard_normal((n, h, w, 2)) * sigma).astype(x.dtype)
     shifts = N.multiply(filtered(noise, kernel, "same"), float(alpha)).reshape(n, -1, 2)
     at = [y + shifts[..., 1], x + shifts[..., 0]]
-    return _warped(images, at, order, fill_mode, fill_value, data_format, what)
+    return warped(images, at, order, fill_mode, fill_value, data_format, what)
 
 
 __all__ = ["affine_transform", "elastic_transform", "map_coordinates", "perspective_transform"]

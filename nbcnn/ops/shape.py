@@ -4,6 +4,7 @@ All but `Reshape` (an alias, free) are one loop: a strided copy of a block of up
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,10 @@ class Reshape(Op):
 
     name = "reshape"
     shape: tuple[int, ...]
+
+    @property
+    def unknown_factor(self) -> int:
+        return math.prod(self.shape) * -1 if -1 in self.shape and 0 not in self.shape else 1
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
         known = int(np.prod([n for n in self.shape if n != -1], dtype=np.int64))
@@ -180,9 +185,9 @@ class ExpandDims(Op):
         return [apply(Reshape(node.inputs[0].spec.shape), dys[0])]
 
 
+FOR_GRADIENTS = {"stop_gradient", "custom_gradient", "conv3d"}  # mean something to autodiff only
 ALIASES = {
-    "reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", "stop_gradient",
-    "custom_gradient",
+    "reshape", "flatten", "batch_reshape", "squeeze", "expand_dims", *FOR_GRADIENTS,
 }  # fmt: skip
 
 
@@ -391,7 +396,9 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     if axis is None:
         axes = tuple(i for i, n in enumerate(shape) if n == 1)
     else:
-        axes = tuple(a % len(shape) for a in ((axis,) if isinstance(axis, int) else axis))
+        from nbcnn.ops.reduce import ordered_axes  # which reshapes itself
+
+        axes = tuple(ordered_axes(axis, len(shape), "squeeze"))
     return apply(Squeeze(axes), x)
 
 

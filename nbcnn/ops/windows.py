@@ -9,6 +9,7 @@ import numpy as np
 from nbcnn.ops import numpy_api as N
 from nbcnn.ops.conv import window_output
 from nbcnn.ops.dense import matmul as product
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.gather import Scatter
 from nbcnn.ops.nn_api import _channels_last, pair
 from nbcnn.ops.numpy_shape import known, ndim, picked, sizes_for_reshape
@@ -18,8 +19,11 @@ from nbcnn.ops.shape import reshape
 
 def several(value: Any, count: int, what: str) -> tuple[int, ...]:
     """So many ints, from one or from a list."""
-    values = (value,) * count if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(values) != count or not all(isinstance(v, (int, np.integer)) for v in values):
+    values = (value,) * count if isinstance(value, (int, np.integer)) else value
+    whole = isinstance(values, (list, tuple)) and all(
+        isinstance(v, (int, np.integer)) for v in values
+    )
+    if not whole or len(values) != count:
         raise ValueError(f"{what} must be an int or {count} ints, got {value!r}")
     return tuple(int(v) for v in values)
 
@@ -154,7 +158,8 @@ def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None
 
     inputs: (n, *sizes, c) with one to three sizes, or channels first.
     """
-    return _adaptive(inputs, output_size, data_format, "adaptive_average_pool", _mean_of_bins)
+    (x,) = of_one_type(inputs, floats=True)
+    return _adaptive(x, output_size, data_format, "adaptive_average_pool", _mean_of_bins)
 
 
 def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:

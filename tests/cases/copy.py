@@ -3,6 +3,7 @@
 import numpy as np
 from cases.case import Case, Draw, large, normal
 
+from nbcnn.ops.conv3d import FoldPlanes
 from nbcnn.ops.shape import BroadcastTo, Concat, Pad, Slice, SliceGradient, Transpose
 
 WHOLE = np.arange(6, dtype="int32").reshape(2, 3)
@@ -73,6 +74,14 @@ def broadcasts():
     yield large("broadcast_to-channels", BroadcastTo((3, 40, 41, 17)), Draw((40, 41, 1)))
 
 
+def folds():
+    x = normal(2, 7, 2, 3, 4)
+    yield Case("fold_planes-taps", FoldPlanes(5, 3), (x,))
+    yield Case("fold_planes-apart", FoldPlanes(2, 3, 2, 2), (x,))
+    yield Case("fold_planes-backwards", FoldPlanes(3, 2, 1, 3, 2, backwards=True), (x,))
+    yield large("fold_planes-volumes", FoldPlanes(6, 3), Draw((2, 8, 28, 28, 17)))
+
+
 def concats():
     for axis in range(3):
         shapes = [tuple(n + k * (i == axis) for i, n in enumerate((2, 3, 2))) for k in range(3)]
@@ -92,4 +101,4 @@ def concats():
     yield large("concat-rows", Concat(0), Draw((2001, 17)), Draw((1, 17), 1))
 
 
-CASES = [*transposes(), *slices(), *pads(), *broadcasts(), *concats()]
+CASES = [*transposes(), *slices(), *pads(), *broadcasts(), *folds(), *concats()]

@@ -66,6 +66,18 @@ def _slice_dx(op, spec, dy):
     return dx
 
 
+def _fold_planes(op, spec, x):
+    n, _, h, w, c = x.shape
+    order = reversed(range(op.taps)) if op.backwards else range(op.taps)
+    planes = [
+        x[:, k * op.dilation :: op.stride][:, : op.count].reshape(
+            -1, h, w, op.groups, 1, c // op.groups
+        )
+        for k in order
+    ]
+    return np.concatenate(planes, 4).reshape(n * op.count, h, w, -1)
+
+
 def _update(op, spec, *arrays):
     return optimizer.update(spec, *arrays, rule=op.rule)
 
@@ -86,6 +98,7 @@ BY_NAME: dict[str, Callable] = {
     "transpose": lambda op, spec, x: x.transpose(op.perm),
     "slice": lambda op, spec, x: x[tuple(slice(*r) for r in op.ranges)],
     "slice_dx": _slice_dx,
+    "fold_planes": _fold_planes,
     "pad": lambda op, spec, x: np.pad(x, op.widths, constant_values=x.dtype.type(op.value)),
     "broadcast_to": lambda op, spec, x: np.broadcast_to(x, op.shape),
     "gather": lambda op, spec, x, indices: indexed.gather(spec, x, indices),

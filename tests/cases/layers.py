@@ -1,26 +1,11 @@
 """Layers with small inputs, for the checks that every layer must pass.
 
 A case is a function of the module `layers`, so that the same table makes real Keras's layers: see
-`tests/golden/make_layers.py`.
+`tests/golden/record_layers.py`.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-
-class Case(NamedTuple):
-    """`make(layers)` gives the layer; `inputs` are shapes with the batch."""
-
-    name: str
-    make: Callable[[Any], Any]
-    inputs: tuple[tuple[int, ...], ...]
-    training: bool = False
-    integers: bool = False  # inputs are integers 0..255, as pixels are
-
-
-def case(name: str, make: Callable[[Any], Any], *inputs: tuple[int, ...], **options: Any) -> Case:
-    return Case(name, make, inputs, **options)
-
+from cases.case_of_layer import case
+from cases.layer_variants import VARIANTS
 
 IMAGE, SEQUENCE, ROW = (2, 6, 7, 4), (2, 8, 3), (3, 5)
 VOLUME = (2, 4, 5, 3, 2)
@@ -317,5 +302,5 @@ RANKS = [
 
 CASES = [
     *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *RANKS,
-    *AT_REST, *FIXED, *PREPROCESSING,
+    *AT_REST, *FIXED, *PREPROCESSING, *VARIANTS,
 ]  # fmt: skip

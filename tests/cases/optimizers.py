@@ -62,6 +62,9 @@ def _plain() -> dict[str, Callable]:
             ema_overwrite_frequency=2,
             clipvalue=1.0,
         )
+        found[f"{name} clipped"] = lambda keras, name=name: getattr(keras.optimizers, name)(
+            0.05, clipnorm=0.7, weight_decay=0.2
+        )
     return found
 
 

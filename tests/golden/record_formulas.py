@@ -1,4 +1,5 @@
-"""Records values and gradients of `cases.formulas` in real Keras, where two backends agree.
+"""Records values and gradients of `cases.formulas` in real Keras, and the values of
+`cases.schedules`, where two backends agree.
 
 KERAS_BACKEND=jax JAX_ENABLE_X64=1 PYTHONPATH=tests python tests/golden/record_formulas.py a.json
 KERAS_BACKEND=tensorflow PYTHONPATH=tests python tests/golden/record_formulas.py b.json
@@ -16,6 +17,8 @@ import numpy as np
 from cases.formulas import CASES, slopes
 from cases.initializers import CASES as INITIALIZERS
 from cases.initializers import TOLERANCE, spread
+from cases.schedules import CASES as SCHEDULES
+from cases.schedules import STEPS
 from keras.src.backend.common import dtypes
 
 
@@ -56,16 +59,22 @@ def drawn(case):
     return {"spread": spread(values), "tolerance": TOLERANCE}
 
 
+def rates(case):
+    schedule = case.make(keras.optimizers.schedules)
+    return {"value": [float(schedule(step)) for step in STEPS]}
+
+
 def main():
     dtypes.BIT64_TO_BIT32_DTYPE.pop("float64", None)  # or JAX's Keras computes in float32
     keras.config.set_floatx("float64")
     warnings.simplefilter("ignore")
     found = {}
-    for case in [*CASES, *INITIALIZERS]:
-        try:
-            found[case.id] = outcome(case) if case in CASES else drawn(case)
-        except Exception as error:
-            print(f"{case.id}: {error!r:.300}", file=sys.stderr)
+    for compute, cases in ((outcome, CASES), (drawn, INITIALIZERS), (rates, SCHEDULES)):
+        for case in cases:
+            try:
+                found[case.id] = compute(case)
+            except Exception as error:
+                print(f"{case.id}: {error!r:.300}", file=sys.stderr)
     with open(sys.argv[1], "w") as file:
         json.dump({"keras": keras.__version__, "cases": found}, file)
 

@@ -52,7 +52,7 @@ ERRORS = {out: bounds | {k[::-1]: b for k, b in bounds.items()} for out, bounds 
 # Thresholds, from one thread's time against the direct convolution's (AVX-512, 2 MB of L2), larger
 # is better. Few filters are no obstacle: 64 -> 1 at 16 x 16 has 2.5.
 LEAST_CHANNELS = 12  # 3x3: 12 -> 12 has 1.4, 8 -> 8 has 1.1, 3 -> 64 has 0.7; 5x5: 12 -> 12 has 2.5
-MOST_CHANNELS = 512  # the error is measured up to these
+MOST_CHANNELS = 2048  # the error is measured up to these
 # Products of the direct convolution for one of these, counting outputs of tiles that do not exist.
 # 3x3, F4: at 2.25 (6 x 6, 9 x 9) 32 -> 32 has 1.3, 16 -> 16 has 0.9; at 3.1 (7 x 7, 14 x 14) these
 # have 1.7 and 1.2; at 1.6 (5 x 5) 24 -> 24 has 0.9. F2: at 1.6 (5 x 5) 32 -> 32 and 128 -> 128 have

@@ -18,6 +18,7 @@ from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+AHEAD = 256  # bytes
 
 
 class _Packer:
@@ -55,9 +56,11 @@ class _Packer:
                 start = self.times(j, self.tile.item)
                 self.move(b.add(to, start), b.add(at, start), b.sub(columns, j))
 
-    def transpose(self, target, target_step, source, source_step, height=None, width=None):
-        """A lanes x lanes block through registers; or one of which only height x width exist:
-        zeros, not stored.
+    def transpose(
+        self, target, target_step, source, source_step, height=None, width=None, exact=False
+    ):
+        """A lanes x lanes block through registers; or one of which only height x width exist: the
+        rest of a vector is stored as zeros or, if `exact`, not at all.
         """
         b, lanes = self.b, self.tile.lanes
         rows = []
@@ -74,7 +77,32 @@ class _Packer:
             if width is None:
                 simd.store_vector(b, rows[i], at)
             else:
-                simd.masked_store(b, rows[i], at, self.exists(i, width))
+                mask = self.exists(i, width)
+                if exact:
+                    mask = b.and_(mask, simd.first_lanes(b, height, lanes))
+                simd.masked_store(b, rows[i], at, mask)
+
+    def transposes(self, target, target_step, source, step, height, width, exact=False):
+        """A matrix of height x width, block by block along the source's rows; or, if `exact`, along
+        those of the result, which otherwise are whole vectors. Those may have to come from memory,
+        to be written: they are asked for.
+        """
+        b, lanes, item = self.b, self.tile.lanes, self.tile.item
+        outer, inner = (width, height) if exact else (height, width)
+        with simd.loop(b, outer, lanes) as first, simd.loop(b, inner, lanes) as second:
+            i, j = (second, first) if exact else (first, second)
+            to = b.add(target, b.add(b.mul(j, target_step), self.times(i, item)))
+            at = b.add(source, b.add(b.mul(i, step), self.times(j, item)))
+            for row in range(lanes if exact else 0):
+                line = b.add(b.add(to, self.times(target_step, row)), integer(AHEAD))
+                simd.prefetch(b, line, write=True)
+            high, wide = b.sub(height, i), b.sub(width, j)
+            least = simd.smaller(b, high, wide)
+            with b.if_else(b.icmp_signed(">=", least, integer(lanes))) as (whole, part):
+                with whole:
+                    self.transpose(to, target_step, at, step)
+                with part:
+                    self.transpose(to, target_step, at, step, high, wide, exact)
 
     def exists(self, row: int, count):
         return simd.broadcast(self.b, self.b.icmp_signed("<", integer(row), count), self.tile.lanes)
@@ -103,26 +131,30 @@ def pack_columns(tile: Tile):
 
     As `pack_rows`, of the transposed source.
     """
-    lanes, item = tile.lanes, tile.item
+    item = tile.item
 
     def build(builder, args):
         b, (target, source, step, depth, columns) = builder, args
         packer = _Packer(b, tile)
         columns = simd.smaller(b, columns, integer(tile.width))
         row = packer.times(packer.padded(columns), item)
-        with simd.loop(b, columns, lanes) as j:
-            with simd.loop(b, depth, lanes) as line:
-                to = b.add(target, b.add(b.mul(line, row), packer.times(j, item)))
-                at = b.add(source, b.add(b.mul(j, step), packer.times(line, item)))
-                height, width = b.sub(columns, j), b.sub(depth, line)
-                least = simd.smaller(b, height, width)
-                with b.if_else(b.icmp_signed(">=", least, integer(lanes))) as (whole, part):
-                    with whole:
-                        packer.transpose(to, row, at, step)
-                    with part:
-                        packer.transpose(to, row, at, step, height, width)
+        packer.transposes(target, row, source, step, columns, depth)
 
     return simd.emit(types.void, (types.intp,) * 5, build)
+
+
+@cache
+def transpose(tile: Tile):
+    """transpose(target, target_step, source, step, depth, columns): a matrix of `columns` rows of
+    `depth` numbers to one of `depth` rows; steps are the bytes from row to row.
+    """
+
+    def build(builder, args):
+        target, target_step, source, step, depth, columns = args
+        packer = _Packer(builder, tile)
+        packer.transposes(target, target_step, source, step, columns, depth, exact=True)
+
+    return simd.emit(types.void, (types.intp,) * 6, build)
 
 
 @cache

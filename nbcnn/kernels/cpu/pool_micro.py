@@ -294,7 +294,8 @@ def gather_max(tile: Tile, index: int):
     one pixel of dx = the sum of dy over rows x columns windows that it has won.
 
     It is tap number `tap` of the first window; the number is `tap_line` and `tap_pixel` smaller
-    from one row and column of windows to the next.
+    from one row and column of windows to the next. One loop over all windows: with two, one in the
+    other, 3x3 with stride 1 and 2 took 7 % longer.
     """
     item = integer(tile.item)
 
@@ -302,18 +303,30 @@ def gather_max(tile: Tile, index: int):
         dy, indices, line, pixel, rows, columns, tap, tap_line, tap_pixel, dx, channels = args
         line, pixel = (builder.sdiv(step, item) for step in (line, pixel))
 
+        count = builder.mul(rows, columns)
+        wrap = builder.sub(line, builder.mul(builder.sub(columns, integer(1)), pixel))
+        tap_wrap = builder.sub(tap_line, builder.mul(builder.sub(columns, integer(1)), tap_pixel))
+
         def body(lanes: Lanes, k):
             zero, totals = lanes.numbers(0.0)[0], lanes.numbers(0.0)
-            with _grid(builder, rows, columns, totals) as (u, v, sums):
-                place = _at(builder, k, (u, line), (v, pixel))
+            carried = [*totals, k, tap, columns]
+            with simd.loop(builder, count, values=carried) as (_, now):
+                *sums, place, number_at, left = now
                 slopes = lanes.load(_at(builder, dy, (place, item)))
                 winners = lanes.load_places(_at(builder, indices, (place, integer(index))))
-                back = _at(builder, builder.mul(u, tap_line), (v, tap_pixel))
-                number = lanes.place(builder.sub(tap, back))
+                number = lanes.place(number_at)
                 for i, (slope, winner) in enumerate(zip(slopes, winners)):
                     won = builder.icmp_unsigned("==", winner, number)
                     sums[i] = builder.fadd(sums[i], builder.select(won, slope, zero))
-            lanes.store(totals, _at(builder, dx, (k, item)))
+                left = builder.sub(left, integer(1))
+                ends = builder.icmp_signed("==", left, integer(0))
+                now[:] = [
+                    *sums,
+                    builder.add(place, builder.select(ends, wrap, pixel)),
+                    builder.sub(number_at, builder.select(ends, tap_wrap, tap_pixel)),
+                    builder.select(ends, columns, left),
+                ]
+            lanes.store(now[: lanes.vectors], _at(builder, dx, (k, item)))
 
         over_channels(builder, tile, index, channels, body)
 

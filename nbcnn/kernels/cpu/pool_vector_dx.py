@@ -2,8 +2,9 @@
 spreads pixels as the gradient of an average pool spreads dy, whole.
 
 A task is a few rows of dx; every pixel of dx is written once and never read. Where windows lie side
-by side, each spreads its dy over its pixels of the row. Else each pixel gathers from the windows
-that it lies in, which tables tell. Both through `pool_micro.py`.
+by side, each spreads its dy over its pixels of the row. Else pixels gather from the windows that
+they lie in, all at once that lie in theirs the same way (`pool_runs.py`). Both through
+`pool_micro.py`.
 
 Chosen for float32 and float64, as forward (`pool_vector.py`).
 """
@@ -16,13 +17,20 @@ import numpy as np
 from nbcnn.kernels.cpu import jit, pool, simd
 from nbcnn.kernels.cpu import pool_micro as micro
 from nbcnn.kernels.cpu.blocking import Tile, register_tile
-from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.pool_runs import (
+    MOST_CHANNELS,
+    Axis,
+    interleave,
+    parts_of,
+    phase_pixels,
+    runs,
+    windows_at,
+)
 from nbcnn.kernels.cpu.pool_vector import accepts
 from nbcnn.kernels.cpu.shares import blocks, flat
-from nbcnn.kernels.impl import Impl
+from nbcnn.kernels.impl import Impl, Scratch
 from nbcnn.ops.pool import Pool2DSpec
-
-Axis = tuple[int, int, int, int, int]  # size, padding, window, stride, windows
 
 
 def side_by_side(s: Pool2DSpec) -> bool:
@@ -97,80 +105,100 @@ def avgpool2d_spread(tile: Tile) -> jit.Kernel:
     return avgpool2d_dx
 
 
+@jit.always_inline
+def runs_place(buffer, thread, line, item):
+    """Where the runs of a row go."""
+    own = simd.address(buffer) + thread * buffer.shape[1] * item
+    return own if buffer.shape[1] > 0 else line
+
+
 @cache
 def maxpool2d_gather(tile: Tile, index: int) -> jit.Kernel:
-    item, gather = tile.item, micro.gather_max(tile, index)
+    item, gather, merge = tile.item, micro.gather_max(tile, index), interleave(tile)
 
     @jit.kernel(constants=(tile, index))
-    def maxpool2d_dx(task, thread, spec, per, dy, indices, dx, rows, columns):
+    def maxpool2d_dx(task, thread, spec, per, dy, indices, dx, rows, runs, buffer):
         s, pixel = spec, spec.c * item
-        for row in range(task * per, min((task + 1) * per, s.n * s.h)):
+        stop = min((task + 1) * per, s.n * s.h)
+        for row in range(task * per, stop):
             image, top = row // s.h, row % s.h
             i, down = rows[top, 0], rows[top, 1]
-            for left in range(s.w):
-                j, across = columns[left, 0], columns[left, 1]
-                at = ((image * s.oh + i) * s.ow + j) * s.c
+            line = simd.address(dx) + row * s.w * pixel
+            place = runs_place(buffer, thread, line, item)
+            for run in range(len(runs)):
+                at = ((image * s.oh + i) * s.ow + runs[run, 0]) * s.c
                 gather(
                     simd.address(dy) + at * item,
                     simd.address(indices) + at * index,
                     s.ow * pixel,
                     pixel,
                     down,
-                    across,
-                    (top + s.pt - i * s.sh) * s.kw + left + s.pl - j * s.sw,
+                    runs[run, 1],
+                    (top + s.pt - i * s.sh) * s.kw + runs[run, 2],
                     s.sh * s.kw,
                     s.sw,
-                    simd.address(dx) + (row * s.w + left) * pixel,
-                    s.c,
+                    place + runs[run, 3] * pixel,
+                    runs[run, 4] * s.c,
                 )
+            if buffer.shape[1] > 0:
+                end = simd.address(dx) + stop * s.w * pixel
+                merge(line, end, place, s.w, s.sw, (s.w + s.sw - 1) // s.sw * pixel, s.c)
 
     return maxpool2d_dx
 
 
 @cache
 def avgpool2d_gather(tile: Tile) -> jit.Kernel:
-    item, gather = tile.item, micro.gather_mean(tile)
+    item, gather, merge = tile.item, micro.gather_mean(tile), interleave(tile)
 
     @jit.kernel(constants=(tile,))
-    def avgpool2d_dx(task, thread, spec, per, dy, dx, rows, columns, row_parts, column_parts):
+    def avgpool2d_dx(task, thread, spec, per, dy, dx, rows, runs, row_parts, column_parts, buffer):
         s, pixel = spec, spec.c * item
-        for row in range(task * per, min((task + 1) * per, s.n * s.h)):
+        stop = min((task + 1) * per, s.n * s.h)
+        for row in range(task * per, stop):
             image, top = row // s.h, row % s.h
             i, down = rows[top, 0], rows[top, 1]
-            for left in range(s.w):
-                j, across = columns[left, 0], columns[left, 1]
+            line = simd.address(dx) + row * s.w * pixel
+            place = runs_place(buffer, thread, line, item)
+            for run in range(len(runs)):
+                j = runs[run, 0]
                 gather(
                     simd.address(dy) + ((image * s.oh + i) * s.ow + j) * pixel,
                     s.ow * pixel,
                     pixel,
                     down,
-                    across,
+                    runs[run, 1],
                     simd.address(row_parts) + i * item,
                     simd.address(column_parts) + j * item,
-                    simd.address(dx) + (row * s.w + left) * pixel,
-                    s.c,
+                    place + runs[run, 3] * pixel,
+                    runs[run, 4] * s.c,
                 )
+            if buffer.shape[1] > 0:
+                end = simd.address(dx) + stop * s.w * pixel
+                merge(line, end, place, s.w, s.sw, (s.w + s.sw - 1) // s.sw * pixel, s.c)
 
     return avgpool2d_dx
 
 
-def windows_at(size: int, pad: int, window: int, stride: int, count: int) -> np.ndarray:
-    """(first window, how many) that each of `size` positions lies in, along one axis."""
-    position = np.arange(size) + pad
-    first = np.clip((position - window) // stride + 1, 0, count)
-    stop = np.minimum(position // stride + 1, count)
-    return np.stack([first, np.maximum(stop - first, 0)], axis=1).astype(np.int64)
-
-
-def shares(size: int, pad: int, window: int, stride: int, count: int, dtype) -> np.ndarray:
-    """One over the positions of each window that lie inside, along one axis."""
-    start = np.arange(count) * stride - pad
-    return (1.0 / (np.minimum(start + window, size) - np.maximum(start, 0))).astype(dtype)
-
-
 def axes(s: Pool2DSpec) -> tuple[Axis, Axis]:
-    """What `windows_at` and `shares` ask for, of rows and of columns."""
+    """Rows and columns."""
     return (s.h, s.pt, s.kh, s.sh, s.oh), (s.w, s.pl, s.kw, s.sw, s.ow)
+
+
+def phased(s: Pool2DSpec) -> bool:
+    return not side_by_side(s) and s.sw > 1 and s.c <= MOST_CHANNELS
+
+
+def scratch(spec: Pool2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
+    if not phased(spec):
+        return {}
+    lanes = register_tile(caps, dtype).lanes  # the last pixel is read as whole vectors
+    row = spec.sw * phase_pixels(spec.w, spec.sw) * spec.c
+    return {"row": Scratch((caps.threads, row + lanes), dtype)}
+
+
+def buffer(scratch: dict, dtype) -> np.ndarray:
+    return scratch.get("row", np.empty((1, 0), dtype))
 
 
 def bind_max(
@@ -182,7 +210,9 @@ def bind_max(
     kernel = maxpool2d_spread(tile, indices.itemsize)
     if not side_by_side(spec):
         kernel = maxpool2d_gather(tile, indices.itemsize)
-        args = (*args, *(windows_at(*axis) for axis in axes(spec)))
+        down, across = axes(spec)
+        args = (*args, windows_at(*down), runs(across, phased(spec)))
+        args = (*args, buffer(scratch, dx.dtype))
     return [Call(kernel, blocks(spec.n * spec.h, per), args)]
 
 
@@ -205,12 +235,13 @@ def bind_avg(
         return bind_spread(pool.mean_weight)(spec, caps, inputs, outputs, scratch)
     dy, dx = flat(inputs[0]), flat(outputs[0])
     tile, per = register_tile(caps, dx.dtype.name), pool.per_task(spec.w * spec.c)
-    tables = (windows_at(*axis) for axis in axes(spec))
-    parts = (shares(*axis, dx.dtype) for axis in axes(spec))
-    args = (spec, per, dy, dx, *tables, *parts)
+    down, across = axes(spec)
+    parts = [parts_of(*axis).astype(dx.dtype) for axis in (down, across)]
+    tables = windows_at(*down), runs(across, phased(spec), parts[1]), *parts
+    args = (spec, per, dy, dx, *tables, buffer(scratch, dx.dtype))
     return [Call(avgpool2d_gather(tile), blocks(spec.n * spec.h, per), args)]
 
 
-maxpool2d_dx = Impl("vectors", accepts, bind_max)
-avgpool2d_dx = Impl("vectors", accepts, bind_avg)
+maxpool2d_dx = Impl("vectors", accepts, bind_max, scratch)
+avgpool2d_dx = Impl("vectors", accepts, bind_avg, scratch)
 upsample2d = Impl("vectors", accepts, bind_spread(pool.sum_weight))

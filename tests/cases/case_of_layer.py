@@ -1,0 +1,18 @@
+"""One layer with small inputs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """`make(layers)` gives the layer; `inputs` are shapes with the batch."""
+
+    name: str
+    make: Callable[[Any], Any]
+    inputs: tuple[tuple[int, ...], ...]
+    training: bool = False
+    integers: bool = False  # inputs are integers 0..255, as pixels are
+
+
+def case(name: str, make: Callable[[Any], Any], *inputs: tuple[int, ...], **options: Any) -> Case:
+    return Case(name, make, inputs, **options)
