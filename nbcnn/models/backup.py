@@ -1,32 +1,35 @@
 """All that training has come to, in one file for the same model: see `BackupAndRestore`."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nbcnn import random_state
 from nbcnn.io import zips
-from nbcnn.models import own_files, saving
+from nbcnn.models import own_files, resuming, saving
 
 FORMAT, INDEX = "nbcnn backup", "backup.json"
 
 
-def write(model: Any, path: Path, progress: Mapping[str, Any]) -> None:
-    """Write weights and the states of optimizer and random generators, with how far training is."""
+def write(model: Any, path: Path, epoch: int, step: int) -> None:
+    """Write weights and the states of optimizer, metrics, data and random generators, after `step`
+    batches of an epoch.
+    """
     weights, arrays = own_files.weights_of(model)
     entry, state = own_files.optimizer_of(model)
+    progress, metrics = resuming.progress_of(model, epoch, step)
     index = {
-        "progress": dict(progress),
+        "progress": progress,
         "weights": weights,
         "optimizer": entry,
         "random_state": random_state.get_state(),
         "seed": model._runners.seed,
     }
-    own_files.write(path, INDEX, FORMAT, index, {"weights": arrays, "optimizer": state})
+    groups = {"weights": arrays, "optimizer": state, "metrics": metrics}
+    own_files.write(path, INDEX, FORMAT, index, groups)
 
 
-def read(model: Any, path: Path) -> dict[str, Any]:
-    """Continue from a file that `write` made of an equal model; returns how far training was.
+def read(model: Any, path: Path) -> int:
+    """Continue from a file that `write` made of an equal model; returns the epoch to go on with.
 
     Raises
     ------
@@ -38,12 +41,17 @@ def read(model: Any, path: Path) -> dict[str, Any]:
         progress = file.index.get("progress")
         if file.version == 1:
             progress = {"epoch": file.index.get("epoch")}
-        if not isinstance(progress, dict) or type(progress.get("epoch")) is not int:
-            file.refuse("does not say how far training was")
-        state = own_files.checked_random_state(file.index.get("random_state"), str(path))
+        if not isinstance(progress, dict) or not resuming.is_progress(progress):
+            raise file.refuse("does not say how far training was")
+        states = [file.index.get("random_state")]
+        states += [(progress.get(k) or {}).get("random_state") for k in ("source", "validation")]
+        for state in states:
+            own_files.checked_random_state(state, f"{path}: {INDEX}")
+        metrics = {} if file.version == 1 else file.group("metrics")
         weights = file.weights(model)
         own_files.restore_training(file, model)
         saving._assign(model, weights)
-    if state is not None:
-        random_state.set_state(state)
-    return progress
+    if states[0] is not None:
+        random_state.set_state(states[0])
+    model._training.resumed, model._training.metrics = progress, metrics
+    return progress["epoch"]

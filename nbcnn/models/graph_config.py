@@ -154,7 +154,7 @@ def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:
     needs: list[int] = []  # of each call: how many tensors, and the call before, are not there
     readers: dict[Any, list[int]] = {}
     for number, (name, index, node, _) in enumerate(waiting):
-        wanted = {a for a in _addresses(node) if a not in tensors}
+        wanted: set[Any] = {a for a in _addresses(node) if a not in tensors}
         wanted |= {(name, index - 1)} if index else set()
         needs.append(len(wanted))
         for address in wanted:

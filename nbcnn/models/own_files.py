@@ -123,6 +123,20 @@ class File:
             for slot, members in listed.items()
         }
 
+    def group(self, name: str) -> dict[str, np.ndarray]:
+        """All arrays of a group, by name."""
+        member = f"{name}.safetensors"
+        held = safetensors.Reader(self.reader.window(member))
+        arrays = {each: held.array(each) for each in held.entries}
+        self._verify(name, arrays)
+        return arrays
+
+    def _verify(self, group: str, arrays: Mapping[str, np.ndarray]) -> None:
+        digests = self.index.get("digests")
+        wanted = digests.get(group) if isinstance(digests, dict) else None
+        if digest(arrays.items()) != wanted:
+            self.reader.refuse(f"{group}.safetensors", "is damaged: its checksum is another")
+
     def _arrays(self, group: str, names: list[str], shapes: Sequence[tuple]) -> list[np.ndarray]:
         if len(names) != len(shapes):
             self.reader.refuse(None, f"holds {len(names)} arrays, the model has {len(shapes)}")
@@ -139,10 +153,7 @@ class File:
                 found = held.entries[name].shape
                 self.reader.refuse(f"{member}: {name}", f"has shape {found}, expected {shape}")
         arrays = {name: held.array(name) for name in names}
-        digests = self.index.get("digests")
-        wanted = digests.get(group) if isinstance(digests, dict) else None
-        if digest(arrays.items()) != wanted:
-            self.reader.refuse(member, "is damaged: its checksum is another")
+        self._verify(group, arrays)
         return [arrays[name] for name in names]
 
 

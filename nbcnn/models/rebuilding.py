@@ -14,6 +14,7 @@ from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import deserialize
 
 SLACK = 1 << 22  # bytes that variables may take beyond what a file holds: states of metrics
+COUNTS = {"num_thresholds": 1 << 20, "num_classes": 1 << 20}
 DAMAGES = (KeyError, AttributeError, IndexError, RecursionError, MemoryError, TypeError)
 Refuse = Callable[[str], NoReturn]
 
@@ -39,14 +40,30 @@ def limited(stored: int, refuse: Refuse) -> Iterator[None]:
         random_state.set_state(before)
 
 
+def check_counts(value: Any, refuse: Refuse) -> None:
+    """Refuse numbers of things that are made before they are variables."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, (list, tuple)):
+            pending += each
+        elif isinstance(each, Mapping):
+            pending += each.values()
+            for name, most in COUNTS.items():
+                count = each.get(name)
+                if isinstance(count, (int, float)) and count > most:
+                    refuse(f"describes more than it holds: {name} is {count}")
+
+
 def rebuild(config: Any, inputs: Any, refuse: Refuse) -> Any:
     """The model with new weights."""
     if not isinstance(config, dict):
         refuse("has no model")
+    check_counts(config, refuse)
     model = deserialize(config)
     if not isinstance(model, Layer) or not hasattr(model, "fit"):
         refuse(f"describes a {type(model).__name__}, which is no model")
-    if inputs is not None and model._network is None:
+    if inputs is not None and model._network is None:  # type: ignore[attr-defined]
         _trace(model, inputs)
     return model
 
@@ -55,6 +72,7 @@ def compile_model(model: Any, config: Any, refuse: Refuse) -> None:
     """Compile as the file says."""
     if not isinstance(config, Mapping):
         refuse("has damaged compile arguments")
+    check_counts(config, refuse)
     try:
         model.compile_from_config(config)
     except FormatError:

@@ -120,6 +120,18 @@ class Runners:
         runner = self._latest.get(mode)
         return {} if runner is None else runner.results()
 
+    def totals(self, mode: str) -> Any:
+        """The running sums, and their weights."""
+        state = self._states[mode]
+        return state.device.download(state.totals)
+
+    def set_totals(self, mode: str, totals: Any) -> None:
+        """Continue from what `totals` returned. Raises ValueError for another number of them."""
+        state = self._states[mode]
+        if totals.shape != tuple(state.totals.shape):
+            raise ValueError(f"there are {state.totals.shape[0]} sums, got {totals.shape[0]}")
+        state.device.upload(state.totals, totals)
+
     def reset(self, mode: str) -> None:
         """Running sums start again."""
         state = self._states.get(mode)
