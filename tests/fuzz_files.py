@@ -204,7 +204,7 @@ def _outcome(path, content, load, targets, number):
         load(path)
         outcome = "loaded"
     except FormatError as error:
-        assert path.name in str(error), f"input {number}: {error}"
+        assert path.name in str(error), f"input {number}: {error}"  # noqa: PT017
         outcome = "refused"
     except Exception as error:
         keep = os.environ.get("NBCNN_FUZZ_KEEP")

@@ -68,7 +68,7 @@ class Reader:
         member = path if self.window.member is None else f"{self.window.member}: {path}"
         window = self.window.inside(0, self.window.size, member)
         found = window.array(entry.offset, entry.shape, entry.dtype)
-        if entry.dtype == bool and found.view(np.uint8).max(initial=0) > 1:
+        if entry.dtype.kind == "b" and found.view(np.uint8).max(initial=0) > 1:
             window.refuse("has truth values other than 0 and 1")
         return found.astype(entry.dtype.newbyteorder("="), copy=False)
 

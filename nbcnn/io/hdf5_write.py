@@ -173,7 +173,7 @@ def _array_messages(array: np.ndarray, address: int) -> list[tuple[int, bytes]]:
 
 def _datatype(dtype: np.dtype) -> bytes:
     size = dtype.itemsize
-    if dtype == bool:
+    if dtype.kind == "b":
         base = _datatype(np.dtype(np.int8))
         names = b"FALSE\0\0\0TRUE\0\0\0\0"
         return bytes([0x18, 2, 0, 0]) + (1).to_bytes(4, "little") + base + names + b"\0\1"

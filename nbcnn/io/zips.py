@@ -6,6 +6,7 @@ A member's bytes lie in the file as they are, so none grows when it is read; the
 """
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,11 @@ from nbcnn.io.files import FormatError, Window, parse_json, refuse, replacing
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date
 MEMBER_LIMIT = 1 << 20
 HEADER = 30  # bytes of a member's own header, before its name
-NPY_HEADER_LIMIT = 1 << 16
+NPY_MAGIC, NPY_HEADER_LIMIT = b"\x93NUMPY", 1 << 14
+NPY_HEADER = re.compile(
+    rb"\{'descr': '([<>|=][fiub]\d{1,2})', 'fortran_order': (True|False), "
+    rb"'shape': \(([\d, ]*)\),? ?\} *\n?"
+)
 DTYPES = frozenset(
     np.dtype(kind + str(size)).name
     for kind, sizes in (("f", (2, 4, 8)), ("i", (1, 2, 4, 8)), ("u", (1, 2, 4, 8)), ("b", (1,)))
@@ -54,7 +59,7 @@ class Reader:
         self.path = path
         if not path.is_file():
             raise FileNotFoundError(f"no such file: {path}")
-        self.file = open(path, "rb")
+        self.file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
         try:
             self.whole = Window.whole(self.file, str(path))
             with self._explaining(None):
@@ -125,27 +130,32 @@ class Reader:
         info = self._info(member)
         if not compressed or info.compress_type == zipfile.ZIP_STORED:
             window = self.window(member)
-            head = window.read(0, min(window.size, NPY_HEADER_LIMIT))
+            head = window.read(0, min(window.size, 2 * NPY_HEADER_LIMIT))
             dtype, offset = self._npy_header(member, io.BytesIO(head), shape, info.file_size)
             return window.array(offset, shape, dtype)
         with self._explaining(member), self.archive.open(info) as file:
             dtype, _ = self._npy_header(member, file, shape, info.file_size)
             return self._inflated(file, shape, dtype)
 
-    def npy_shape(self, member: str) -> tuple[int, ...]:
-        """The shape that a `.npy` member declares."""
-        with self._explaining(member), self.archive.open(self._info(member)) as file:
-            return self._npy_declared(member, file)[0]
-
     def _npy_declared(self, member: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-        version = np.lib.format.read_magic(file)
-        readers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in readers:
-            self.refuse(member, f"has .npy version {version}, expected (1, 0)")
-        return readers[version](file)
+        """What a `.npy` member's header says: shape, order, data type."""
+        head = file.read(len(NPY_MAGIC) + 2)
+        sizes = {b"\1\0": 2, b"\2\0": 4}
+        if head[:-2] != NPY_MAGIC or head[-2:] not in sizes:
+            self.refuse(member, "is damaged: it is no .npy array of version 1 or 2")
+        length = int.from_bytes(file.read(sizes[head[-2:]]), "little")
+        if length > NPY_HEADER_LIMIT:
+            self.refuse(member, f"has a header of {length} bytes")
+        found = NPY_HEADER.fullmatch(file.read(length))
+        if found is None:
+            self.refuse(member, "has a header that does not describe numbers")
+            raise AssertionError
+        kind, fortran, sizes_text = (part.decode() for part in found.groups())
+        numbers = [part.strip() for part in sizes_text.split(",")]
+        if not all(numbers[:-1]) or len(numbers) > 33:
+            self.refuse(member, "has a damaged shape")
+        shape = tuple(int(part[:20]) for part in numbers if part)
+        return shape, fortran == "True", np.dtype(kind)
 
     def _npy_header(
         self, member: str, file: Any, shape: tuple[int, ...], size: int

@@ -5,7 +5,7 @@ A call's arguments name tensors by (layer, number of its call, number of the out
 """
 
 import dataclasses
-from collections import deque
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -159,10 +159,10 @@ def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:
         needs.append(len(wanted))
         for address in wanted:
             readers.setdefault(address, []).append(number)
-    ready = deque(number for number, count in enumerate(needs) if not count)
+    ready = [number for number, count in enumerate(needs) if not count]  # the file's order first
     left = set(range(len(waiting)))
     while ready:
-        number = ready.popleft()
+        number = heapq.heappop(ready)
         left.discard(number)
         name, index, node, call = waiting[number]
         args = _read(node.get("args", []), tensors)
@@ -174,7 +174,7 @@ def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:
             for reader in readers.get(address, ()):
                 needs[reader] -= 1
                 if not needs[reader]:
-                    ready.append(reader)
+                    heapq.heappush(ready, reader)
     if left:
         name = waiting[min(left)][0]
         raise ValueError(f"the calls of layer {name!r} need tensors that nothing makes")

@@ -73,8 +73,13 @@ def _contents(
     if optimizer is not None and store is not None and store.optimizer is optimizer:
         if keras_optimizer.is_known(optimizer):
             attributes[keras_optimizer.GROUP] = {"name": optimizer.name}
-            for i, array in enumerate(keras_optimizer.arrays(optimizer, store)):
-                arrays[f"{keras_optimizer.GROUP}/{i}"] = array
+            found = keras_optimizer.arrays(optimizer, store)
+            arrays.update((f"{keras_optimizer.GROUP}/{i}", a) for i, a in enumerate(found))
+            inner = getattr(optimizer, "inner_optimizer", None)
+            if inner is not None:  # Keras writes what is inside twice, and reads the first
+                attributes[keras_optimizer.INNER] = {"name": inner.name}
+                found = keras_optimizer.arrays(inner, store)
+                arrays.update((f"{keras_optimizer.INNER}/{i}", a) for i, a in enumerate(found))
         else:
             warnings.warn(
                 f"save: Keras's files have no place for the state of {type(optimizer).__name__}; "

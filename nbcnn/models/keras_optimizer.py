@@ -13,7 +13,7 @@ from nbcnn import optimizers
 from nbcnn.optimizer_base import ACCUMULATOR, AVERAGE
 from nbcnn.schedules import LearningRateSchedule
 
-GROUP = "optimizer/vars"
+GROUP, INNER = "optimizer/vars", "optimizer/inner_optimizer/vars"
 # The rules' state, by class: names together are made weight by weight, groups one after the other.
 MADE = {
     "RMSprop": (("velocity",), ("momentum",), ("average_gradient",)),

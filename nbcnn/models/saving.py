@@ -1,4 +1,6 @@
-"""Models in files: `save_model`, `load_model`, and weights alone. The file's ending says its format.
+"""Models in files: `save_model`, `load_model`, and weights alone.
+
+The file's ending says its format.
 
 | ending | holds | written by |
 |---|---|---|
@@ -12,6 +14,7 @@
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +33,7 @@ FORMAT = "nbcnn"
 MODEL, WEIGHTS = "model.json", "weights.json"
 MODELS = (".keras", ".nbcnn")
 WEIGHT_FILES = (".weights.h5", ".weights.nbcnn", ".safetensors", ".npz")
-NPZ = ".npy"
+NPZ, ORDER = ".npy", "order"
 
 
 # -- models ---------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     elif path.suffix == ".safetensors":
         with replacing(path) as file:
             arrays = {name: variable.numpy() for name, variable in _by_path(model).items()}
-            safetensors.write(file, arrays, {"format": FORMAT})
+            safetensors.write(file, arrays, {"format": FORMAT, ORDER: json.dumps(list(arrays))})
     else:
         entries, arrays = own_files.weights_of(model)
         own_files.write(path, WEIGHTS, FORMAT, {"weights": entries}, {"weights": arrays})
@@ -206,7 +209,7 @@ def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
     found, skipped = [], []
     with open(path, "rb") as file:
         reader = safetensors.Reader(Window.whole(file, str(path)))
-        variables = _by_path(model)
+        variables = _named_as(reader, _by_path(model))
         missing = [name for name in variables if name not in reader.entries]
         extra = [name for name in reader.entries if name not in variables]
         if (missing or extra) and not skip_mismatch:
@@ -225,6 +228,20 @@ def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
         variable.assign(array)
     if skipped:
         warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=4)
+
+
+def _named_as(reader: safetensors.Reader, variables: dict[str, Any]) -> dict[str, Any]:
+    """The weights by the names of an equal model, where only the automatic numbers differ."""
+    try:
+        order = json.loads(reader.metadata.get(ORDER, "[]"))
+    except (ValueError, RecursionError):
+        return variables
+    names = [n for n in order if isinstance(n, str)] if isinstance(order, list) else []
+    plain = [re.sub(r"_\d+(?=/|$)", "", name) for name in names]
+    same = plain == [re.sub(r"_\d+(?=/|$)", "", name) for name in variables]
+    if set(variables) == set(reader.entries) or set(names) != set(reader.entries) or not same:
+        return variables
+    return dict(zip(names, variables.values()))
 
 
 def _assign(model: Any, arrays: Sequence[np.ndarray]) -> None:

@@ -194,7 +194,9 @@ CASES = [
         lambda L: L.PReLU(shared_axes=[1, 2]), lambda L: L.Softmax()
     ), (IMAGE,), opt("Lamb")),
     Case("dense", chain(
-        lambda L: L.Dense(4, activation="tanh", kernel_regularizer="l2", bias_constraint="unit_norm"),
+        lambda L: L.Dense(
+            4, activation="tanh", kernel_regularizer="l2", bias_constraint="unit_norm"
+        ),
         lambda L: L.Dropout(0.0),
     ), (ROW,), opt("Adafactor")),
     Case("dense on images", chain(
