@@ -71,7 +71,7 @@ class Source(ABC):
                 yield batch
             return
         for _ in range(limit):
-            batch = next(self._running, None)
+            batch: Batch | None = next(self._running, None)
             if batch is None:
                 self._begin()
                 batch = next(self._running, None)
