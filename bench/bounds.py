@@ -36,8 +36,12 @@ def rounded(count: int, step: int) -> int:
 
 
 def results(rows: int, columns: int, tile: Tile) -> int:
-    """Numbers in the vectors of all tiles: panels of single vectors have taller tiles."""
+    """Numbers in the vectors of all tiles: panels of single vectors have taller tiles, and fewer
+    rows than a tile's may be another kernel's.
+    """
     vectors = -(-columns // tile.lanes)
+    if rows <= tile.rows:
+        return rows * vectors * tile.lanes
     singles = vectors % tile.vectors
     height = tile.rows + tile.rows // 2
     full = rounded(rows, tile.rows) * (vectors - singles)

@@ -1,7 +1,8 @@
 """Single operations: time, rate, share of the machine's peak, regret of the choice, and PyTorch
 beside them.
 
-    python bench/ops.py [--peers bench/.peers] [--only pooling,dense] [--cases vgg16,7x7]
+    python bench/ops.py [--peers bench/.peers] [--set more] [--only pooling,dense]
+                        [--cases vgg16,7x7]
                         [--part 1/4] [--seconds 0.02] [--rounds 6] [--passes 1] [--json FILE]
 
 The implementations of a case, a program of nothing but multiply-adds, and (where `setup_peers.sh`
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import bounds
 import machine
-from op_cases import CASES
+from op_cases import CASES, SETS
 from ops_nbcnn import prepare
 from peak import copy_bandwidth, fma_program, read_bandwidth
 from serve import fastest
@@ -132,16 +133,18 @@ def line(r) -> str:
     )
 
 
-def matching(parts):
+def matching(parts, cases=CASES):
     """(number, case) of those whose direction and name contain one of some texts."""
     wanted = parts.split(",") if parts else [""]
-    cases = enumerate(CASES)
-    return [(i, c) for i, c in cases if any(part in f"{c.what} {c.name}" for part in wanted)]
+    numbered = enumerate(cases)
+    return [(i, c) for i, c in numbered if any(part in f"{c.what} {c.name}" for part in wanted)]
 
 
 def chosen_cases(args):
     families = args.only.split(",") if args.only else [""]
-    found = [c for _, c in matching(args.cases) if any(f in c.family for f in families)]
+    found = [
+        c for _, c in matching(args.cases, SETS[args.set]) if any(f in c.family for f in families)
+    ]
     part, parts = map(int, args.part.split("/"))
     return found[part - 1 :: parts]
 
@@ -149,6 +152,7 @@ def chosen_cases(args):
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, default=HERE / ".peers", help="their environments")
+    parser.add_argument("--set", default="first", choices=SETS, help="of cases")
     parser.add_argument("--only", help="parts of names of families, comma between")
     parser.add_argument("--cases", help="parts of case names, comma between")
     parser.add_argument("--part", default="1/1", help="I/N: every Nth case, from the Ith on")
@@ -184,7 +188,7 @@ def main() -> None:
             print(line(rows[key]), flush=True)
         if worker:
             worker.close()
-    results = [rows[key] for c in CASES if (key := (c.what, c.name)) in rows]
+    results = [rows[key] for c in SETS[args.set] if (key := (c.what, c.name)) in rows]
     result = {
         "machine": machine.describe(),
         "threads": device.caps.threads,

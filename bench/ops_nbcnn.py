@@ -9,6 +9,7 @@ import numpy as np
 from op_cases import Case
 
 from nbcnn import layers, ops
+from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import main_dtype, select
 from nbcnn.graph.fuse import fuse
@@ -58,6 +59,17 @@ def convolution(args, what) -> Formula:
     if args["relu"] and what == "forward":
         y = ops.relu(y)
     return Formula(y, [x], [w, b] if args["bias"] else [w])
+
+
+def along(args, what) -> Formula:
+    """Convolutions over one axis, two or three."""
+    x, channels, filters = leaf(*args["x"]), args["x"][-1], args["filters"]
+    if args["transposed"]:
+        w = leaf(*args["kernel"], filters, channels)
+        return Formula(ops.conv_transpose(x, w, args["stride"], "same"), [x], [w])
+    w = leaf(*args["kernel"], channels, filters)
+    y = ops.conv(x, w, args["stride"], "same", dilation_rate=args["dilation"])
+    return Formula(y, [x], [w])
 
 
 def dense(args, what) -> Formula:
@@ -124,6 +136,7 @@ def scale(args, what) -> Formula:
 
 FORMULAS: dict[str, Callable[[dict, str], Formula]] = {
     "conv2d": convolution,
+    "along": along,
     "dense": dense,
     "maxpool": pooling(max_pool2d),
     "avgpool": pooling(avg_pool2d),
@@ -160,7 +173,7 @@ def graph_of(case: Case, device: Any) -> tuple[Graph, Tensor | None]:
         return update(case.args, case.kind), None
     with Context(training=True):
         y, inputs, weights = FORMULAS[case.kind](case.args, case.what)
-    graph = rewrite(rewrite(Graph([y]), TRAINING), INDICES)
+    graph = rewrite(rewrite(rewrite(Graph([y]), RESHAPES_BEHIND), TRAINING), INDICES)
     dy = None
     if case.what != "forward":
         (y,) = graph.outputs

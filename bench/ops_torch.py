@@ -44,6 +44,32 @@ def convolution(args, what, layout):
     return lambda: aten.convolution_backward(dy, x, w, *rest)
 
 
+def along(args, what, layout):
+    """Convolutions over one axis or three, lines as images one row high where layouts matter."""
+    n, *sizes, c = args["x"]
+    f, kernel, stride, dilation = (args[k] for k in ("filters", "kernel", "stride", "dilation"))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    if args["transposed"]:
+        pad = [max(r - s + 1, 0) // 2 for r, s in zip(reach, stride)]
+        more = [s - r + 2 * p for r, s, p in zip(reach, stride, pad)]
+        shape = (c, f, *kernel)
+    else:
+        pad, more, shape = [r // 2 for r in reach], [0] * len(sizes), (f, c, *kernel)
+    x, w = torch.randn(n, c, *sizes), torch.randn(shape)
+    if layout == "channels_last":
+        if len(sizes) == 1:
+            x, w = x.unsqueeze(2), w.unsqueeze(2)
+            stride, dilation, pad, more = [1, *stride], [1, *dilation], [0, *pad], [0, *more]
+        kind = torch.channels_last if len(sizes) < 3 else torch.channels_last_3d
+        x, w = x.to(memory_format=kind), w.to(memory_format=kind)
+    rest = (stride, pad, dilation, args["transposed"], more, 1)
+    if what == "forward":
+        return lambda: aten.convolution(x, w, None, *rest)
+    dy = torch.randn_like(aten.convolution(x, w, None, *rest))
+    wanted = [what == "dx", what == "dw", False]
+    return lambda: aten.convolution_backward(dy, x, w, None, *rest, wanted)
+
+
 def dense(args, what, layout):
     m, k, n = args["m"], args["k"], args["n"]
     x, w, b = torch.randn(m, k), torch.randn(n, k), torch.randn(n)
@@ -198,6 +224,7 @@ def update(optimizer, **options):
 MAPS, FLAT, WAYS = tuple(LAYOUTS), ("plain",), ("foreach", "fused")
 BUILDERS = {  # kind -> builder, its variants
     "conv2d": (convolution, MAPS),
+    "along": (along, MAPS),
     "dense": (dense, FLAT),
     "maxpool": (maxpool, MAPS),
     "avgpool": (avgpool, MAPS),

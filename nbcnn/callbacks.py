@@ -17,6 +17,7 @@ from nbcnn.callback_monitors import ModelCheckpoint as ModelCheckpoint
 from nbcnn.callback_monitors import ReduceLROnPlateau as ReduceLROnPlateau
 from nbcnn.callback_state import BackupAndRestore as BackupAndRestore
 from nbcnn.callback_state import SwapEMAWeights as SwapEMAWeights
+from nbcnn.converters import function
 from nbcnn.declare import arg
 from nbcnn.progbar import ProgbarLogger as ProgbarLogger
 from nbcnn.progress import message
@@ -53,6 +54,8 @@ class LambdaCallback(Callback):
         for name, hook in hooks.items():
             if name not in HOOKS:
                 raise ValueError(f"LambdaCallback: unknown hook {name!r}{suggest(name, HOOKS)}")
+            if hook is not None and not callable(hook):
+                raise ValueError(f"LambdaCallback: {name} must be a function, got {hook!r}")
             if hook is not None:
                 setattr(self, name, hook)
 
@@ -66,7 +69,7 @@ class LearningRateScheduler(Callback):
     verbose : 1 prints the rates; default 0.
     """
 
-    schedule: Callable[..., float]
+    schedule: Callable[..., float] = arg(convert=function)
     verbose: bool | int = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbcnn import config, ops
-from nbcnn.declare import Declared, arg, axes, fraction, non_negative, optional
+from nbcnn.converters import axes, optional
+from nbcnn.declare import Declared, arg, fraction, non_negative
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 

@@ -6,6 +6,7 @@ They need `pydot` (`pip install 'nbcnn[plot]'`), and Graphviz itself to make pic
 import importlib
 import itertools
 import os
+import shutil
 from typing import Any
 
 from nbcnn.layers.base import flatten
@@ -162,13 +163,15 @@ def plot_model(
     path = os.fspath(to_file)
     kind = os.path.splitext(path)[1][1:].lower() or "png"
     path = path if os.path.splitext(path)[1] else f"{path}.png"
+    if kind != "dot" and shutil.which(dot.prog) is None:
+        raise ImportError(  # as in Keras: scripts that can do without pictures catch it
+            f"plot_model: cannot draw {path}: program {dot.prog!r} is not found; pictures need "
+            "Graphviz, see https://graphviz.org/download"
+        )
     try:
         dot.write(path, format="raw" if kind == "dot" else kind)
     except (OSError, pydot.PydotException) as error:
-        raise OSError(
-            f"plot_model: cannot draw {path}: {error}; pictures need Graphviz, see "
-            "https://graphviz.org/download"
-        ) from error
+        raise OSError(f"plot_model: cannot draw {path}: {error}") from error
     return _shown(path) if kind in ("png", "jpg", "jpeg", "svg") else None
 
 

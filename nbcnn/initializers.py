@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbcnn import random_state
-from nbcnn.declare import Declared, arg, axes, finite, non_negative, numbers_of, optional, positive
+from nbcnn.converters import axes, numbers_of, optional
+from nbcnn.declare import Declared, arg, finite, non_negative, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 

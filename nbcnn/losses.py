@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from nbcnn import loss_formulas, ops
-from nbcnn.declare import Declared, arg, axes, fraction, optional, positive
+from nbcnn.converters import axes, optional
+from nbcnn.declare import Declared, arg, fraction, positive
 from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
 from nbcnn.ops.loss import EPSILON
@@ -22,6 +23,8 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "
 
 class Loss(Declared, family=family):
     """Base of losses: override `call(y_true, y_pred)`, which gives a value per sample.
+
+    `call` gets y_true in the float type of y_pred.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ class Loss(Declared, family=family):
     reduction: str | None = arg("sum_over_batch_size", choices=REDUCTIONS, last=True)
     name: str | None = arg(None, last=True)
     dtype: str | None = arg(None, convert=float_name, last=True)
+
+    reads_integers = False  # whether `call` wants y_true as it was given
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -53,6 +58,8 @@ class Loss(Declared, family=family):
         if self.dtype is not None:
             y_pred = ops.cast(y_pred, self.dtype)
         y_true = y_true if hasattr(y_true, "shape") else like(y_true, y_pred)
+        if not self.reads_integers:
+            y_true = like(y_true, y_pred)
         values = self.call(y_true, y_pred)
         valid = self.valid(y_true, y_pred)
         if valid is not None:
@@ -94,6 +101,7 @@ def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | Non
 class FormulaLoss(Loss):
     """A loss whose fields beyond those of `Loss` are further arguments of its formula."""
 
+    reads_integers = True
     formula: ClassVar[Callable[..., Any]]
     of_formula: ClassVar[tuple[str, ...]]  # names of its arguments
 
@@ -127,6 +135,7 @@ class LossFunctionWrapper(Loss):
         name = name or getattr(fn, "__name__", "").strip("<>") or None
         super().__init__(reduction=reduction, name=name, dtype=dtype)
         self.fn = fn
+        self.reads_integers = getattr(fn, "__module__", None) == loss_formulas.__name__
         self.kwargs = kwargs
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

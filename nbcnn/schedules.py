@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbcnn.declare import Declared, Expected, arg, finite, non_negative, numbers_of, positive
+from nbcnn.converters import numbers_of
+from nbcnn.declare import Declared, Expected, arg, finite, non_negative, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 

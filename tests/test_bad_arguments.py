@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nbcnn
-from nbcnn import constraints, initializers, layers, losses, metrics
+from nbcnn import callbacks, constraints, initializers, layers, losses, metrics
 from nbcnn.optimizers import SGD, schedules
 
 AXES = "axis must be an axis or a list of them, got"
@@ -39,6 +39,8 @@ WRONG = [
     (lambda: schedules.PiecewiseConstantDecay("a", [1, 2]), "boundaries must be a list of numbers"),
     (lambda: schedules.CosineDecay(np.nan, 10), "initial_learning_rate must be finite, got nan"),
     (lambda: schedules.CosineDecayRestarts(0.1, 10, t_mul=0), "t_mul must be positive, got 0"),
+    (lambda: callbacks.LambdaCallback(on_epoch_end=3), "on_epoch_end must be a function, got 3"),
+    (lambda: callbacks.LearningRateScheduler(0.1), "schedule must be a function, got 0.1"),
     (lambda: SGD({}), "SGD: learning_rate: expected a learning rate schedule"),
     (lambda: nbcnn.ops.add(1j, 1.0), "cannot make a tensor of complex: 1j"),
 ]

@@ -45,6 +45,12 @@ def test_lanes_and_rows_of_tiles_are_filled(bounds, what, filled):
     assert by == (bounds.UNITS if what == "dw" else bounds.LANES)
 
 
+def test_a_row_by_itself_fills_no_tile(bounds):
+    seconds, by = bound_of(bounds, 1, 50, 40, "forward")
+    assert seconds == pytest.approx(2 * 50 * 48 / PEAK)
+    assert by == bounds.LANES
+
+
 def test_what_the_cache_cannot_hold_is_moved(bounds):
     numbers = 8 * 32 + 32 * 32 + 8 * 32
     seconds, by = bound_of(bounds, 8, 32, 32, "forward", CACHE)

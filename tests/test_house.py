@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "layers": (
         "layers",
         "ops",
+        "converters",
         "declare",
         "dtype_policies",
         "registry",

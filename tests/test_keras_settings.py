@@ -127,3 +127,10 @@ def test_drawings(tmp_path):
     assert "Dense" in (tmp_path / "m.dot").read_text()
     with pytest.raises(ValueError, match="not built yet"):
         utils.model_to_dot(nbcnn.Sequential([layers.Dense(2)]))
+
+
+def test_pictures_of_models_need_a_program(tmp_path, monkeypatch):
+    pytest.importorskip("pydot")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ImportError, match="need Graphviz"):
+        utils.plot_model(linear(), tmp_path / "m.png")

@@ -164,6 +164,25 @@ def test_losses_and_metrics_of_ones_own():
     assert model.evaluate(X, Y, verbose=0)[0] < before
 
 
+@pytest.mark.parametrize("as_class", [False, True])
+def test_losses_of_ones_own_get_labels_as_floats(as_class):
+    seen = []
+
+    def halves(y_true, y_pred):
+        seen.append(y_true.dtype)
+        return ops.mean(ops.abs(y_true / 2 - y_pred), axis=-1)
+
+    class Halves(nbcnn.losses.Loss):
+        def call(self, y_true, y_pred):
+            return halves(y_true, y_pred)
+
+    model = compiled(linear(), loss=Halves() if as_class else halves)
+    labels = LABELS[:, None].astype("int64")
+    error = np.abs(labels / 2 - model.predict(X, verbose=0)).mean()
+    assert model.evaluate(X, labels, verbose=0) == pytest.approx(error, rel=1e-5)
+    assert set(seen) == {"float32"}
+
+
 class Largest(nbcnn.metrics.Metric):
     """Keeps state of its own and no values per sample."""
 

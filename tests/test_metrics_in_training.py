@@ -27,8 +27,9 @@ def test_by_name_and_by_object():
     named = ["AUC", "precision", "Recall", "FalseNegatives", "r2_score", "binary_io_u"]
     model = model_with(*named, metrics.SensitivityAtSpecificity(0.5, name="best"), metrics.AUC)
     logs = model.evaluate(X, LABELS, batch_size=9, verbose=0, return_dict=True)
-    assert list(logs)[1:7] == named
-    assert list(logs)[7] == "best"
+    assert model.metrics_names[1:7] == named
+    assert model.metrics_names[7] == "best"
+    assert list(logs) == sorted(model.metrics_names)
     (by_class,) = (value for name, value in logs.items() if name.startswith("auc"))
     assert by_class == logs["AUC"]
     assert all(type(value) is float for value in logs.values())

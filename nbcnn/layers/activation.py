@@ -3,7 +3,8 @@
 from typing import Any
 
 from nbcnn import activations, ops
-from nbcnn.declare import arg, axes, non_negative, optional
+from nbcnn.converters import axes, optional
+from nbcnn.declare import arg, non_negative
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer
 

@@ -32,15 +32,15 @@ class Augmentation(Layer):
         seed = None
 
     def call(self, inputs: Any, training: bool | None = True) -> Any:
-        acts = bool(training) or self.always
-        if not isinstance(inputs, Mapping):
-            x = self._images(inputs)
-            return self._batched(self.transform, x, Draws(self.seed, x.dtype)) if acts else x
-        x = self._images(self._checked(inputs)["images"])
-        found = {**inputs, "images": x}
-        if not acts:
-            return found
+        alone = not isinstance(inputs, Mapping)
+        x = self._images(inputs if alone else self._checked(inputs)["images"])
+        found = {} if alone else {**inputs, "images": x}
+        if not (training or self.always):
+            return x if alone else found
         draws = Draws(self.seed, x.dtype)
+        draws.size = tuple(x.shape[a - 4] for a in self.image_axes)
+        if alone:
+            return self._batched(self.transform, x, draws)
         found["images"] = self._batched(self.transform, x, draws)
         parts = {"labels": self.transform_labels, "segmentation_masks": self.transform_masks}
         for name, transform in parts.items():

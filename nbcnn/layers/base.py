@@ -11,9 +11,10 @@ import numpy as np
 from nbcnn import initializers, regularizers
 from nbcnn.declare import Declared, arg
 from nbcnn.dtype_policies import DTypePolicy, as_policy
-from nbcnn.layers.context import Context, current, is_active
+from nbcnn.layers.context import current, is_active
 from nbcnn.layers.input_spec import check_inputs
 from nbcnn.layers.layer_call import LayerCall, default_training
+from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
 from nbcnn.ops.bfloat16 import products_in
@@ -137,8 +138,7 @@ class Layer(Declared, family=family):
             return importlib.import_module("nbcnn.models.eager").call_layer(self, args, kwargs)
         if is_active():
             return self._traced(args, kwargs)
-        with Context():
-            outputs = self._traced(args, kwargs)
+        outputs = outputs_of(lambda inputs: self._traced(*inputs), (args, kwargs))
         outputs = map_structure(lambda t: _own_output(t, values), outputs)
         self.calls.append(LayerCall(self, args, kwargs, outputs))
         return outputs
@@ -224,8 +224,7 @@ class Layer(Declared, family=family):
         weights.
         """
         inputs = map_structure_shapes(lambda s: Tensor(s, self.value_dtype), input_shape)
-        with Context():
-            outputs = self._traced((inputs,), {})
+        outputs = outputs_of(lambda x: self._traced((x,), {}), inputs)
         return map_structure(lambda t: t.shape, outputs)
 
     # -- weights ----------------------------------------------------------------------------

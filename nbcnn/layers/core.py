@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from nbcnn import ops
-from nbcnn.declare import KINDS, Expected, arg, numbers_of, positive
+from nbcnn.converters import numbers_of
+from nbcnn.declare import KINDS, Expected, arg, positive
 from nbcnn.dtype_policies import as_policy
 from nbcnn.layers import fields
 from nbcnn.layers.base import Layer

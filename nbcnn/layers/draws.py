@@ -22,8 +22,11 @@ class Draws:
     Numbers are put together from bits, which are what dropout at rate 1/2 leaves of ones: so they
     are the same on every device.
 
-    seed: the layer's, or None to follow the program's. dtype: of the numbers.
+    seed: the layer's, or None to follow the program's. dtype: of the numbers. `size`: height and
+    width of the images, of layers that have such.
     """
+
+    size: tuple[int, ...] = ()
 
     def __init__(self, seed: int | None, dtype: str) -> None:
         self.tracing = context.current()

@@ -3,8 +3,8 @@
 from typing import Any
 
 from nbcnn import activations, config, constraints, initializers, regularizers
+from nbcnn.converters import axes as axes_of
 from nbcnn.declare import KINDS, REQUIRED, Expected, arg, integers, positive
-from nbcnn.declare import axes as axes_of
 
 SIDES = {
     1: "or (before, after)",

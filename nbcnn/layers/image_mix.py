@@ -77,13 +77,6 @@ class CutMix(Mixing):
     def _batched(self, transform: Any, x: Any, draws: Draws, rank: int | None = None) -> Any:
         return x if (rank or x.ndim) == 3 else super()._batched(transform, x, draws, rank)
 
-    def call(self, inputs: Any, training: bool | None = True) -> Any:
-        # What labels weigh depends on the images' size.
-        x = inputs["images"] if isinstance(inputs, dict) and "images" in inputs else inputs
-        if training and len(getattr(x, "shape", ())) == 4:
-            self.size = self.image_size(x)
-        return super().call(inputs, training)
-
     def partners(self, n: int | None, draws: Draws) -> tuple[Any, list[tuple[Any, Any]], Any]:
         """The partners, first and last row and column (n, 1) of the rectangles, shares (n, 1) of
         the images themselves.
@@ -91,7 +84,7 @@ class CutMix(Mixing):
         alpha = draws.uniform((1,), *self.factor) + 1e-6
         side = ops.sqrt(1.0 - draws.beta((n, 1), alpha))
         sides, area = [], 1.0
-        for size in self.size:
+        for size in draws.size:
             length = side * float(size)
             start = draws.uniform((n, 1)) * (float(size) - length)
             sides.append((start, start + length))
@@ -99,9 +92,10 @@ class CutMix(Mixing):
         return draws.permutation(n), sides, 1.0 - area
 
     def transform(self, x: Any, draws: Draws) -> Any:
+        self.image_size(x)  # raises where it is unknown
         order, sides, _ = self.partners(x.shape[0], draws)
         inside: Any = True
-        for axis, size, (start, end) in zip(self.image_axes, self.size, sides):
+        for axis, size, (start, end) in zip(self.image_axes, draws.size, sides):
             form = [-1, 1, 1, 1]
             form[axis] = size
             places = np.arange(size, dtype=x.dtype)

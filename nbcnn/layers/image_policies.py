@@ -1,6 +1,6 @@
 """Several random changes of images in training, chosen at random too."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbcnn import ops
 from nbcnn.declare import arg, positive
@@ -20,6 +20,12 @@ from nbcnn.layers.image_tone import AutoContrast, Equalization, RandomPosterizat
 
 class Policy(Augmentation):
     """Has layers of which it applies some."""
+
+    if TYPE_CHECKING:  # an annotation here would make fields
+        value_range: Any
+        factor: Any
+        interpolation: Any
+        _layers: list[Augmentation]
 
     def moves(self) -> list[Augmentation]:
         """Layers that move pixels."""

@@ -1,6 +1,6 @@
 """Images bent at random in training."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,11 @@ FILL_MODES = ("constant", "nearest", "wrap", "mirror", "reflect")
 class Warp(Augmentation):
     """Images each with probability `factor` read at other places."""
 
-    fill_mode = "constant"
+    if TYPE_CHECKING:  # an annotation here would make fields
+        fill_mode: Any
+        factor: Any
+        interpolation: Any
+        fill_value: Any
 
     def transform(self, x: Any, draws: Draws) -> Any:
         return self.bent(x, draws, self.interpolation)
@@ -62,6 +66,7 @@ class RandomPerspective(Warp):
     fill_value: float = 0.0
     seed: int | None = any_seed()
     data_format: str = fields.data_format()
+    fill_mode = "constant"
 
     def places(self, x: Any, draws: Draws) -> list[Any]:
         height, width = (max(size - 1.0, 1.0) for size in self.image_size(x))

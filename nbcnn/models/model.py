@@ -8,7 +8,7 @@ import numpy as np
 
 from nbcnn.declare import auto_name
 from nbcnn.layers.base import Layer, flatten, map_structure, map_structure_shapes
-from nbcnn.layers.context import Context
+from nbcnn.layers.probing import outputs_of
 from nbcnn.models import copying, graph_config, saving, summary
 from nbcnn.models.network import Network
 from nbcnn.models.runners import Runners
@@ -108,8 +108,7 @@ class Model(Trainer, Layer):
         """
         if self._network is None and input_shape is not None:
             tensors = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
-            with Context():
-                self.call(tensors)
+            outputs_of(self.call, tensors)
 
     def build_for(self, args: tuple) -> None:
         # `build` traces the model to make the weights; the call that follows does the same.
@@ -163,8 +162,7 @@ class Model(Trainer, Layer):
     def _trace_outputs(self, inputs: Signature) -> None:
         shapes = [shape[1:] for shape in inputs.example]
         tensors = [Tensor((None, *s), slot.dtype) for s, slot in zip(shapes, inputs.slots)]
-        with Context():
-            outputs = self(inputs.pack(tensors))
+        outputs = outputs_of(self, inputs.pack(tensors))
         flat = flatten(outputs)
         keys = list(outputs) if isinstance(outputs, Mapping) else []
         names = keys if len(keys) == len(flat) else [f"output_{i + 1}" for i in range(len(flat))]

@@ -22,8 +22,8 @@ LATER: dict[str, str] = {
     "hypot i0 imag isclose isneginf isposinf isreal lcm ldexp left_shift log10 log2 logaddexp "
     "logaddexp2 logical_xor nan_to_num nextafter rad2deg real right_shift saturate_cast signbit "
     "sinc sinh tan trunc view",
-    "numpy_create": "array bartlett blackman copy empty empty_like eye full full_like geomspace "
-    "hamming hanning identity kaiser linspace logspace meshgrid tri vander",
+    "numpy_create": "arange array bartlett blackman copy empty empty_like eye full full_like "
+    "geomspace hamming hanning identity kaiser linspace logspace meshgrid tri vander",
     "numpy_shape": "append array_split diag diagflat diagonal dsplit dstack fliplr flipud get_item "
     "hsplit hstack ndim pad repeat roll rot90 size slice slice_update tile trace tril triu unstack "
     "vsplit vstack",

@@ -106,9 +106,8 @@ def conv3d_transpose(
         )
         for a, size in enumerate((depth, h, w))
     ))  # fmt: skip
-    found = conv3d.conv3d_transpose(
-        *of_one_type(x, kernel, floats=True), step, sizes, sides, apart, algorithm
-    )
+    x, kernel = of_one_type(x, kernel, floats=True)
+    found = conv3d.conv3d_transpose(x, kernel, step, sizes, sides, apart, algorithm)
     if found is not None:
         return found
     count, before = sizes[0], sides[0][0]

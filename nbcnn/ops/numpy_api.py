@@ -371,17 +371,6 @@ def ones_like(x: Any, dtype: str | None = None) -> Any:
     return apply(Where(), cast(x, "bool"), one, one)
 
 
-def arange(
-    start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
-) -> np.ndarray:
-    """Evenly spaced values in [start, stop)."""
-    step = 1 if step is None else step
-    if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
-        raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
-    values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
-
-
 def convert_to_tensor(
     x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
@@ -401,7 +390,7 @@ def is_tensor(x: Any) -> bool:
 
 
 __all__ = [
-    "abs", "absolute", "add", "all", "any", "arange", "argmax", "argmin", "broadcast_to", "cast",
+    "abs", "absolute", "add", "all", "any", "argmax", "argmin", "broadcast_to", "cast",
     "ceil", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "divide",
     "dtype", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
     "greater",

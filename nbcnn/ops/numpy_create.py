@@ -15,6 +15,17 @@ def array(x: Any, dtype: str | None = None) -> Any:
     return N.convert_to_tensor(x, dtype)
 
 
+def arange(
+    start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
+) -> np.ndarray:
+    """Evenly spaced values in [start, stop)."""
+    step = 1 if step is None else step
+    if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
+        raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
+    values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
+    return values.astype(dtype or ("int32" if values.dtype.kind == "i" else "float32"))
+
+
 def copy(x: Any) -> Any:
     """A copy of x."""
     value = N.convert_to_tensor(x)
@@ -188,7 +199,7 @@ def kaiser(x: int, beta: float) -> np.ndarray:
 
 
 __all__ = [
-    "array", "bartlett", "blackman", "copy", "empty", "empty_like", "eye", "full", "full_like",
-    "geomspace", "hamming", "hanning", "identity", "kaiser", "linspace", "logspace", "meshgrid",
-    "tri", "vander",
+    "arange", "array", "bartlett", "blackman", "copy", "empty", "empty_like", "eye", "full",
+    "full_like", "geomspace", "hamming", "hanning", "identity", "kaiser", "linspace", "logspace",
+    "meshgrid", "tri", "vander",
 ]  # fmt: skip

@@ -80,8 +80,15 @@ def sizes():
             yield large(f"matmul-few-{m}x{n}x{k}-bias_{name}", op, *inputs, Draw((n,), 2))
     inputs = operands(40, 12, 9000, False, False)
     yield large("matmul-slabs-bias", Matmul(bias=True), *inputs, Draw((12,), 2))
-    # Rows at a multiple of 2 kB, so that x is packed.
-    yield large("matmul-packed", Matmul(), *operands(50, 200, 512, False, False))
+    # Steps at a multiple of 2 kB, so that x is packed.
+    yield large("matmul-packed", Matmul(tx=True), *operands(512, 200, 50, True, False))
+    # Results that are computed transposed: in slabs, with a stack of either operand.
+    yield large("matmul-turned-slabs", Matmul(tw=True), *operands(24, 12, 20_000, False, True))
+    for tx in (False, True):
+        x, w = operands(18, 37, 40, tx, True)
+        xs, ws = Draw((3, *x.shape)), Draw((3, *w.shape), 1)
+        for name, inputs in (("x", (xs, w)), ("w", (x, ws)), ("both", (xs, ws))):
+            yield large(f"matmul-turned-{name}-{tx:d}", Matmul(tx, True), *inputs)
     # Several chunks of the sum, groups of panels, rows of a large w: what comes next is asked for.
     for m, n, k, tx, tw in [
         (150, 203, 600, True, False), (70, 203, 1024, False, False), (20, 700, 603, False, True),

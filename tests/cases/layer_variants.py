@@ -117,7 +117,6 @@ RESHAPES = [
     case("resizing nearest first", lambda L: L.Resizing(3, 8, "nearest", data_format=CF), FIRST),
     case("resizing lanczos", lambda L: L.Resizing(9, 4, "lanczos5"), IMAGE),
     case("resizing smooth", lambda L: L.Resizing(3, 2, antialias=True), IMAGE),
-    case("resizing one image", lambda L: L.Resizing(4, 4), (5, 3, 2)),
     case("center crop first", lambda L: L.CenterCrop(2, 3, CF), FIRST),
 ]
 

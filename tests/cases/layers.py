@@ -171,6 +171,18 @@ AT_REST = [
     case("random shear", lambda L: L.RandomShear(0.2, 0.3), IMAGE),
     case("solarization", lambda L: L.Solarization(0.2, 0.3, (0, 1)), IMAGE),
     case("random invert", lambda L: L.RandomInvert(), IMAGE),
+    case("equalization", lambda L: L.Equalization((0, 1), 64), IMAGE),
+    case("posterization", lambda L: L.RandomPosterization(3, (0, 1)), IMAGE),
+    case("color degeneration", lambda L: L.RandomColorDegeneration(0.5), IMAGE),
+    case("color jitter", lambda L: L.RandomColorJitter((0, 1), 0.1, (0.2, 0.3)), IMAGE),
+    case("sharpness", lambda L: L.RandomSharpness((0.2, 0.5)), IMAGE),
+    case("gaussian blur", lambda L: L.RandomGaussianBlur(0.5, (3, 5), 0.4), IMAGE),
+    case("perspective", lambda L: L.RandomPerspective(0.5, 0.3, "nearest", 1.0), IMAGE),
+    case("elastic", lambda L: L.RandomElasticTransform(0.5, 0.3, fill_mode="wrap"), IMAGE),
+    case("mix up", lambda L: L.MixUp(0.3), IMAGE),
+    case("cut mix", lambda L: L.CutMix(0.5), IMAGE),
+    case("rand augment", lambda L: L.RandAugment((0, 1), 3, 0.2, "nearest"), IMAGE),
+    case("aug mix", lambda L: L.AugMix((0, 1), 2, 4, (0.1, 0.2), 0.5, False), IMAGE),
 ]
 
 # Random layers whose range is one number.
@@ -194,6 +206,13 @@ FIXED = [
         training=True,
     ),
     case("solarization of all", lambda L: L.Solarization(), IMAGE, training=True),
+    case("sharpened", lambda L: L.RandomSharpness((0.9, 0.9), (-9, 9)), IMAGE, training=True),
+    case(
+        "colors fading",
+        lambda L: L.RandomColorDegeneration((0.7, 0.7), (-2, 2)),
+        (2, 3, 4, 3),
+        training=True,
+    ),
 ]
 
 PREPROCESSING = [
@@ -225,6 +244,14 @@ PREPROCESSING = [
         lambda L: L.Normalization((1, -1), [0.5, 1, 2, 0], [1.0, 2, 0, 3]),
         IMAGE,
     ),
+    case("auto contrast", lambda L: L.AutoContrast(), IMAGE),
+    case("auto contrast of a range", lambda L: L.AutoContrast((-2, 3)), IMAGE),
+    case(
+        "clahe",
+        lambda L: L.ContrastLimitedAdaptiveHistogramEqualization((0, 255), 2.0, (2, 4)),
+        (2, 8, 8, 3),
+    ),
+    case("spectral norm", lambda L: L.SpectralNormalization(L.Dense(4, name="inner"), 2), ROW),
     case(
         "time distributed", lambda L: L.TimeDistributed(L.Dense(3, "tanh", name="step")), (2, 4, 5)
     ),

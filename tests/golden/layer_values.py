@@ -24,3 +24,12 @@ def weight_values(case, name, shape):
 def slopes(case, shape):
     """Factors of the sum over outputs whose gradients are compared."""
     return _generator(case.name, "slopes").standard_normal(tuple(shape))
+
+
+def spectral_values(case):
+    """Input, kernel (flat) and vector_u of a case of spectral normalization."""
+    rng = _generator(case.name, "spectral")
+    outputs = {"dense": 3, "conv": 4, "depthwise": 2, "zeros": 3}[case.name]
+    size = {"dense": 18, "conv": 108, "depthwise": 54, "zeros": 18}[case.name]
+    parts = case.shape, (size,), (1, outputs)
+    return tuple(rng.standard_normal(shape).astype("float32") for shape in parts)

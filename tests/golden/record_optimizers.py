@@ -1,12 +1,14 @@
 """Records what real Keras makes of the weights of `cases.optimizers`: optimizers.npz.
 
-KERAS_BACKEND=jax PYTHONPATH=tests python tests/golden/record_optimizers.py jax.npz
-KERAS_BACKEND=tensorflow PYTHONPATH=tests python tests/golden/record_optimizers.py tf.npz
+export PYTHONPATH=tests
+KERAS_BACKEND=jax JAX_DISABLE_JIT=1 python tests/golden/record_optimizers.py jax.npz
+KERAS_BACKEND=tensorflow python tests/golden/record_optimizers.py tf.npz
 python tests/golden/record_optimizers.py jax.npz tf.npz
 
-The last keeps what both backends agree on, and names the rest. Of ScheduleFreeAdamW it keeps what
-the first gives: on TensorFlow the name of z's old value means the variable, which is read when it
-holds the new one already.
+Compiled by JAX, LossScaleOptimizer would keep what belongs to a trace. The last keeps what both
+backends agree on, and names the rest. Of ScheduleFreeAdamW it keeps what the first gives: on
+TensorFlow the name of z's old value means the variable, which is read when it holds the new one
+already.
 """
 
 import sys

@@ -18,7 +18,7 @@ from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.reduce import WIDE, cut, fold_calls, partial_scratch
 from nbcnn.kernels.cpu.shares import flat
-from nbcnn.kernels.cpu.simd_streams import fetch, put
+from nbcnn.kernels.cpu.simd_streams import again, fetch, put
 from nbcnn.kernels.cpu.vector_math import formula
 from nbcnn.kernels.impl import Impl, Scratch, always
 from nbcnn.ops.broadcast import RowSumSpec
@@ -53,7 +53,7 @@ def dx_sum_kernel(function: str, dtype: str) -> jit.Kernel:
             for k in range(min(width, (rows - j) * columns)):
                 value = f(fetch(v, at + k), fetch(dy, at + k), a, b)
                 put(dx, at + k, value, 0)
-                put(wide, k, wide[k] + value, 1)
+                put(wide, k, again(wide, k, 1) + value, 1)
             at += g.repeat * spec.c
         fold_rows(wide, columns, g.repeat)
         for k in range(columns):

@@ -26,12 +26,11 @@ PACK, TRANSPOSE, READ = 20, 26, 0.4
 UNEVEN = 0.04  # of its time that a thread waits for others, if it had only one task
 DEPTH = 512  # steps per packed panel, at most: longer sums lose digits
 KEPT = 2  # times L2 that a task's packed panels take at most
-RUN = 64  # rows of x, about, that go through all panels before the next rows; fewer
-SHORT, SHORT_RUN = 64, 24  # with so short a sum, where writing results is most of the work
+RUN = 64  # rows of x, about, that go through all panels before the next rows
 PACK_COLUMNS = 128  # from which packing x pays, where it pays at all
 FEW = 64  # rows, up to which reading w is most of the work,
 LARGE = 1 << 20  # if it has so many numbers (16x512x512 took 1.2 times as long)
-SLAB_ROWS = 32  # rows, up to which the sum is cut in slabs then
+SLAB_ROWS, ROW_SLABS = 32, 8  # rows, up to which the sum is cut in so many slabs then
 ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1
 LINE = 64
 TURN = range(9, 513)  # rows of results that are computed transposed, if
@@ -74,7 +73,7 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps, turns: bool = False) -> Blocks
     widest = max(1, (room // 4 if rowwise else room * KEPT) // (depth * tile.width))
     if rowwise and s.m <= SLAB_ROWS and s.batch == 1:
         across = -(-wide // widest)
-        count = max(1, min(slabs.MOST, s.k // (8 * s.m), steps // (across * TASK_STEPS)))
+        count = max(1, min(ROW_SLABS, s.k // (8 * s.m), steps // (across * TASK_STEPS)))
     elif s.batch == 1 and (results := wide * -(-high // 8)) < RESULTS:
         worth = steps // (8 * TASK_STEPS)
         count = max(1, min(slabs.slab_count(s.k, s.m * s.n, 512), worth, RESULTS // results))
@@ -82,12 +81,14 @@ def blocks(s: MatmulSpec, tile: Tile, caps: Caps, turns: bool = False) -> Blocks
     if turns:
         pitch = padded_columns(s.n, tile) + tile.lanes
         widest, highest = wide, max(1, room // 2 // (pitch * tile.rows))
+    # The rows of a tile of AVX2 are 24 bytes of a step, part of a line or of two.
+    awkward = s.tx and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
+    if awkward:
+        highest = min(highest, max(1, room // 2 // (depth * tile.rows)))
     rows, columns = task_block(s, tile, caps, count, highest, widest, turns)
     run = rows
     if columns > 1 and not rowwise:
-        run = -(-(SHORT_RUN if s.k <= SHORT else RUN) // tile.rows)
-    # The rows of a tile of AVX2 are 24 bytes of a step, part of a line or of two.
-    awkward = s.tx and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
+        run = -(-RUN // tile.rows)
     return Blocks(
         rows * tile.rows,
         columns * tile.width,

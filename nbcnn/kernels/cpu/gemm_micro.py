@@ -70,11 +70,13 @@ class _Emitter:
             found.append(self.offset(self.b.add(table, self.b.shl(index, integer(3)))))
         return found
 
-    def prefetch(self, rows):
-        """Bring the tile's lines of C near, to be written: they arrive during the sum."""
+    def prefetch(self, rows, beyond):
+        """Bring the tile's lines of C near, to be written, or those `beyond` bytes behind them:
+        they arrive during the sum.
+        """
         for row in rows:
             for v in range(0, self.vectors * self.lanes * self.item, 64):
-                simd.prefetch(self.b, self.b.add(row, integer(v)), write=True)
+                simd.prefetch(self.b, self.b.add(row, integer(v + beyond)), write=True)
 
     def opaque(self, value):
         """The same integer, hidden from LLVM's loop strength reduction.
@@ -223,7 +225,7 @@ class _Emitter:
         return self.b.select(self.b.fcmp_ordered(">", low, value), low, value)
 
 
-def _tile(builder, tile: Tile, vectors: int, args, ahead, packing=None):
+def _tile(builder, tile: Tile, vectors: int, args, ahead, packing=None, beyond=0):
     (
         a, a_table, a_step, segments, count, depth, b, b_step, c, c_table, rows, columns,
         start, resume, low,
@@ -231,7 +233,7 @@ def _tile(builder, tile: Tile, vectors: int, args, ahead, packing=None):
     emitter = _Emitter(builder, tile, vectors)
     a_rows = [builder.add(a, offset) for offset in emitter.offsets(a_table, rows)]
     c_rows = [builder.add(c, offset) for offset in emitter.offsets(c_table, rows)]
-    emitter.prefetch(c_rows)
+    emitter.prefetch(c_rows, beyond)
     sums = emitter.products(a_rows, a_step, segments, count, depth, b, b_step, ahead, packing)
     again = builder.icmp_signed("!=", resume, integer(0))
     starts = [builder.select(again, row, start) for row in c_rows]
@@ -293,7 +295,9 @@ def panel_product(tile: Tile, streams: bool = False):
                     if extra is not None and vectors > 1:
                         first = builder.icmp_signed("==", i, integer(0))
                         packing = builder.select(first, extra[4], integer(0)), extra[5]
-                    _tile(builder, shape, vectors, below, ahead, packing)
+                    # Rows go through several panels: a short sum is too short to wait for C.
+                    beyond = tile.width * tile.item if streams else 0
+                    _tile(builder, shape, vectors, below, ahead, packing, beyond)
 
     return simd.emit(types.void, _arguments(tile) + (types.intp,) * 6 * streams, build)
 

@@ -9,7 +9,8 @@ the slow loop where a kernel works in place. `fetch` and `put` carry that knowle
     arrays share
     memory: true of elementwise work, in place or not.
   - An element that the kernel has written before (an accumulator, a first pass's result) is read by
-    plain indexing.
+    plain indexing, or by `again` with the stream that it is written as: after a plain load LLVM
+    compares the addresses of all arrays.
   - Every array that one loop writes has its own `stream`, 0 to 3.
 
 Indices are not negative.
@@ -50,6 +51,23 @@ def fetch(typingctx, array, index):
         return context.data_model_manager[array.dtype].from_data(builder, raw)
 
     return array.dtype(array, types.intp.made), codegen
+
+
+@intrinsic
+def again(typingctx, array, index, stream):
+    """array[index] of an array that this loop writes as `stream`, a literal 0 to 3."""
+    if not hasattr(stream, "literal_value"):
+        return None
+    number = stream.literal_value
+
+    def codegen(context, builder, signature, args):
+        raw = builder.load(_element(context, builder, array, *args[:2]))
+        others = [s for s in range(STREAMS) if s != number]
+        raw.set_metadata("alias.scope", _scopes(builder.module, [number]))
+        raw.set_metadata("noalias", _scopes(builder.module, others))
+        return context.data_model_manager[array.dtype].from_data(builder, raw)
+
+    return array.dtype(array, types.intp.made, stream), codegen
 
 
 @intrinsic
