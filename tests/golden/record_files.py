@@ -58,6 +58,8 @@ def compare(folder):
     bad = 0
     for number, case in enumerate(files.CASES):
         path = Path(folder, f"{number}.keras")
+        if not path.exists():
+            continue
         try:
             keras.utils.clear_session()
             model = keras.saving.load_model(path, custom_objects=files.own_classes(keras))
