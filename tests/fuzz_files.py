@@ -9,6 +9,7 @@ has been touched, and no input takes long or much memory.
 """
 
 import argparse
+import copy
 import io
 import json
 import os
@@ -129,7 +130,7 @@ def mutated_json(text, rng):
         elif kind == 2 and isinstance(holder, list):
             holder.insert(key, json.loads(json.dumps(holder[key])))
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
     return json.dumps(tree).encode()
 
 

@@ -408,3 +408,65 @@ def config_with(change):
 def test_graphs_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError):
         nbcnn.Model.from_config(config_with(change))
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array)
+    return buffer.getvalue()
+
+
+def in_version_1(path, first=None):
+    """The file as it was written before its arrays were in `.safetensors` members."""
+    with zipfile.ZipFile(path) as old:
+        index = json.loads(old.read("model.json"))
+        arrays = {}
+        for group in ("weights", "optimizer"):
+            with tempfile.TemporaryFile() as file:
+                file.write(old.read(f"{group}.safetensors"))
+                file.flush()
+                held = safetensors.Reader(files.Window.whole(file, "here"))
+                arrays.update({f"{group}/{n}.npy": held.array(n) for n in held.entries})
+    for entry in index["weights"]:
+        entry["member"] = f"weights/{entry['member']}.npy"
+    slots = index["optimizer"]["slots"]
+    index["optimizer"]["slots"] = {
+        slot: [f"optimizer/{name}.npy" for name in names] for slot, names in slots.items()
+    }
+    index["format_version"] = 1
+    del index["digests"], index["optimizer"]["state"]
+    with zipfile.ZipFile(path, "w") as new:
+        new.writestr("model.json", json.dumps(index))
+        for name, array in arrays.items():
+            is_first = name == index["weights"][0]["member"]
+            new.writestr(name, npy(array) if first is None or not is_first else first)
+
+
+def test_files_of_version_1(tmp_path):
+    model = trained(chain())
+    model.save(tmp_path / "m.nbcnn")
+    in_version_1(tmp_path / "m.nbcnn")
+    loaded = nbcnn.saving.load_model(tmp_path / "m.nbcnn")
+    equal(model, loaded)
+    assert loaded.optimizer.iterations == 3
+    for name, values in model._runners.store.slot_values().items():
+        for a, b in zip(values, loaded._runners.store.slot_values()[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+OLD_DAMAGES = {
+    "another shape": (npy(np.zeros((3, 3), "float32")), r"has shape \(3, 3\)"),
+    "pickled objects": (npy(np.full((3, 3, 2, 3), None, dtype=object)), "does not describe"),
+    "too few bytes": (npy(np.zeros((3, 3, 2, 3), "float32"))[:-4], "its header says"),
+    "no array": (b"hello", r"\.npy: is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", OLD_DAMAGES)
+def test_damaged_files_of_version_1_are_refused(damage, tmp_path):
+    model = trained(chain())
+    model.save(tmp_path / "m.nbcnn")
+    content, message = OLD_DAMAGES[damage]
+    in_version_1(tmp_path / "m.nbcnn", content)
+    with pytest.raises(FormatError, match=message):
+        nbcnn.saving.load_model(tmp_path / "m.nbcnn")

@@ -150,7 +150,9 @@ def _set_numbers(optimizer: Any, numbers: Mapping[str, Any], prefix: str) -> Non
     if hasattr(optimizer, "inner_optimizer"):
         _set_numbers(optimizer.inner_optimizer, numbers, "inner ")
         more = {name: numbers[name] for name in ("finite_steps", "dynamic_scale")}
-        optimizer.set_state({**state, **more, "inner": optimizer.inner_optimizer.get_state()})
+        inner = optimizer.inner_optimizer.get_state()
+        # Keras counts the inner optimizer's steps only.
+        optimizer.set_state({"step_count": inner["step_count"], **more, "inner": inner})
         return
     rate = numbers.get(f"{prefix}learning_rate")
     # The configuration has more digits of the rate than the variable, which is a float32.

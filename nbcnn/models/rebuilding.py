@@ -14,7 +14,16 @@ from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import deserialize
 
 SLACK = 1 << 22  # bytes that variables may take beyond what a file holds: states of metrics
-COUNTS = {"num_thresholds": 1 << 20, "num_classes": 1 << 20}
+# Of what is computed while a model is made, at most so much.
+COUNTS = {
+    "num_thresholds": 1 << 20,
+    "num_classes": 1 << 20,
+    "height": 1 << 14,
+    "width": 1 << 14,
+    "output_size": 1 << 14,
+    "size": 1 << 12,
+    "n": 1 << 24,
+}
 DAMAGES = (KeyError, AttributeError, IndexError, RecursionError, MemoryError, TypeError)
 Refuse = Callable[[str], NoReturn]
 
@@ -50,9 +59,10 @@ def check_counts(value: Any, refuse: Refuse) -> None:
         elif isinstance(each, Mapping):
             pending += each.values()
             for name, most in COUNTS.items():
-                count = each.get(name)
-                if isinstance(count, (int, float)) and count > most:
-                    refuse(f"describes more than it holds: {name} is {count}")
+                found = each.get(name)
+                for count in found if isinstance(found, list) else [found]:
+                    if isinstance(count, (int, float)) and count > most:
+                        refuse(f"describes more than it holds: {name} is {count}")
 
 
 def rebuild(config: Any, inputs: Any, refuse: Refuse) -> Any:
