@@ -71,14 +71,14 @@ class Source(ABC):
                 yield batch
             return
         for _ in range(limit):
-            batch: Batch | None = next(self._running, None)
-            if batch is None:
+            found = next(self._running, None)
+            if found is None:
                 self._begin()
-                batch = next(self._running, None)
-            if batch is None:
+                found = next(self._running, None)
+            if found is None:
                 return
             self._given += 1
-            yield batch
+            yield found
 
     def _begin(self) -> None:
         self._pass_state, self._given = random_state.get_state(), 0

@@ -65,10 +65,17 @@ def optimizer_of(model: Any) -> tuple[dict[str, Any] | None, dict[str, np.ndarra
             slots[slot] = names
             arrays.update((n, a) for n, a in zip(names, values) if n is not None and a is not None)
     state = model.optimizer.get_state()
-    rate = model.optimizer._learning_rate
-    if not callable(rate) and not hasattr(model.optimizer, "optimizers"):
+    rate = _plain_rate(model.optimizer)
+    if rate is not None:
         state["learning_rate"] = float(rate)  # a callback may have changed it
     return {"iterations": model.optimizer.iterations, "state": state, "slots": slots}, arrays
+
+
+def _plain_rate(optimizer: Any) -> float | None:
+    """The learning rate where it is a number of this optimizer."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = getattr(optimizer, "_learning_rate", None)
+    return None if callable(rate) else rate
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -193,7 +200,7 @@ def restore_training(file: File, model: Any) -> None:
         file.refuse(f"optimizer state does not fit: {error!r}"[:300])
     if values is not None:
         store.set_slot_values(values)
-    if rate is not None and not callable(model.optimizer._learning_rate):
+    if rate is not None and _plain_rate(model.optimizer) is not None:
         model.optimizer.learning_rate = rate
     model._runners.seed = int(seed or 0)
 
