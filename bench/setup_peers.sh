@@ -32,7 +32,7 @@ for peer; do
     torch)
         install torch --index-url "$torch_index" torch==2.13.0 ||
             install torch torch==2.13.0  # no CPU build for this platform there: the one of PyPI
-        install torch numpy onnx onnxruntime setuptools
+        install torch numpy onnx onnxruntime setuptools keras
         ;;
     tf) install tf keras tensorflow-cpu ;;
     jax) install jax keras jax ;;

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nbcnn.losses import Loss
     from nbcnn.metrics import Metric
     from nbcnn.models import Model, Sequential
+    from nbcnn.models.gradients import value_and_grad
     from nbcnn.ops.tensor import Tensor as KerasTensor
     from nbcnn.optimizers import Optimizer
     from nbcnn.regularizers import Regularizer
@@ -73,6 +74,7 @@ NAMES = {
     "devices": "nbcnn.runtime.listing:devices",
     "get_device": "nbcnn.runtime.device:get_device",
     "set_device": "nbcnn.runtime.device:set_device",
+    "value_and_grad": "nbcnn.models.gradients:value_and_grad",
     "warmup": "nbcnn.warming:warmup",
 }
 
@@ -115,6 +117,7 @@ __all__ = [
     "saving",
     "set_device",
     "utils",
+    "value_and_grad",
     "version",
     "warmup",
 ]

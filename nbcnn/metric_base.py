@@ -11,6 +11,7 @@ from nbcnn.dtype_policies import float_name
 from nbcnn.layers.variable import Variable
 from nbcnn.loss_formulas import floating, like, same_rank
 from nbcnn.losses import Loss
+from nbcnn.metric_results import read_after_the_step
 from nbcnn.ops.loss import EPSILON
 from nbcnn.ops.op import is_symbolic
 from nbcnn.registry import Family, deserialize
@@ -51,6 +52,11 @@ class Metric(Declared, family=family):
 
     name: str | None = arg(None, last=True)
     dtype: str | None = arg(None, convert=float_name, last=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "result" in cls.__dict__:
+            cls.result = read_after_the_step(cls.result)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from nbcnn import schedules
-from nbcnn.declare import Declared, Expected, arg, fraction, non_negative, positive
+from nbcnn.declare import Arg, Declared, Expected, arg, fraction, non_negative, positive
 from nbcnn.ops.op import REGISTRY, Op
 from nbcnn.ops.optimizer import LEARNING_RATE, RULE, STEP
-from nbcnn.registry import Family, serialize
+from nbcnn.optimizer_apply import Applying
+from nbcnn.registry import Family, is_own, serialize
 from nbcnn.schedules import LearningRateSchedule
 
 AVERAGE, ACCUMULATOR = "average", "gradient_accumulator"  # state of any optimizer
@@ -65,7 +66,8 @@ class Part(NamedTuple):
     """How weights are updated: those with equal parts lie in one buffer.
 
     optimizer: whose numbers the update takes. op: the operation, which includes the decay, or None
-    where `optimizer.compose` makes the update of each weight. weight_decay: its factor. slots:
+    where `optimizer.compose`, or a user's `update_step`, makes the update of each weight.
+    weight_decay: its factor. slots:
     names of the state.
     """
 
@@ -75,8 +77,11 @@ class Part(NamedTuple):
     slots: tuple[str, ...]
 
 
-class Optimizer(Declared, family=family):
+class Optimizer(Applying, Declared, family=family):
     """Base of optimizers.
+
+    One of one's own defines `update_step(gradient, variable, learning_rate)` out of `nbcnn.ops`
+    and `assign`, and makes its state in `build(variables)`.
 
     Parameters
     ----------
@@ -115,6 +120,12 @@ class Optimizer(Declared, family=family):
     gradient_accumulation_steps: int | None = arg(None, check=_count(2), last=True)
     name: str | None = arg(None, last=True)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        plain = cls.learning_rate is Optimizer.learning_rate
+        if not is_own(cls) and plain and "learning_rate" not in cls.fields:
+            cls.fields = {"learning_rate": Arg(convert=rate_of), **cls.fields}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.step_count = 0  # of batches; fewer change the weights where gradients accumulate
@@ -126,8 +137,10 @@ class Optimizer(Declared, family=family):
             raise ValueError(f"{owner}: only one of {', '.join(limits)} can be given, got {given}")
 
     @property
-    def iterations(self) -> int:
-        """How often the weights have changed."""
+    def iterations(self) -> Any:
+        """How often the weights have changed; within `update_step` a tensor."""
+        if self._step is not None:
+            return self._step
         return self.step_count // (self.gradient_accumulation_steps or 1)
 
     @iterations.setter
@@ -176,6 +189,8 @@ class Optimizer(Declared, family=family):
     def part(self, variable: Any) -> Part:
         """How this weight is updated."""
         decay = (self.weight_decay or 0.0) if self.decays(variable) else 0.0
+        if self.has_own_rule:
+            return Part(self, None, decay, self.common_slots)
         op = REGISTRY[self.op](**{**self.hyperparameters(), "weight_decay": decay})
         return Part(self, op, decay, (*self.slots, *self.common_slots))
 
@@ -285,7 +300,8 @@ class Optimizer(Declared, family=family):
         return id(variable) in listed or named
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "store"}
+        kept_apart = ("store", "_kept_store", "_applications")
+        return {name: value for name, value in vars(self).items() if name not in kept_apart}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}

@@ -1,11 +1,18 @@
-"""Random arrays, with Keras's names: drawn on the host, from the global generator or a seed."""
+"""Random arrays, with Keras's names: drawn on the host, from the global generator or a seed.
 
+While a layer or a step is traced, `normal`, `uniform`, `truncated_normal`, `randint` and `dropout`
+without a seed, or with a `SeedGenerator`, become part of the graph, which draws anew at each run.
+The others, and a number as a seed, are drawn once.
+"""
+
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nbcnn import config, random_state
+from nbcnn.ops.op import is_tracing
 
 __all__ = [
     "SeedGenerator",
@@ -42,14 +49,29 @@ def _generator(seed: Any) -> np.random.Generator:
     return random_state.generator(seed.next() if isinstance(seed, SeedGenerator) else seed)
 
 
+def _graph(seed: Any) -> Any:
+    """What draws within a graph, where one is traced and the seed lets it."""
+    if not is_tracing() or not (seed is None or isinstance(seed, SeedGenerator)):
+        return None
+    start = None if seed is None else seed.initial_seed
+    return importlib.import_module("nbcnn.layers.draws").drawing(start, config.floatx())
+
+
+def _as(values: Any, dtype: str | None) -> Any:
+    return importlib.import_module("nbcnn.ops").cast(values, dtype or config.floatx())
+
+
 def normal(
     shape: Sequence[int],
     mean: float = 0.0,
     stddev: float = 1.0,
     dtype: str | None = None,
     seed: Any = None,
-) -> np.ndarray:
+) -> Any:
     """Values of the normal distribution."""
+    graph = _graph(seed)
+    if graph is not None:
+        return _as(graph.normal(tuple(shape)) * stddev + mean, dtype)
     return _generator(seed).normal(mean, stddev, tuple(shape)).astype(dtype or config.floatx())
 
 
@@ -59,8 +81,11 @@ def uniform(
     maxval: float = 1.0,
     dtype: str | None = None,
     seed: Any = None,
-) -> np.ndarray:
+) -> Any:
     """Values spread evenly over minval..maxval."""
+    graph = _graph(seed)
+    if graph is not None:
+        return _as(graph.uniform(tuple(shape), minval, maxval), dtype)
     return _generator(seed).uniform(minval, maxval, tuple(shape)).astype(dtype or config.floatx())
 
 
@@ -70,8 +95,11 @@ def truncated_normal(
     stddev: float = 1.0,
     dtype: str | None = None,
     seed: Any = None,
-) -> np.ndarray:
+) -> Any:
     """Values of the normal distribution, drawn again where they are beyond two `stddev`."""
+    graph = _graph(seed)
+    if graph is not None:
+        return _as(graph.normal(tuple(shape), within=2.0) * stddev + mean, dtype)
     generator = _generator(seed)
     values = generator.standard_normal(tuple(shape))
     while (beyond := np.abs(values) > 2).any():
@@ -81,8 +109,11 @@ def truncated_normal(
 
 def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: str = "int32", seed: Any = None
-) -> np.ndarray:
+) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
+    graph = _graph(seed)
+    if graph is not None:
+        return _as(graph.integers(tuple(shape), int(minval), int(maxval)), dtype)
     return _generator(seed).integers(minval, maxval, tuple(shape)).astype(dtype)
 
 
@@ -135,14 +166,19 @@ def categorical(
     return (scores[:, None] + noise).argmax(-1).astype(dtype)
 
 
-def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> np.ndarray:
+def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """`inputs` with each element 0 with probability `rate`, else divided by 1 - rate.
 
     noise_shape : the shape of what is drawn, which broadcasts; that of the inputs by default.
     """
-    values = np.asarray(inputs)
     if not 0 <= rate <= 1:
         raise ValueError(f"dropout: rate must be between 0 and 1, got {rate!r}")
+    graph = _graph(seed)
+    if graph is not None and 0 < rate < 1:
+        own = inputs.shape
+        sizes = tuple(n or m for n, m in zip(noise_shape or own, own))
+        return inputs * (graph.kept(sizes, rate) / (1.0 - rate))
+    values = np.asarray(inputs)
     if rate == 1:
         return np.zeros_like(values)
     shape = noise_shape or values.shape

@@ -114,7 +114,7 @@ def killed(folder, rng, while_writing):
     (folder / "started").unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, __file__, "--train", str(folder)])
     try:
-        deadline = time.time() + 120
+        deadline = time.time() + 600
         while not (folder / "started").exists() and process.poll() is None:
             if time.time() > deadline:
                 raise TimeoutError("the trainer does not start")

@@ -183,15 +183,6 @@ def test_compile(arguments, message):
         dense().compile(**arguments)
 
 
-def test_steps_of_ones_own_are_refused():
-    class Own(nbcnn.Model):
-        def train_step(self, data):
-            return {}
-
-    with pytest.raises(NotImplementedError, match="Own defines train_step, which is never called"):
-        Own().compile("sgd", loss="mse")
-
-
 def test_losses_that_do_not_fit_the_outputs():
     made = dense()
     made.compile("sgd", loss={"output": "mse"})

@@ -97,3 +97,15 @@ for devices in (("cpu", "cpu", "cpu"), ("cpu", "cuda", "cpu")):
 assert apart(*models) < 1e-4, apart(*models)
 """
     )
+
+
+def test_arrays_with_new_axes_are_uploaded(simulate):
+    simulate(
+        """
+from nbcnn.runtime.device import get_device
+device = get_device("cuda")
+target = device.view(device.empty(8), 0, (2, 1), "float32")
+device.upload(target, np.array([3, 5], "float32")[:, None])
+assert device.download(target).tolist() == [[3], [5]]
+"""
+    )

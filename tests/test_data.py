@@ -33,10 +33,10 @@ class Runner:
 
     def __init__(self, batch, kind):
         specs = batch.specs
-        weights = [s.shape[:1] for s, has in zip(specs.y, specs.weighted) if has]
+        sizes = [(s.shape[0], *w) for s, w in zip(specs.y, specs.weighted) if w is not None]
         self.x = [np.empty(*s) for s in specs.x]
         self.y = [np.empty(*s) for s in specs.y]
-        self.w = [np.empty(shape, "float32") for shape in weights]
+        self.w = [np.empty(shape, "float32") for shape in sizes]
         device = CpuDevice(2)
         self.program = device.program([])
         self.feeds = [
@@ -241,10 +241,13 @@ def test_signature_of_data_keeps_names_and_nesting():
 def test_weights_of_classes():
     table = {0: 2.0, 2: 3.0}
     np.testing.assert_array_equal(
-        prepare.weights_of_classes(np.array([0, 1, 2, 5]), table), [2, 1, 3, 1]
+        prepare.weights_of_classes(np.array([0, 1, 2, 5]), 6, table), [2, 1, 3, 1]
     )
     one_hot = np.eye(3)[[2, 0, 1]]
-    np.testing.assert_array_equal(prepare.weights_of_classes(one_hot, table), [3, 2, 1])
+    np.testing.assert_array_equal(prepare.weights_of_classes(one_hot, 3, table), [3, 2, 1])
+    labels = np.array([[0, 1, 2], [2, 2, 0]])  # of pixels, and not one-hot
+    expected = [[2, 1, 3], [3, 3, 2]]
+    np.testing.assert_array_equal(prepare.weights_of_classes(labels, 4, table), expected)
 
 
 def test_the_validation_part_is_the_last_one():

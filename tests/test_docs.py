@@ -23,6 +23,16 @@ def test_readme_snippets_run_one_after_the_other(readme, python, tmp_path):
     assert accuracy > 0.95
 
 
+def test_snippets_about_custom_training_run(root, python, tmp_path):
+    text = (root / "docs" / "custom_training.md").read_text(encoding="utf-8")
+    snippets = [code for language, code in FENCED.findall(text) if language == "python"]
+    script = tmp_path / "snippets.py"
+    script.write_text("\n".join([*snippets, "print(history.history)"]), encoding="utf-8")
+    printed = python(script, NBCNN_DEVICE="cpu")
+    assert float(re.search(r"loss (\d\.\d+)", printed).group(1)) < 2.2
+    assert {"critic_loss", "maker_loss"} <= set(re.findall(r"'(\w+)'", printed))
+
+
 def test_readme_has_both_commands_and_they_make_their_own_environment(readme):
     commands = dict(COMMAND.findall(readme))
     assert set(commands) == {"train", "test"}

@@ -108,3 +108,13 @@ def test_functions_of_arrays_are_those_of_keras(call):
         args, kwargs = with_arrays(call, leaves)
         with pytest.raises(TypeError, match=r"arrays|symbolic"):
             function(call)(*args, **kwargs)
+
+
+def test_truth_of_values():
+    """Any value but 0 is true, also what whole numbers cut to 0; of none, all are and not any."""
+    assert ops.any([0.5, 0.0])
+    assert ops.any([0, -1])
+    assert not ops.any(np.zeros(0))
+    assert ops.all(np.zeros(0))
+    assert ops.any(np.zeros((2, 0)), axis=1).tolist() == [False, False]
+    assert ops.all([[0.5, 1.0], [0.5, 0.0]], axis=1).tolist() == [True, False]

@@ -124,15 +124,15 @@ QUANTILES = np.arange(0.05, 1, 0.05)
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_beta_and_gamma_distributions(alpha):
-    def same(found, expected, scale):
-        found, expected = np.quantile(found, QUANTILES), np.quantile(expected, QUANTILES)
-        np.testing.assert_allclose(found, expected, 0, 0.05 * scale)
+    def same(found, expected):
+        below = (found.ravel() < np.quantile(expected, QUANTILES)[:, None]).mean(1)
+        np.testing.assert_allclose(below, QUANTILES, 0, 0.03)
 
     rng = np.random.default_rng(0)
     gamma = np.exp(drawn(lambda d: d.log_gamma((4000,), alpha)))
-    same(gamma, rng.gamma(alpha, size=100_000), max(alpha, 1.0))
+    same(gamma, rng.gamma(alpha, size=100_000))
     beta = drawn(lambda d: d.beta((4000, 1), alpha))
-    same(beta, rng.beta(alpha, alpha, 100_000), 1.0)
+    same(beta, rng.beta(alpha, alpha, 100_000))
     assert np.isfinite(beta).all()
     assert abs(np.corrcoef(beta[:-1, 0], beta[1:, 0])[0, 1]) < 0.06
 
@@ -249,7 +249,7 @@ def test_blur_chooses_images_and_shares_its_widths():
 
 def test_perspective_moves_each_image_by_itself():
     same = np.broadcast_to(PIXELS[:1], PIXELS.shape)
-    y = layers.RandomPerspective(scale=0.5, seed=1)(same)
+    y = layers.RandomPerspective((1, 1), 0.5, seed=1)(same)
     assert len({image.tobytes() for image in y}) == N
     np.testing.assert_allclose(y[:, 0, 0], same[:, 0, 0], 1e-5)  # where all corners start
     still = layers.RandomPerspective(scale=0.0)(PIXELS)
@@ -345,9 +345,11 @@ def test_dictionaries_in_models():
     assert mixed["images"].shape == (None, 8, 9, 3)
     assert mixed["labels"].shape == (None, N)
     model = nbcnn.Model(inputs, mixed)
-    found = model.predict({"images": PIXELS, "labels": LABELS}, verbose=0)
+    data = {"images": PIXELS, "labels": LABELS}
+    found = model(data, training=True)
     np.testing.assert_allclose(found["labels"].sum(1), 1, 1e-5)
     assert (found["labels"] != LABELS).any()
+    np.testing.assert_array_equal(model.predict(data, verbose=0)["labels"], LABELS)
 
 
 @pytest.mark.parametrize("make", [layers.MixUp, layers.CutMix, layers.RandAugment])

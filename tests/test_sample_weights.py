@@ -31,3 +31,17 @@ def test_weights_by_pixel():
     model.compile(nbcnn.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     found = model.fit(images, labels, class_weight={0: 2.0, 2: 0.5}, verbose=0).history["loss"][0]
     assert found == pytest.approx((losses * np.array([2.0, 1.0, 0.5])[labels]).mean(), rel=1e-5)
+
+
+def test_class_weights_are_for_training_only():
+    x, y = RNG.normal(size=(10, 3)), np.arange(10) % 2
+    model = nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(2, activation="softmax")])
+    model.compile(nbcnn.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    weights = {"class_weight": {0: 3.0, 1: 5.0}, "sample_weight": np.arange(10.0)}
+    logs = model.fit(x, y, validation_split=0.3, verbose=0, **weights).history
+    held_out = model.evaluate(x[7:], y[7:], sample_weight=np.arange(7.0, 10.0), verbose=0)
+    assert logs["val_loss"][0] == pytest.approx(held_out, rel=1e-5)
+    weighted = np.array([3.0, 5.0])[y[:7]] * np.arange(7.0)
+    assert logs["loss"][0] == pytest.approx(
+        model.evaluate(x[:7], y[:7], sample_weight=weighted, verbose=0), rel=1e-5
+    )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from nbcnn.graph.graph import Graph, Rewriting
 from nbcnn.kernels.impl import Choice
 from nbcnn.ops.op import Op, apply_symbolic
-from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.ops.tensor import Node, Tensor, VariableTensor
 
 # The implementation that the device chooses for an op on these inputs, or None.
 Accepts = Callable[[Op, Sequence[Tensor]], Choice | None]
@@ -35,8 +35,13 @@ def updates_last(graph: Graph) -> list[Node]:
     nodes, wanted = graph.nodes, {n.order for n in Graph(graph.outputs).nodes}
     written: set[int] = set()
     for node in nodes:
-        if any(id(t) in written for t in node.inputs) and node.order in wanted:
+        if any(_place(t) in written for t in node.inputs) and node.order in wanted:
             return nodes
         if node.op.stateful:
-            written.update(id(t) for t in node.inputs if t.node is None)
+            written.update(_place(t) for t in node.inputs if t.node is None)
     return sorted(nodes, key=lambda node: node.order not in wanted)
+
+
+def _place(tensor: Tensor) -> int:
+    """What a tensor's memory is told by: a variable has a new symbol after each assignment."""
+    return id(tensor.variable if isinstance(tensor, VariableTensor) else tensor)

@@ -14,6 +14,7 @@ from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import current, is_active
 from nbcnn.layers.input_spec import check_inputs
 from nbcnn.layers.layer_call import LayerCall, default_training
+from nbcnn.layers.layer_state import LayerState, is_metric
 from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.variable import Variable
@@ -40,7 +41,7 @@ def _marking_built(build: Callable) -> Callable:
     return marked
 
 
-class Layer(Declared, family=family):
+class Layer(LayerState, Declared, family=family):
     """A computation with weights.
 
     A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of
@@ -65,6 +66,7 @@ class Layer(Declared, family=family):
     if TYPE_CHECKING:  # state, made in `__new__`; an annotation here would make it a field
         _variables: list[Variable]
         _sublayers: list["Layer"]
+        _own_metrics: list[Any]
         built: bool
         input_shape: Any
         sample_shape: tuple | None  # the argument `input_shape`
@@ -83,7 +85,7 @@ class Layer(Declared, family=family):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
-        state = {"_variables": [], "_sublayers": [], "built": False}
+        state = {"_variables": [], "_sublayers": [], "_own_metrics": [], "built": False}
         layer.__dict__.update(state, input_shape=None, calls=[], sample_shape=None)
         return layer
 
@@ -113,6 +115,9 @@ class Layer(Declared, family=family):
         elif isinstance(value, Layer):
             if not any(layer is value for layer in self._sublayers):
                 self._sublayers.append(value)
+        elif is_metric(value):
+            if not any(metric is value for metric in self._own_metrics):
+                self._own_metrics.append(value)
         elif isinstance(value, (list, tuple)):
             for item in value:
                 self._track(item)
@@ -145,6 +150,8 @@ class Layer(Declared, family=family):
 
     def _traced(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Outputs within the current tracing."""
+        if current().calls == 0:
+            current().forget_losses(self.sublayers())
         self.build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
@@ -224,8 +231,7 @@ class Layer(Declared, family=family):
         weights.
         """
         inputs = map_structure_shapes(lambda s: Tensor(s, self.value_dtype), input_shape)
-        outputs = outputs_of(lambda x: self._traced((x,), {}), inputs)
-        return map_structure(lambda t: t.shape, outputs)
+        return map_structure(lambda t: t.shape, self.compute_output_spec(inputs))
 
     # -- weights ----------------------------------------------------------------------------
 
@@ -278,7 +284,7 @@ class Layer(Declared, family=family):
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar to the training loss; called within `call`."""
-        current().losses.append(loss)
+        current().add_loss(self, loss)
 
     def sublayers(self) -> Iterator["Layer"]:
         """This layer and all layers inside it, each once, outer first."""

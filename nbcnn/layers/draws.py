@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nbcnn.ops.random import Dropout
 BITS = 24  # of a number drawn per sample: what float32 holds
 FINE_BITS = 16  # of one drawn per element, where each bit is as large as the input
 TRIES = 8  # of a rejection that takes at least 95 %: all fail once in 10^10
+CALLS = 1 << 8  # draws of a call of `nbcnn.random`, at most
 
 
 class Draws:
@@ -59,6 +61,7 @@ class Draws:
         op = Dropout(rate, self._stream())
         if self.seed is None:
             return apply(op, x, self.tracing.seed)
+        self.tracing.seeded = True
         step = ops.slice_axis(self.tracing.seed, 0, 1, 2)
         own = ops.concatenate([np.array([self.seed], dtype=np.int64), step], 0)
         return apply(op, x, own)
@@ -75,10 +78,14 @@ class Draws:
         shares = (0.25 * 0.5 ** np.arange(bits)).astype(self.dtype)  # of a bit that is 0 or 2
         return ops.sum(drawn * shares, -1) * (high - low) + low
 
-    def normal(self, shape: tuple) -> Any:
-        """Values of the standard normal distribution, by the inverse of its distribution."""
+    def normal(self, shape: tuple, within: float | None = None) -> Any:
+        """Values of the standard normal distribution, by the inverse of its distribution; `within`:
+        none beyond so many standard deviations.
+        """
         half = 0.5 ** (FINE_BITS + 1)  # the middle of an interval: 0 and 1 lie infinitely far
         u = self.uniform(shape, -1.0 + 2 * half, 1.0 + 2 * half, FINE_BITS)
+        if within is not None:
+            u = u * math.erf(within / math.sqrt(2.0))
         return ops.erfinv(u) * float(np.sqrt(2.0))
 
     def integers(self, shape: tuple, low: int, high: int) -> Any:
@@ -120,3 +127,10 @@ class Draws:
     def dirichlet(self, count: int, alpha: float) -> Any:
         """`count` shares that add up to 1, of the symmetric Dirichlet distribution: (1, count)."""
         return ops.softmax(self.log_gamma((1, count), alpha))
+
+
+def drawing(seed: int | None, dtype: str) -> Draws:
+    """What a call of `nbcnn.random` draws: other numbers than any other call of the tracing."""
+    draws = Draws(seed, dtype)
+    draws.numbers = itertools.count(draws.tracing.next_stream() * CALLS)
+    return draws

@@ -242,6 +242,11 @@ class RandomColorDegeneration(Augmentation):
         return ops.clip(x + factor * (gray - x), *map(float, self.value_range))
 
 
+def _of_part() -> Any:
+    """A factor that the layer which takes it checks."""
+    return arg(None, convert=lambda v: tuple(v) if isinstance(v, list) else v)
+
+
 class RandomColorJitter(Augmentation):
     """`RandomBrightness`, `RandomContrast`, `RandomSaturation` and `RandomHue`, one after the
     other, in training.
@@ -255,10 +260,10 @@ class RandomColorJitter(Augmentation):
     """
 
     value_range: Any = pixel_range()
-    brightness_factor: Any = None
-    contrast_factor: Any = None
-    saturation_factor: Any = None
-    hue_factor: Any = None
+    brightness_factor: Any = _of_part()
+    contrast_factor: Any = _of_part()
+    saturation_factor: Any = _of_part()
+    hue_factor: Any = _of_part()
     seed: int | None = any_seed()
     data_format: str = fields.data_format()
 

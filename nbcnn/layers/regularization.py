@@ -59,6 +59,7 @@ class Dropout(Layer):
         tracing = context.current()
         if self.seed is None:
             return apply(DropoutOp(float(self.rate), tracing.next_stream()), x, tracing.seed)
+        tracing.seeded = True
         step = ops.slice_axis(tracing.seed, 0, 1, 2)
         own = ops.concatenate([np.array([self.seed], dtype=np.int64), step], 0)
         return apply(DropoutOp(float(self.rate)), x, own)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import initializers
-from nbcnn.ops.op import is_tracing
+from nbcnn.ops.op import is_tracing, not_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
 
@@ -78,7 +78,8 @@ class Variable:
             initializer = initializers.get(initializer)
         if callable(initializer):
             Budget.claim(name, tuple(shape or ()), dtype)
-        value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
+        with not_tracing():
+            value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):
             raise ValueError(

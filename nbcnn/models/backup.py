@@ -5,7 +5,7 @@ from typing import Any
 
 from nbcnn import random_state
 from nbcnn.io import zips
-from nbcnn.models import own_files, resuming, saving
+from nbcnn.models import own_files, own_variables, resuming, saving
 
 FORMAT, INDEX = "nbcnn backup", "backup.json"
 
@@ -25,7 +25,7 @@ def write(model: Any, path: Path, epoch: int, step: int) -> None:
         "seed": model._runners.seed,
     }
     groups = {"weights": arrays, "optimizer": state, "metrics": metrics}
-    own_files.write(path, INDEX, FORMAT, index, groups)
+    own_files.write(path, INDEX, FORMAT, model, index, groups)
 
 
 def read(model: Any, path: Path) -> int:
@@ -48,9 +48,9 @@ def read(model: Any, path: Path) -> int:
         for state in states:
             own_files.checked_random_state(state, f"{path}: {INDEX}")
         metrics = {} if file.version == 1 else file.group("metrics")
-        weights = file.weights(model)
+        weights, own = file.weights(model), own_variables.read_layers(file, model)
         own_files.restore_training(file, model)
-        saving._assign(model, weights)
+        saving._assign(model, weights, own)
     if states[0] is not None:
         random_state.set_state(states[0])
     model._training.resumed, model._training.metrics = progress, metrics

@@ -28,6 +28,12 @@ class CompileArguments:
         for name in [*leaves(metrics), *leaves(weighted_metrics)]:
             _known(_metrics, "metrics", name, ("accuracy", "acc", "crossentropy", "ce"))
 
+    @property
+    def has_metrics(self) -> bool:
+        """Whether any metric is asked for."""
+        given = [*leaves(self.metrics), *leaves(self.weighted_metrics)]
+        return any(metric is not None for metric in given)
+
     def losses_of(self, slots: Sequence[Slot]) -> list[Any]:
         """The loss of each output as far as its name alone tells."""
         entries = _for_each(self.loss, slots, "compile: loss", spread=True)

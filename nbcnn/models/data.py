@@ -163,20 +163,24 @@ class StreamSource(Source):
     def peek(self) -> Prepared:
         """The first batch, which stays in the stream."""
         if self.is_sequence:
-            return self.prepare(*unpack_x_y_sample_weight(self.stream[0]))
+            return self.prepared(self.stream[0])
         first = next(iter(self.stream), self)
         if first is self:
             raise ValueError("the data yields no batches")
         if iter(self.stream) is self.stream:  # an iterator: what was read would be lost
             self._ahead = [first]
-        return self.prepare(*unpack_x_y_sample_weight(first))
+        return self.prepared(first)
+
+    def prepared(self, item: Any) -> Prepared:
+        """The checked arrays of what the stream gives."""
+        return self.prepare(*unpack_x_y_sample_weight(item))
 
     def one_pass(self) -> Iterator[Batch]:
         items = (
             self._sequence() if self.is_sequence else itertools.chain(self._first(), self.stream)
         )
         for item in items:
-            yield whole_batch(self.prepare(*unpack_x_y_sample_weight(item)))
+            yield whole_batch(self.prepared(item))
 
     def _first(self) -> list[Any]:
         ahead, self._ahead = self._ahead, []

@@ -18,7 +18,7 @@ from nbcnn.layers.base import Layer
 from nbcnn.models import keras_optimizer, rebuilding
 from nbcnn.models.keras_config import from_keras, to_keras
 from nbcnn.models.keras_tree import Place, places
-from nbcnn.registry import serialize
+from nbcnn.registry import is_own, serialize
 from nbcnn.version import __version__
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
@@ -290,6 +290,8 @@ def _restore_optimizer(
     if (len(held) < 3 and not strict) or not held or not keras_optimizer.is_known(model.optimizer):
         return
     store = model._runners.renew_store(model._runners.device)
+    if not is_own(type(model.optimizer)):  # a user's makes its variables when it is built
+        model.optimizer.build(store.variables)
     items = keras_optimizer.items(model.optimizer, store.variables)
     names = [str(i) for i in range(len(items))]
     fits = set(held) == set(names) and all(

@@ -55,6 +55,8 @@ def items(optimizer: Any, weights: Sequence[Any]) -> list[Item]:
     for group in _groups(optimizer):
         for i, weight in enumerate(weights):
             found += _items_of(optimizer, group, i, weight)
+    own = getattr(optimizer, "_own_variables", ())
+    found += [Item(f"own {i}", tuple(v.shape)) for i, v in enumerate(own)]
     if isinstance(optimizer, optimizers.Nadam):
         product = optimizer._product_at(optimizer.iterations)
         found.append(Item("product", kept=False, value=product))
@@ -94,6 +96,8 @@ def arrays(optimizer: Any, store: Any) -> list[np.ndarray]:
             array = values[item.name][item.weight]
             assert array is not None
             found.append(array)
+        elif item.name.startswith("own "):
+            found.append(optimizer._own_variables[int(item.name[4:])].numpy())
         elif item.weight is not None:
             found.append(np.zeros(item.shape, np.float32))
         else:
@@ -137,7 +141,9 @@ def restore(optimizer: Any, store: Any, found: Sequence[np.ndarray]) -> None:
     for item, array in zip(_with_owner(items(optimizer, store.variables)), found, strict=True):
         if not item.kept:
             continue
-        if item.weight is None:
+        if item.name.startswith("own "):
+            optimizer._own_variables[int(item.name[4:])].assign(array)
+        elif item.weight is None:
             numbers[item.name] = array.item()
         else:
             slots[item.name][item.weight] = array

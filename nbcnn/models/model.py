@@ -52,6 +52,11 @@ class Model(Trainer, Layer):
             _compile_arguments=None,
             _input_signature=None,
             _output_signatures={},
+            _run_eagerly=False,
+            _jit_compile=True,
+            _loss_tracker=None,
+            _part_trackers={},
+            _own_outputs=None,
             compiled=None,
             optimizer=None,
             stop_training=False,
@@ -101,6 +106,11 @@ class Model(Trainer, Layer):
         if self._network is None:
             raise NotImplementedError(f"{type(self).__name__} does not define call(self, inputs)")
         return self._network.call(inputs)
+
+    @property
+    def can_be_called(self) -> bool:
+        """Whether the model has a `call`, as one made of steps alone has not."""
+        return self._network is not None or type(self).call is not Model.call
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights for inputs of a shape (None for the batch), or a list or dict of

@@ -40,7 +40,7 @@ class Objective:
         for i, (loss, factor) in enumerate(zip(self.compiled.losses, self.compiled.loss_weights)):
             if loss is None:
                 continue
-            value = self._reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
+            value = reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
             parts.append(value if factor == 1.0 else value * factor)
             if self.compiled.names_losses:
                 watched.append(_batch_mean(f"{self.compiled.output_names[i]}_loss", value, batch))
@@ -57,11 +57,6 @@ class Objective:
         for i, y_pred in enumerate(outputs):
             watched += self._metrics(i, y_pred, feeds)
         return watched, total
-
-    @staticmethod
-    def _reduced(loss: Any, y_true: Tensor, y_pred: Tensor, weight: Tensor | None) -> Tensor:
-        value = loss(y_true, y_pred, weight)
-        return ops.mean(value) if value.ndim else value
 
     def _metrics(self, i: int, y_pred: Tensor, feeds: Any) -> list[Watched]:
         found = []
@@ -91,6 +86,12 @@ class Objective:
             for m in group
             if not is_mean_of_values(m)
         ]
+
+
+def reduced(loss: Any, y_true: Any, y_pred: Any, weight: Any) -> Any:
+    """A loss as one number, also where its reduction leaves several."""
+    value = loss(y_true, y_pred, weight)
+    return ops.mean(value) if len(value.shape) else value
 
 
 def _batch_mean(name: str, value: Tensor, batch: int) -> Watched:

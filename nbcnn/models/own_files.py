@@ -15,6 +15,7 @@ import numpy as np
 from nbcnn import random_state
 from nbcnn.io import safetensors, zips
 from nbcnn.io.files import FormatError, digest, refuse
+from nbcnn.models import own_variables
 from nbcnn.version import __version__
 
 VERSION = 2
@@ -24,8 +25,23 @@ READABLE = (1, 2)
 # -- writing --------------------------------------------------------------------------------------
 
 
-def write(path: Path, member: str, kind: str, index: Mapping[str, Any], groups: Mapping) -> None:
-    """Write a file of an index, with what every index says, and groups of arrays by name."""
+def write(
+    path: Path,
+    member: str,
+    kind: str,
+    model: Any,
+    index: Mapping[str, Any],
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    """Write a file of an index, with what every index says, and groups of arrays by name; what
+    layers and optimizers of a user's keep is added.
+    """
+    entries, own = own_variables.layers_of(model)
+    index = {**index, "own_variables": entries}
+    groups = {**groups, own_variables.LAYERS: own} if own else groups
+    if index.get("optimizer") is not None:
+        own = own_variables.optimizer_of(model.optimizer)[1]
+        groups = {**groups, own_variables.OPTIMIZER: own} if own else groups
     head = {
         "format": kind,
         "format_version": VERSION,
@@ -58,8 +74,11 @@ def optimizer_of(model: Any) -> tuple[dict[str, Any] | None, dict[str, np.ndarra
         return None, {}
     slots: dict[str, list[str | None]] = {}
     arrays: dict[str, np.ndarray] = {}
-    store = model._runners.store
-    if store is not None and store.optimizer is model.optimizer:
+    optimizer = model.optimizer
+    store = None if optimizer.store is None else optimizer.store()
+    if store is None or not store.serves(model._runners.trained, optimizer):
+        store = model._runners.store
+    if store is not None and store.optimizer is optimizer:
         for slot, values in store.slot_values().items():
             names = [None if a is None else f"{slot}/{i:05d}" for i, a in enumerate(values)]
             slots[slot] = names
@@ -68,7 +87,8 @@ def optimizer_of(model: Any) -> tuple[dict[str, Any] | None, dict[str, np.ndarra
     rate = _plain_rate(model.optimizer)
     if rate is not None:
         state["learning_rate"] = float(rate)  # a callback may have changed it
-    return {"iterations": model.optimizer.iterations, "state": state, "slots": slots}, arrays
+    entry = {"iterations": optimizer.iterations, "state": state, "slots": slots}
+    return {**entry, "own": own_variables.optimizer_of(optimizer)[0]}, arrays
 
 
 def _plain_rate(optimizer: Any) -> float | None:
@@ -185,6 +205,8 @@ def restore_training(file: File, model: Any) -> None:
         if not 0 <= count < 2**62 or not (rate is None or 0 <= rate < float("inf")):
             raise ValueError("out of range")
         values = None
+        trained = model._runners.trained
+        own = own_variables.read_optimizer(file, entry.get("own"), model.optimizer, trained)
         if entry["slots"]:
             store = model._runners.renew_store(model._runners.device)
             values = file.slots(entry["slots"], store.slot_shapes())
@@ -200,6 +222,8 @@ def restore_training(file: File, model: Any) -> None:
         file.refuse(f"optimizer state does not fit: {error!r}"[:300])
     if values is not None:
         store.set_slot_values(values)
+    for variable, value in own:
+        variable.assign(value)
     if rate is not None and _plain_rate(model.optimizer) is not None:
         model.optimizer.learning_rate = rate
     model._runners.seed = int(seed or 0)

@@ -4,7 +4,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nbcnn import config, random_state
@@ -14,9 +14,13 @@ from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.models import steps, storage
 from nbcnn.models.objective import Objective
+from nbcnn.models.own_data import OwnSpecs
+from nbcnn.models.own_step import EagerRunner, OwnRunner
 from nbcnn.models.prepare import Specs
+from nbcnn.models.signature import Signature, Slot
 from nbcnn.ops.tensor import Tensor
 from nbcnn.runtime.device import DeviceError, OutOfMemory, current_device, get_device
+from nbcnn.utils import unpack_x_y_sample_weight
 
 CAPACITY = 12  # steps kept for each model; the one unused for longest goes first
 
@@ -32,8 +36,8 @@ class Runners:
         self.store: storage.Store | None = None
         self.device_name: str | None = None  # set by Model.to
         self.only_device: Any = None  # in the place of all others
-        self._kept: OrderedDict[tuple, steps.Runner] = OrderedDict()
-        self._latest: dict[str, steps.Runner] = {}
+        self._kept: OrderedDict[tuple, Any] = OrderedDict()
+        self._latest: dict[str, Any] = {}
         self._states: dict[str, steps.StepState] = {}
         self._arenas: dict[str, Arena] = {}  # by device
         self._seed: int | None = None
@@ -63,10 +67,14 @@ class Runners:
         self._latest.clear()
         self._trained = None
 
-    def get(self, mode: str, specs: Specs) -> steps.Runner:
+    def get(self, mode: str, specs: Any) -> Any:
         """The step for mode "train", "test" or "predict" on these shapes."""
         device = self.device
-        if mode == "train":
+        own = isinstance(specs, OwnSpecs)
+        if own and self.model.run_eagerly and mode != "predict":
+            self._latest[mode] = EagerRunner(self._own(mode), specs)
+            return self._latest[mode]
+        if mode == "train" and not own:
             self.renew_store(device)
         key = (mode, device, specs, *config.choice_of_kernels())
         runner = self._kept.get(key)
@@ -82,13 +90,13 @@ class Runners:
         self._latest[mode] = runner
         return runner
 
-    def renewed(self, runner: steps.Runner | None, mode: str, specs: Specs) -> steps.Runner:
+    def renewed(self, runner: Any, mode: str, specs: Any) -> Any:
         """`runner` if it still fits, else the one that `get` finds."""
         if runner is not None and runner.valid():
             return runner
         return self.get(mode, specs)
 
-    def release(self, runners: Iterable[steps.Runner]) -> None:
+    def release(self, runners: Iterable[Any]) -> None:
         """No longer use the arrays of their last batches."""
         with self.lock:
             for runner in runners:
@@ -158,7 +166,8 @@ class Runners:
     def _state(self, mode: str, device: Any) -> steps.StepState:
         state = self._states.get(mode)
         if state is None or state.device is not device:
-            totals = 0 if mode == "predict" else self.model.compiled.watched
+            compiled = self.model.compiled
+            totals = 0 if mode == "predict" or compiled is None else compiled.watched
             arena = self._arenas.setdefault(device.name, Arena(device))
             state = self._states[mode] = steps.StepState(device, self.seed, totals, arena)
         return state
@@ -185,8 +194,10 @@ class Runners:
             return error.needed
         raise AssertionError("a plan has found room where there is none")
 
-    def _make(self, mode: str, specs: Specs, device: Any) -> steps.Runner:
+    def _make(self, mode: str, specs: Any, device: Any) -> Any:
         state = self._state(mode, self.device)
+        if isinstance(specs, OwnSpecs):
+            return self._make_own(mode, specs, device, state)
         if mode == "predict":
             return steps.predict_runner(self._forward, specs.x, device, state)
         feeds = steps.Feeds(specs.x, specs.y, specs.weighted)
@@ -195,6 +206,28 @@ class Runners:
             return steps.test_runner(self._forward, objective, feeds, device, state)
         assert self.store is not None
         return steps.train_runner(self._forward, objective, feeds, self.store, device, state)
+
+    def _own(self, mode: str) -> Callable[[Any], Any]:
+        """The model's method for a step."""
+        return getattr(self.model, f"{mode}_step")
+
+    def _make_own(self, mode: str, specs: OwnSpecs, device: Any, state: Any) -> Any:
+        model, function = self.model, self._own(mode)
+        if not model.built and model.can_be_called:
+            leaves = [Tensor(shape, dtype) for shape, dtype in specs.x]
+            with Context():
+                model(unpack_x_y_sample_weight(specs.nesting.pack(leaves))[0])
+        if mode != "predict":
+            return OwnRunner(function, specs, device, state, mode == "train")
+
+        def forward(tensors: Sequence[Tensor], context: Context) -> list[Tensor]:
+            outputs = function(specs.nesting.pack(tensors))
+            flat = flatten(outputs)
+            slots = [Slot(f"output_{i}", (None, *t.shape[1:]), t.dtype) for i, t in enumerate(flat)]
+            model.__dict__["_own_outputs"] = Signature(outputs, slots)
+            return flat
+
+        return steps.predict_runner(forward, specs.x, device, state)
 
     def _forward(self, tensors: Sequence[Tensor], context: Context) -> list[Tensor]:
         signature = self.model.input_signature_for(None)

@@ -26,7 +26,7 @@ from nbcnn import random_state
 from nbcnn.io import safetensors, zips
 from nbcnn.io.files import FormatError, Window, refuse, replacing
 from nbcnn.layers.base import Layer
-from nbcnn.models import keras_files, own_files, rebuilding
+from nbcnn.models import keras_files, own_files, own_variables, rebuilding
 from nbcnn.registry import CustomObjectScope, deserialize, serialize, unsafe
 
 FORMAT = "nbcnn"
@@ -77,7 +77,7 @@ def save_model(
         "random_state": random_state.get_state() if include_optimizer else None,
         "seed": model._runners.seed,
     }
-    own_files.write(path, MODEL, FORMAT, index, {"weights": arrays, "optimizer": state})
+    own_files.write(path, MODEL, FORMAT, model, index, {"weights": arrays, "optimizer": state})
 
 
 def load_model(
@@ -125,7 +125,8 @@ def _load_own(path: Path, compile: bool) -> tuple[Any, dict[str, Any] | None]:
         with rebuilding.limited(reader.whole.size, file.refuse):
             model = rebuilding.rebuild(index.get("model"), index.get("inputs"), file.refuse)
         state = own_files.checked_random_state(index.get("random_state"), f"{path}: {MODEL}")
-        _assign(model, file.weights(model))
+        weights, own = file.weights(model), own_variables.read_layers(file, model)
+        _assign(model, weights, own)
         if compile and index.get("compile_config"):
             with rebuilding.limited(reader.whole.size, file.refuse):
                 config = index["compile_config"]
@@ -153,7 +154,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
             safetensors.write(file, arrays, {"format": FORMAT, ORDER: json.dumps(list(arrays))})
     else:
         entries, arrays = own_files.weights_of(model)
-        own_files.write(path, WEIGHTS, FORMAT, {"weights": entries}, {"weights": arrays})
+        own_files.write(path, WEIGHTS, FORMAT, model, {"weights": entries}, {"weights": arrays})
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
@@ -188,21 +189,23 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **optio
     elif skip_mismatch:
         raise ValueError(f"load_weights: skip_mismatch is not for {path.suffix} files")
     else:
-        _assign(model, _read_listed(model, path))
+        _assign(model, *_read_listed(model, path))
 
 
-def _read_listed(model: Any, path: Path) -> list[np.ndarray]:
-    """All arrays of a file that lists them in order."""
+def _read_listed(model: Any, path: Path) -> tuple[list[np.ndarray], list[tuple]]:
+    """All arrays of a file that lists them in order, and what layers have saved of their own."""
     with zips.Reader(path) as reader:
         if path.suffix == ".nbcnn":
             member = WEIGHTS if WEIGHTS in reader.members else MODEL
-            return own_files.File(reader, member, FORMAT).weights(model)
+            file = own_files.File(reader, member, FORMAT)
+            return file.weights(model), own_variables.read_layers(file, model)
         names, variables = reader.members, model.weights
         if len(names) != len(variables):
             reader.refuse(None, f"holds {len(names)} arrays, the model has {len(variables)}")
         by_path = [f"{name}{NPZ}" for name in _by_path(model)]
         ordered = by_path if set(by_path) == set(names) else names
-        return [reader.array(n, v.shape, compressed=True) for n, v in zip(ordered, variables)]
+        pairs = zip(ordered, variables)
+        return [reader.array(n, v.shape, compressed=True) for n, v in pairs], []
 
 
 def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
@@ -244,9 +247,11 @@ def _named_as(reader: safetensors.Reader, variables: dict[str, Any]) -> dict[str
     return dict(zip(names, variables.values()))
 
 
-def _assign(model: Any, arrays: Sequence[np.ndarray]) -> None:
+def _assign(model: Any, arrays: Sequence[np.ndarray], own: Sequence[tuple] = ()) -> None:
     for variable, array in zip(model.weights, arrays):
         variable.assign(array)
+    for layer, store in own:
+        layer.load_own_variables(store)
 
 
 def _require_weights(model: Any, where: str) -> None:

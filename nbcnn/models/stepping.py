@@ -8,9 +8,10 @@ import numpy as np
 from nbcnn import config, keras_settings
 from nbcnn.callback_base import CallbackList
 from nbcnn.models import checks
-from nbcnn.models.compilation import CompileArguments, Compiled
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream, whole_batch
+from nbcnn.models.hooks import CompiledMetrics, Hooks
 from nbcnn.models.outputs import Growing, Outputs, Pieces, Whole
+from nbcnn.models.own_data import OwnPreparer, OwnStream
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature
@@ -19,12 +20,11 @@ from nbcnn.progress import Progress
 Logs = dict[str, float]
 
 
-class Stepping:
+class Stepping(Hooks):
     """What `Trainer` builds on; see `Model`."""
 
-    compiled: Compiled | None
-    _compile_arguments: CompileArguments | None
     _runners: Runners
+    _own_outputs: Signature | None  # of `predict_step`
     input_signature_for: Callable[..., Signature]
     output_signature_for: Callable[..., Signature]
 
@@ -35,16 +35,42 @@ class Stepping:
     def reset_metrics(self) -> None:
         """The running means of loss and metrics start again."""
         for mode in ("train", "test"):
-            self._reset(mode)
+            self._runners.reset(mode)
+        if self.compiled is not None:
+            self.compiled.reset()
+        for metric in self.metrics:
+            metric.reset_state()
 
     def _reset(self, mode: str) -> None:
+        if self._has_own_step(mode):
+            self.reset_metrics()
+            return
         self._runners.reset(mode)
         if self.compiled is not None:
             self.compiled.reset()
 
     def _results(self, mode: str) -> Logs:
+        if self._has_own_step(mode):
+            return self._runners.results(mode)
         assert self.compiled is not None
         return self.compiled.finished(self._runners.results(mode))
+
+    def _in_order(self, logs: Logs, mode: str) -> Any:
+        """The values of logs, a single one alone; those of steps of one's own come as the metrics
+        do, then others.
+        """
+        if not self._has_own_step(mode):
+            assert self.compiled is not None
+            return self.compiled.in_order(logs)
+        names: list[str] = []
+        for metric in self.metrics:
+            if isinstance(metric, CompiledMetrics):
+                names += [part.name for part in metric.metrics]
+            else:
+                names.append(metric.name)
+        known = {name: logs[name] for name in names if name in logs}
+        values = [*known.values(), *(logs[name] for name in logs if name not in known)]
+        return values[0] if len(values) == 1 else values
 
     # -- one batch ------------------------------------------------------------------------------
 
@@ -61,7 +87,7 @@ class Stepping:
         Returns loss and metrics of this batch, as `evaluate` does.
         """
         self._check_compiled("train_on_batch")
-        prepare = Preparer("train_on_batch", self, class_weight=class_weight)
+        prepare = self._preparer("train_on_batch", "train", class_weight)
         return self._on_batch("train", prepare, (x, y, sample_weight), return_dict)
 
     def test_on_batch(
@@ -69,10 +95,17 @@ class Stepping:
     ) -> Any:
         """Loss and metrics of one batch; returns as `train_on_batch`."""
         self._check_compiled("test_on_batch")
-        prepare = Preparer("test_on_batch", self)
+        prepare = self._preparer("test_on_batch", "test")
         return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)
 
-    def _on_batch(self, mode: str, prepare: Preparer, data: tuple, return_dict: bool) -> Any:
+    def _preparer(self, where: str, mode: str, class_weight: Any = None) -> Any:
+        """What checks data for steps of a mode."""
+        if self._has_own_step(mode):
+            return OwnPreparer(where, self, class_weight)
+        supervised = mode != "predict"
+        return Preparer(where, self, supervised, class_weight)
+
+    def _on_batch(self, mode: str, prepare: Any, data: tuple, return_dict: bool) -> Any:
         return_dict = bool(return_dict)  # an array has no truth: no step is taken then
         batch = whole_batch(prepare(*data))
         with self._runners.lock:
@@ -84,14 +117,13 @@ class Stepping:
             finally:
                 runner.release()
             logs = self._results(mode)
-        assert self.compiled is not None
-        return logs if return_dict else self.compiled.in_order(logs)
+        return logs if return_dict else self._in_order(logs, mode)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
         """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
         `predict`.
         """
-        batch = whole_batch(Preparer("predict_on_batch", self, supervised=False)(x))
+        batch = whole_batch(self._preparer("predict_on_batch", "predict")(x))
         with self._runners.lock:
             runner = self._runners.get("predict", batch.specs)
             try:
@@ -131,9 +163,11 @@ class Stepping:
         limit = limit_or_none("predict", "steps", steps)
         size = batch_size_or_default("predict", batch_size)
         progress = Progress(verbose)
-        prepare = Preparer("predict", self, supervised=False)
+        prepare = self._preparer("predict", "predict")
         source: Source
-        if is_stream(x):
+        if is_stream(x) and self._has_own_step("predict"):
+            source = OwnStream(x, prepare)
+        elif is_stream(x):
             source = StreamSource(x, lambda x, y, w: prepare(x))
         else:
             source = ArraySource(prepare(x), size)
@@ -190,6 +224,8 @@ class Stepping:
 
     @property
     def _outputs(self) -> Signature:
+        if self._own_outputs is not None:
+            return self._own_outputs
         return self.output_signature_for(None, None)
 
     # -- plans ----------------------------------------------------------------------------------
@@ -208,6 +244,8 @@ class Stepping:
         for slot, shape in zip(inputs.slots, inputs.example):
             if None in shape[1:]:
                 raise ValueError(f"plan: input {slot.name!r} has no fixed shape: {shape}")
+        if training and self._has_own_step("train"):
+            raise ValueError("plan: what data train_step takes is not known before fit")
         x = [
             np.empty((size, *(n or 1 for n in shape[1:])), slot.dtype)
             for slot, shape in zip(inputs.slots, inputs.example)

@@ -14,18 +14,19 @@ import numpy as np
 
 from nbcnn import config
 from nbcnn.graph.aliases import RESHAPES_BEHIND, WITHOUT_GRADIENTS
-from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.memory import Arena
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
+from nbcnn.graph.settle import settle
 from nbcnn.kernels.impl import Choice
 from nbcnn.layers.context import Context
 from nbcnn.layers.variable import Clock
 from nbcnn.models import updates
 from nbcnn.models.objective import Objective, Watched
+from nbcnn.models.slopes import slopes_of
 from nbcnn.models.storage import Store
 from nbcnn.ops.op import Op
 from nbcnn.ops.optimizer import HYPER_SIZE, Accumulate
@@ -102,7 +103,7 @@ class Runner:
         self._feeds = [plan.feed(t) for t in feeds.leaves]
         self._outlets = [plan.outlet(t) for t in outputs]
         self.outputs = [t.spec for t in outputs]
-        self._bound = [(v, v.array) for v in _variables(plan.graph)]
+        self._bound = [(v, v.array) for v in variables_of(plan.graph)]
         self._places, self._values = Clock.places, -1
 
     def valid(self) -> bool:
@@ -252,15 +253,14 @@ def train_runner(
     graph = rewrite(Graph([loss, *values], context.updates), RESHAPES_BEHIND)
     graph = rewrite(rewrite(graph, TRAINING), INDICES)
     loss, values = graph.outputs[0], graph.outputs[1:]
-    symbols = [v.symbol for v in store.variables]
     builder = updates.Builder(store, state)
-    slopes = gradients(builder.scaled(loss), symbols)
+    slopes = slopes_of(builder.scaled(loss), store.variables, context)
     found = [g for g in slopes if g is not None]
-    if not found and symbols:
+    if not found and store.variables:
         raise ValueError("fit: the loss does not depend on any trainable weight")
-    if not symbols:
+    if not store.variables:
         warnings.warn("fit: no weight is trainable, so none will change", stacklevel=2)
-    graph = Graph([*found, *values], graph.effects)
+    graph = settle(Graph([*found, *values], graph.effects))
     if config.fuse():
         graph = fuse(graph, accepted_by(device))
     slopes_now = iter(graph.outputs[: len(found)])
@@ -314,7 +314,8 @@ def _reads(graph: Graph, leaf: Tensor) -> bool:
     return any(t is leaf for node in graph.nodes for t in node.inputs)
 
 
-def _variables(graph: Graph) -> list[Any]:
+def variables_of(graph: Graph) -> list[Any]:
+    """The variables that a graph reads or writes."""
     leaves = [t for node in graph.nodes for t in node.inputs] + list(graph.outputs)
     return list({id(t): t.variable for t in leaves if isinstance(t, VariableTensor)}.values())
 

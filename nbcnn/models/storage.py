@@ -104,20 +104,27 @@ class Pool:
         return np.array([*found, self.size], dtype=np.int64)
 
 
+def pools_of(groups: Sequence[Group], device: Any) -> list[Pool]:
+    """The groups, pooled by type and optimizer."""
+    together: dict[tuple[str, int], list[Group]] = {}
+    for group in groups:
+        together.setdefault((group.dtype, id(group.part.optimizer)), []).append(group)
+    return [Pool(members[0].part.optimizer, members, device) for members in together.values()]
+
+
 class Store:
     """The groups of one compiled model, on one device."""
 
     def __init__(self, variables: Sequence[Variable], optimizer: Any, device: Any):
         self.device, self.optimizer = device, optimizer
         self.variables = list(variables)
-        kinds: dict[tuple[str, Any], list[Variable]] = {}
+        kinds: dict[tuple[str, Any, Any], list[Variable]] = {}
         for variable in self.variables:
-            kinds.setdefault((variable.dtype, optimizer.part(variable)), []).append(variable)
-        self.groups = [Group(members, part, device) for (_, part), members in kinds.items()]
-        together: dict[tuple[str, int], list[Group]] = {}
-        for group in self.groups:
-            together.setdefault((group.dtype, id(group.part.optimizer)), []).append(group)
-        self.pools = [Pool(g[0].part.optimizer, g, device) for g in together.values()]
+            kind = (variable.dtype, optimizer.part(variable), optimizer.partition(variable))
+            kinds.setdefault(kind, []).append(variable)
+        self.partition = [optimizer.partition(v) for v in self.variables]
+        self.groups = [Group(members, part, device) for (_, part, _), members in kinds.items()]
+        self.pools = pools_of(self.groups, device)
         self._views = {id(v): v.array for v in self.variables}
         for each in (optimizer, *self.optimizers):
             each.store = weakref.ref(self)
@@ -133,7 +140,9 @@ class Store:
         return same and self.optimizer is optimizer
 
     def intact(self) -> bool:
-        """Whether all variables are still where this store put them."""
+        """Whether all variables are still where this store put them, and grouped as it must be."""
+        if self.partition != [self.optimizer.partition(v) for v in self.variables]:
+            return False
         return all(v.array is self._views[id(v)] for v in self.variables)
 
     def slot_views(self) -> dict[str, dict[int, Any]]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from nbcnn import keras_settings
 from nbcnn.callback_base import CallbackList, History
+from nbcnn.metrics import Mean
 from nbcnn.models import checks
 from nbcnn.models.compilation import CompileArguments, Compiled, check_options
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
+from nbcnn.models.own_data import OwnPreparer, OwnStream
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.resuming import Training
 from nbcnn.models.signature import Signature
@@ -30,6 +32,8 @@ class Trainer(Stepping):
     optimizer: Any
     loss: Any  # as `compile` was given it
     stop_training: bool
+    _run_eagerly: bool
+    _jit_compile: Any
     _first_epoch: int
     _training: Training
     history: History | None
@@ -59,8 +63,11 @@ class Trainer(Stepping):
         metrics : list of metrics, names or functions; with several outputs a list of such lists, or
             a dictionary by output name.
         weighted_metrics : likewise; these count samples by `sample_weight`.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted for Keras's sake;
-            a step is always one compiled plan.
+        run_eagerly : call an overridden `train_step`, `test_step`, `compute_loss` or
+            `compute_metrics` on arrays, for each batch, to see what it does; default False. Layers
+            and models are plans all the same.
+        steps_per_execution, jit_compile, auto_scale_loss : accepted for Keras's sake; a step is
+            always compiled.
 
         Raises
         ------
@@ -68,18 +75,17 @@ class Trainer(Stepping):
             For names that are unknown, with the nearest known one.
         """
         check_options(steps_per_execution)
-        for name in ("train_step", "test_step", "predict_step", "compute_loss"):
-            if hasattr(self, name):
-                raise NotImplementedError(
-                    f"compile: {type(self).__name__} defines {name}, which is never called: "
-                    "a step is traced from call(), the losses and the metrics"
-                )
         arguments = CompileArguments(optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._set_compile_arguments(arguments)
+        self.__dict__.update(
+            _run_eagerly=bool(run_eagerly),
+            _jit_compile=jit_compile if jit_compile != "auto" else not run_eagerly,
+        )
 
     def _set_compile_arguments(self, arguments: CompileArguments) -> None:
         self._compile_arguments, self.compiled = arguments, None
         self.optimizer, self.loss = arguments.optimizer, arguments.loss
+        self.__dict__.update(_loss_tracker=Mean(name="loss"), _part_trackers={})
         self._runners.forget()
 
     def resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
@@ -106,14 +112,32 @@ class Trainer(Stepping):
             self._set_compile_arguments(CompileArguments.from_config(config, custom_objects))
 
     @property
-    def metrics(self) -> list[Any]:
-        """The metric objects of `compile`; known once data has been seen."""
-        return [] if self.compiled is None else self.compiled.all_metrics
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` and `train_on_batch` return, in order; of a model whose
+        steps are overridden those of its `metrics`.
+        """
+        if self._has_own_step("test") or self._has_own_step("train"):
+            return [metric.name for metric in self.metrics]
+        return ["loss"] if self.compiled is None else self.compiled.log_names
 
     @property
-    def metrics_names(self) -> list[str]:
-        """The names of what `evaluate` and `train_on_batch` return, in order."""
-        return ["loss"] if self.compiled is None else self.compiled.log_names
+    def run_eagerly(self) -> bool:
+        """Whether overridden steps are called on arrays, for each batch; see `compile`."""
+        return self._run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        self.__dict__["_run_eagerly"] = bool(value)
+        self._runners.forget()
+
+    @property
+    def jit_compile(self) -> Any:
+        """What `compile` was given, for Keras's sake; steps are compiled in any case."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value: Any) -> None:
+        self.__dict__["_jit_compile"] = value
 
     # -- fit ------------------------------------------------------------------------------------
 
@@ -188,11 +212,17 @@ class Trainer(Stepping):
             _validation_epochs(validation_freq),
         )
         progress = Progress(verbose, epochs)
-        source = self._source("fit", x, y, sample_weight, size, shuffle, class_weight, share)
+        source = self._source(
+            "fit", "train", x, y, sample_weight, size, shuffle, class_weight, share
+        )
         if validation_data is not None:
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
-            source, validation.source = source.split("fit", share, validation.batch_size)
+            source, held_out = source.split("fit", share, validation.batch_size)
+            if class_weight is not None:  # which is for training
+                whole = ArraySource(Preparer("fit", self)(x, y, sample_weight), size)
+                _, held_out = whole.split("fit", share, validation.batch_size)
+            validation.source = held_out
         limit = within_limit(limit, source)
         if validation.source is not None:
             validation.limit = within_limit(validation.limit, validation.source)
@@ -241,7 +271,7 @@ class Trainer(Stepping):
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
-        if epochs:
+        if epochs and self.optimizer is not None:
             self.optimizer.finalize_variable_values(self._runners.trained)
         callbacks.on_train_end(logs)
 
@@ -300,6 +330,7 @@ class Trainer(Stepping):
     def _source(
         self,
         where: str,
+        mode: str,
         x: Any,
         y: Any,
         sample_weight: Any,
@@ -309,26 +340,27 @@ class Trainer(Stepping):
         split: float = 0.0,
     ) -> Source:
         """Data for training or evaluation, checked as far as it is there."""
-        prepare = Preparer(where, self, class_weight=class_weight)
+        own = self._has_own_step(mode)
+        prepare: Any = (OwnPreparer if own else Preparer)(where, self, class_weight=class_weight)
         if not is_stream(x):
             return ArraySource(prepare(x, y, sample_weight), batch_size, shuffle)
         apart = {"y": y, "sample_weight": sample_weight, "validation_split": split or None}
         for name, value in apart.items():
             if value is not None:
                 raise ValueError(f"{where}: {name} cannot be given where x gives batches")
-        source = StreamSource(x, prepare, shuffle)
+        source = (OwnStream if own else StreamSource)(x, prepare, shuffle)
         source.peek()
         return source
 
     def _validation_source(self, data: Any, batch_size: int) -> Source:
         where = "fit (validation_data)"
         if is_stream(data):
-            return self._source(where, data, None, None, batch_size)
+            return self._source(where, "test", data, None, None, batch_size)
         if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
             kind = type(data).__name__
             raise ValueError(f"{where}: expected (x, y) or (x, y, sample_weight), got {kind}")
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        return self._source(where, x, y, sample_weight, batch_size)
+        return self._source(where, "test", x, y, sample_weight, batch_size)
 
     # -- evaluate -------------------------------------------------------------------------------
 
@@ -354,7 +386,7 @@ class Trainer(Stepping):
         limit = limit_or_none("evaluate", "steps", steps)
         progress = Progress(verbose)
         size = batch_size_or_default("evaluate", batch_size)
-        source = self._source("evaluate", x, y, sample_weight, size)
+        source = self._source("evaluate", "test", x, y, sample_weight, size)
         limit = within_limit(limit, source)
         if not isinstance(callbacks, CallbackList):
             steps_known, verbose = limit or source.steps, progress.verbose
@@ -370,8 +402,7 @@ class Trainer(Stepping):
             callbacks.on_test_end(logs)
         finally:
             progress.close()
-        assert self.compiled is not None
-        return logs if return_dict else self.compiled.in_order(logs)
+        return logs if return_dict else self._in_order(logs, "test")
 
 
 class Validation:

@@ -17,9 +17,18 @@ import numpy as np
 from nbcnn import ops
 from nbcnn.graph.graph import Graph, root_of
 from nbcnn.graph.plan import Plan
+from nbcnn.layers.context import Context
 from nbcnn.models.storage import Group, Pool, Store, view
 from nbcnn.ops.op import tracing
-from nbcnn.ops.optimizer import HYPER_SIZE, Assign, ClipGradients, Lamb, Mix
+from nbcnn.ops.optimizer import (
+    HYPER_SIZE,
+    LEARNING_RATE,
+    STEP,
+    Assign,
+    ClipGradients,
+    Lamb,
+    Mix,
+)
 from nbcnn.ops.tensor import Node, Tensor
 from nbcnn.optimizer_base import ACCUMULATOR, AVERAGE
 
@@ -195,6 +204,9 @@ class Builder:
     def _compose(self, group: Group) -> None:
         """The update of each weight in turn, from ordinary operations."""
         optimizer, decay = group.part.optimizer, group.part.weight_decay
+        if optimizer.has_own_rule:
+            self._own_rule(group)
+            return
         with tracing():
             numbers: Any = ops.cast(self._numbers(optimizer), group.dtype)
             hyper = [numbers[i] for i in range(HYPER_SIZE)]
@@ -211,6 +223,22 @@ class Builder:
                 for name, value in renewed.items():
                     self._add(Node(Assign(), [state[name], value]))
                 self._add(Node(Assign(), [w, new]))
+
+    def _own_rule(self, group: Group) -> None:
+        """The update of each weight by a user's `update_step`."""
+        optimizer, decay = group.part.optimizer, group.part.weight_decay
+        optimizer.build(self.store.variables)
+        with Context() as context:
+            both: Any = self._numbers(optimizer)
+            rate = ops.cast(both[LEARNING_RATE], group.dtype)
+            count = ops.subtract(ops.cast(both[STEP], "int32"), 1)
+            with optimizer.at_step(count):
+                for variable, start in zip(group.variables, group.starts):
+                    place = view(group.gradients, start, variable.shape)
+                    if decay:
+                        variable.assign(variable - variable * (rate * decay))
+                    optimizer.update_step(self._leaf(place, group.dtype, "g"), variable, rate)
+        self._add(*context.updates)
 
     def _averages(self) -> None:
         """Before constraints, as in Keras: the average is of weights as the update leaves them."""

@@ -100,8 +100,11 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
             [one_axis(a, ndim(x1), "tensordot") for a in first],
             [one_axis(a, ndim(x2), "tensordot") for a in second],
         )
-    if len(lists[0]) != len(lists[1]):
-        raise ValueError(f"tensordot: axes must be as many on both sides, got {axes}")
+    if len(lists[0]) != len(lists[1]) or len(lists[0]) > min(ndim(x1), ndim(x2)):
+        raise ValueError(
+            f"tensordot: axes must be as many on both sides, and there, got {axes} for "
+            f"{ndim(x1)} and {ndim(x2)} axes"
+        )
     letters = iter(map(chr, range(ord("a"), ord("z") + 1)))
     left = [next(letters) for _ in range(ndim(x1))]
     right = [next(letters) for _ in range(ndim(x2))]

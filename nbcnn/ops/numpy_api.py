@@ -148,12 +148,18 @@ def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether any value over `axis` is true."""
-    return cast(max(cast(x, "int32"), axis, keepdims), "bool")
+    return _truths(max, x, axis, keepdims, 0)
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether all values over `axis` are true."""
-    return cast(min(cast(cast(x, "bool"), "int32"), axis, keepdims), "bool")
+    return _truths(min, x, axis, keepdims, 1)
+
+
+def _truths(extreme: Any, x: Any, axis: Axis, keepdims: bool, of_none: int) -> Any:
+    numbers = cast(cast(x, "bool"), "int32")  # 0.5 is true, and would be cut to 0
+    initial = of_none if 0 in shape(numbers) else None
+    return cast(extreme(numbers, axis, keepdims, initial), "bool")
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:

@@ -8,7 +8,8 @@ plain numbers that kernels get.
 import dataclasses
 import importlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -111,6 +112,16 @@ def tracing() -> _Tracing:
 
 def is_tracing() -> bool:
     return _tracing.depth > 0
+
+
+@contextmanager
+def not_tracing() -> Iterator[None]:
+    """Within it operations on arrays are computed at once, whatever is being traced around."""
+    before, _tracing.depth = _tracing.depth, 0
+    try:
+        yield
+    finally:
+        _tracing.depth = before
 
 
 def is_symbolic(*values: Any) -> bool:

@@ -67,9 +67,10 @@ class SimulatedDevice:
         return buffer[offset : offset + nbytes].view(kind).reshape(shape)
 
     def upload(self, target: Any, source: np.ndarray) -> None:
-        target.copy_to_device(
-            np.ascontiguousarray(source, dtype=target.dtype).reshape(target.shape)
-        )
+        # Copied once more: the simulator drops axes of stride 0, which `x[:, None]` has.
+        array = np.empty(target.shape, target.dtype)
+        array[...] = np.asarray(source).reshape(target.shape)
+        target.copy_to_device(array)
 
     def download(self, source: Any) -> np.ndarray:
         return np.asarray(source.copy_to_host())

@@ -83,7 +83,7 @@ def sizes():
     # Steps at a multiple of 2 kB, so that x is packed.
     yield large("matmul-packed", Matmul(tx=True), *operands(512, 200, 50, True, False))
     # Results that are computed transposed: in slabs, with a stack of either operand.
-    yield large("matmul-turned-slabs", Matmul(tw=True), *operands(24, 12, 20_000, False, True))
+    yield large("matmul-turned-slabs", Matmul(tw=True), *operands(12, 24, 20_000, False, True))
     for tx in (False, True):
         x, w = operands(18, 37, 40, tx, True)
         xs, ws = Draw((3, *x.shape)), Draw((3, *w.shape), 1)

@@ -51,7 +51,8 @@ class Blocks(NamedTuple):
 def turned(s: MatmulSpec) -> bool:
     """Whether to compute the transposed product, as that spares transposing w."""
     plain = s.bias == 0 and s.act == 0
-    return bool(s.tw) and plain and s.m in TURN and TURN_STEPS * s.m <= s.k
+    # Tasks are blocks of columns then, of which there should be enough.
+    return bool(s.tw) and plain and s.m in TURN and s.m <= s.n and TURN_STEPS * s.m <= s.k
 
 
 def turn(s: MatmulSpec) -> MatmulSpec:
