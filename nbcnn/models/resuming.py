@@ -28,7 +28,8 @@ def progress_of(model: Any, epoch: int, step: int) -> tuple[dict[str, Any], dict
     }
     if not step:
         return progress, {}
-    progress["totals"] = model._runners.totals("train").tolist()
+    totals = model._runners.totals("train")
+    progress["totals"] = None if totals is None else totals.tolist()
     return progress, {
         f"{i}/{j}": variable.numpy()
         for i, metric in enumerate(_counting(model))
@@ -37,7 +38,9 @@ def progress_of(model: Any, epoch: int, step: int) -> tuple[dict[str, Any], dict
 
 
 def _counting(model: Any) -> list[Any]:
-    """Metrics that keep a state of their own."""
+    """Metrics that keep a state of their own: all, in a model whose steps are overridden."""
+    if model._has_own_step("train"):
+        return list(model.metrics)
     return [m for m in model.compiled.all_metrics if not is_mean_of_values(m)]
 
 
@@ -79,12 +82,17 @@ class Training:
         """How many batches of the first epoch are behind."""
         return self.resumed.get("step", 0)
 
-    def restore_sums(self, model: Any) -> None:
-        """Running sums of loss and metrics continue; once, in the epoch that is resumed."""
-        if self.done and self._latest is not None:
+    def restore_sums(self, model: Any) -> int:
+        """Running sums of loss and metrics continue; once, in the epoch that is resumed. Returns
+        how many batches are behind.
+        """
+        done = self.done
+        if done and self._latest is not None:
             model._runners.get("train", self._latest.specs)  # which makes what holds them
-            model._runners.set_totals("train", np.array(self.resumed["totals"], np.float64))
+            if self.resumed["totals"] is not None:
+                model._runners.set_totals("train", np.array(self.resumed["totals"], np.float64))
             for i, metric in enumerate(_counting(model)):
                 for j, variable in enumerate(metric.variables):
                     variable.assign(self.metrics[f"{i}/{j}"])
         self.resumed = {}
+        return done

@@ -129,9 +129,9 @@ class Runners:
         return {} if runner is None else runner.results()
 
     def totals(self, mode: str) -> Any:
-        """The running sums, and their weights."""
-        state = self._states[mode]
-        return state.device.download(state.totals)
+        """The running sums, and their weights; None before the first step."""
+        state = self._states.get(mode)
+        return None if state is None else state.device.download(state.totals)
 
     def set_totals(self, mode: str, totals: Any) -> None:
         """Continue from what `totals` returned. Raises ValueError for another number of them."""

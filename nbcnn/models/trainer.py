@@ -300,10 +300,7 @@ class Trainer(Stepping):
     ) -> int:
         """Train or test on batches; returns how many there were, those before a resumption too."""
         self._reset(mode)
-        steps = 0
-        if training is not None:
-            steps = training.done
-            training.restore_sums(self)
+        steps = 0 if training is None else training.restore_sums(self)
         begin = getattr(callbacks, f"on_{mode}_batch_begin")
         end = getattr(callbacks, f"on_{mode}_batch_end")
         wants_logs = callbacks.wants(f"on_{mode}_batch_end")
