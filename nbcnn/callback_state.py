@@ -113,6 +113,8 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0
+        for path in Path(self.backup_dir).glob(".latest.backup.*.tmp"):
+            path.unlink(missing_ok=True)  # half of a file: what wrote it was killed
         found = [path for path in self._files if path.exists()]
         for i, path in enumerate(found):
             try:

@@ -70,6 +70,40 @@ def test_an_interrupted_epoch_goes_on(name, batch, tmp_path):
         assert values == history[key][-len(values) :], key
 
 
+class OwnStep(nbcnn.Model):
+    """Says itself what a step is."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.drop = nbcnn.layers.Dense(4), nbcnn.layers.Dropout(0.3)
+        self.out, self.size = nbcnn.layers.Dense(1), nbcnn.metrics.Mean(name="size")
+
+    def call(self, x, training=None):
+        return self.out(self.drop(self.hidden(x), training=training))
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        self.size.update_state(nbcnn.ops.abs(data[0]))
+        return {**logs, "size": self.size.result()}
+
+
+def test_an_interrupted_epoch_of_steps_of_ones_own_goes_on(tmp_path, monkeypatch):
+    def model_of():
+        nbcnn.utils.set_random_seed(3)
+        model = OwnStep()
+        model.compile(nbcnn.optimizers.Adam(0.01), "mse", metrics=["mae"])
+        return model
+
+    monkeypatch.setattr(kill_trainer, "model_of", model_of)
+    history, weights, steps = fitted(tmp_path / "whole")
+    assert fitted(tmp_path / "parts", 4) is None
+    found, resumed, resumed_steps = fitted(tmp_path / "parts")
+    assert resumed_steps == steps
+    for a, b in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert found == history
+
+
 def test_a_killed_trainer_comes_to_the_same_weights(tmp_path):
     seen = kill_trainer.campaign(5, 1, tmp_path)
     assert seen["kills"] == 5

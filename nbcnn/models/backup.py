@@ -5,7 +5,7 @@ from typing import Any
 
 from nbcnn import random_state
 from nbcnn.io import zips
-from nbcnn.models import own_files, own_variables, resuming, saving
+from nbcnn.models import own_files, own_variables, rebuilding, resuming, saving
 
 FORMAT, INDEX = "nbcnn backup", "backup.json"
 
@@ -19,6 +19,7 @@ def write(model: Any, path: Path, epoch: int, step: int) -> None:
     progress, metrics = resuming.progress_of(model, epoch, step)
     index = {
         "progress": progress,
+        "inputs": rebuilding.inputs_of(model),
         "weights": weights,
         "optimizer": entry,
         "random_state": random_state.get_state(),
@@ -47,11 +48,15 @@ def read(model: Any, path: Path) -> int:
         states += [(progress.get(k) or {}).get("random_state") for k in ("source", "validation")]
         for state in states:
             own_files.checked_random_state(state, f"{path}: {INDEX}")
+        if not model.weights and isinstance(file.index.get("inputs"), dict):
+            with rebuilding.limited(reader.whole.size, file.refuse):
+                rebuilding.trace(model, file.index["inputs"])
         metrics = {} if file.version == 1 else file.group("metrics")
         weights, own = file.weights(model), own_variables.read_layers(file, model)
         own_files.restore_training(file, model)
         saving._assign(model, weights, own)
     if states[0] is not None:
         random_state.set_state(states[0])
+    model._runners.drawn["train"] = progress.get("drawn", 0)
     model._training.resumed, model._training.metrics = progress, metrics
     return progress["epoch"]

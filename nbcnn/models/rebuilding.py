@@ -74,7 +74,7 @@ def rebuild(config: Any, inputs: Any, refuse: Refuse) -> Any:
     if not isinstance(model, Layer) or not hasattr(model, "fit"):
         refuse(f"describes a {type(model).__name__}, which is no model")
     if inputs is not None and model._network is None:  # type: ignore[attr-defined]
-        _trace(model, inputs)
+        trace(model, inputs)
     return model
 
 
@@ -110,7 +110,7 @@ def inputs_of(model: Any) -> dict[str, Any] | None:
     }
 
 
-def _trace(model: Any, inputs: Mapping[str, Any]) -> None:
+def trace(model: Any, inputs: Mapping[str, Any]) -> None:
     """Make the weights of a model without a graph, as its first data once did."""
     shapes = [tuple(shape) for shape in inputs["shapes"]]
     slots = [

@@ -25,6 +25,7 @@ def progress_of(model: Any, epoch: int, step: int) -> tuple[dict[str, Any], dict
         "source": source.state() if continued else None,
         "validation": validation.state() if validation is not None else None,
         "totals": None,
+        "drawn": model._runners.draws("train"),
     }
     if not step:
         return progress, {}
@@ -48,7 +49,7 @@ def is_progress(value: Any) -> bool:
     """Whether a file's contents are what `progress_of` returned."""
     if not isinstance(value, dict):
         return False
-    counts = [value.get("epoch"), value.get("step", 0)]
+    counts = [value.get("epoch"), value.get("step", 0), value.get("drawn", 0)]
     states = [value.get(name) or {} for name in ("source", "validation")]
     counts += [state.get("given", 0) for state in states if isinstance(state, dict)]
     whole = all(type(n) is int and 0 <= n < 2**62 for n in counts)
