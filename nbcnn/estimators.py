@@ -1,7 +1,7 @@
 """What `nbcnn.wrappers` offers; importing this imports scikit-learn."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import sklearn
@@ -27,6 +27,9 @@ def _validated(estimator: Any, *arrays: Any, **options: Any) -> Any:
 
 class _Wrapper(BaseEstimator):
     """A model with scikit-learn's `fit`, `predict` and parameters."""
+
+    # Scikit-learn before 1.6 checks estimators without arguments unless it is told of these.
+    _required_parameters: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(
         self,
@@ -142,7 +145,12 @@ class _Wrapper(BaseEstimator):
         return tags
 
 
-PARAMETERS = """
+class SKLearnClassifier(ClassifierMixin, _Wrapper):
+    """A classifier of scikit-learn: a model with one output for each class.
+
+    The model is trained on labels in one-hot form, with "categorical_crossentropy" for example, and
+    predicts one of the labels that it was given, numbers or texts.
+
     Parameters
     ----------
     model : a compiled model, which is not changed (each `fit` trains one of the same architecture
@@ -156,15 +164,7 @@ PARAMETERS = """
     ----------
     model_ : the trained model.
     history_ : the `History` that `Model.fit` returned.
-    epoch_ : how many epochs it ran."""
-
-
-class SKLearnClassifier(ClassifierMixin, _Wrapper):
-    __doc__ = f"""A classifier of scikit-learn: a model with one output for each class.
-
-    The model is trained on labels in one-hot form, with "categorical_crossentropy" for example, and
-    predicts one of the labels that it was given, numbers or texts.
-{PARAMETERS}
+    epoch_ : how many epochs it ran.
     classes_ : the labels, sorted; that of output i is `classes_[i]`.
     """
 
@@ -197,8 +197,9 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
 
 
 class SKLearnRegressor(RegressorMixin, _Wrapper):
-    __doc__ = f"""A regressor of scikit-learn: a model with one output for each target.
-{PARAMETERS}
+    """A regressor of scikit-learn: a model with one output for each target.
+
+    Parameters and attributes are those of `SKLearnClassifier`, but for `classes_`.
     """
 
     def _more_tags(self) -> dict[str, Any]:
@@ -211,8 +212,9 @@ class SKLearnRegressor(RegressorMixin, _Wrapper):
 
 
 class SKLearnTransformer(TransformerMixin, _Wrapper):
-    __doc__ = f"""A transformer of scikit-learn: what the model gives out is the next step's input.
-{PARAMETERS}
+    """A transformer of scikit-learn: what the model gives out is the next step's input.
+
+    Parameters and attributes are those of `SKLearnClassifier`, but for `classes_`.
     """
 
     def transform(self, X: Any) -> np.ndarray:
