@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         regularizers,
         saving,
         utils,
+        wrappers,
     )
     from nbcnn.dtype_policies import DTypePolicy
     from nbcnn.initializers import Initializer
@@ -53,6 +54,7 @@ MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
     "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
+    "wrappers",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -120,6 +122,7 @@ __all__ = [
     "value_and_grad",
     "version",
     "warmup",
+    "wrappers",
 ]
 
 
