@@ -18,17 +18,9 @@ from conftest import ROOT
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "tests/scripts").glob("*.py"))
 SCRIPTS.remove("library")
-# In the simulator each takes seconds to minutes: those that use most kinds of kernels.
-SIMULATED = SCRIPTS if os.environ.get("NBCNN_SCRIPTS") == "all" else ["gan", "generators"]
-FILES = "files that end as Keras's do"
-NOT_YET = {
-    "builtin_callbacks": FILES,
-    "own_parts": FILES,
-    "saving_and_cloning": FILES,
-    "series": FILES,
-    "subclassed": FILES,
-    "transfer_learning": FILES,
-}
+# In the simulator each takes half a minute to minutes.
+SIMULATED = SCRIPTS if os.environ.get("NBCNN_SCRIPTS") == "all" else ["autoencoder", "gan"]
+
 
 
 class Runs:
@@ -56,16 +48,6 @@ class Runs:
         )
 
 
-def waiting(names):
-    """The names; those that wait for a part of nbcnn are marked."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=NOT_YET[name], strict=False))
-        if name in NOT_YET
-        else name
-        for name in names
-    ]
-
-
 ON_THE_CPU = Runs(SCRIPTS, LIBRARY="nbcnn", NBCNN_DEVICE="cpu", TINY="0")
 IN_THE_SIMULATOR = Runs(
     SIMULATED, LIBRARY="nbcnn", NBCNN_DEVICE="cuda", NUMBA_ENABLE_CUDASIM="1", TINY="1"
@@ -78,12 +60,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("scripts")
 
 
-@pytest.mark.parametrize("name", waiting(SCRIPTS))
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_on_the_cpu(name, folder):
     ON_THE_CPU.check(name, folder)
 
 
-@pytest.mark.parametrize("name", waiting(SIMULATED))
+@pytest.mark.parametrize("name", SIMULATED)
 def test_in_the_simulator(name, folder):
     IN_THE_SIMULATOR.check(name, folder)
 
