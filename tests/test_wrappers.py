@@ -23,8 +23,6 @@ def test_adapt_takes_mean_and_variance_of_the_data():
     back = layers.Normalization(invert=True)
     back.adapt(X)
     np.testing.assert_allclose(back(y), X, 0, 1e-4)
-    forth = layers.Normalization(mean=layer.mean, variance=layer.variance)
-    np.testing.assert_allclose(forth(X), expected, 0, 1e-5)
     layer.adapt(2 * X)  # again, for other data
     np.testing.assert_allclose(layer(2 * X), expected, 0, 1e-5)
 
@@ -118,13 +116,12 @@ def test_input_specifications_are_kept_to():
 ERRORS = [
     (lambda: layers.Normalization(mean=1.0), "mean and variance must be given both"),
     (lambda: layers.Normalization(mean=[1, 2], variance=[1]), "must have one shape"),
-    (lambda: layers.Normalization(axis=None, mean=[1, 2], variance=[1, 2]), "of one number, got"),
+    (lambda: layers.Normalization(axis=None, mean=[1], variance=[1]), "of at most 0 axes"),
     (lambda: layers.Normalization(axis="last"), "axis must be an axis"),
     (lambda: layers.Normalization(axis=3).adapt(X), "axis (3,) is out of range"),
     (lambda: layers.Normalization().adapt([]), "adapt() got no data"),
     (lambda: layers.Normalization(mean=1.0, variance=1.0).adapt(X), "without mean and variance"),
     (lambda: layers.Normalization()(layers.Input((None,))), "must be known"),
-    (lambda: layers.Normalization(mean=[1, 2], variance=[1, 2])(X), "must broadcast to (5,) or"),
     (lambda: layers.RMSNormalization(axis=3)(X), "axis 3 is out of range"),
     (lambda: layers.TimeDistributed("dense"), "TimeDistributed: layer must be a layer"),
     (lambda: layers.TimeDistributed(layers.Dense(2))(X[0]), "at least 3 axes"),

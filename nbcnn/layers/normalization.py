@@ -58,15 +58,10 @@ class Normalization(Layer):
             )
         if given[0] is None:
             return
-        if np.shape(given[0]) != np.shape(given[1]):
+        if np.shape(given[0]) != np.shape(given[1]) or np.ndim(given[0]) > len(self.axis):
             raise ValueError(
-                f"Normalization: mean and variance must have one shape, got {np.shape(given[0])} "
-                f"and {np.shape(given[1])}"
-            )
-        if not self.axis and np.size(given[0]) != 1:
-            raise ValueError(
-                f"Normalization: with axis=None mean and variance must be of one number, got shape "
-                f"{np.shape(given[0])}"
+                f"Normalization: mean and variance must have one shape, of at most "
+                f"{len(self.axis)} axes, got {np.shape(given[0])} and {np.shape(given[1])}"
             )
 
     def _argument(self, name: str) -> Any:
@@ -101,8 +96,6 @@ class Normalization(Layer):
             self.adapt_variance = self.add_weight(sizes, "ones", trainable=False, name="variance")
             # Nothing reads it; files of Keras have it.
             self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")
-        else:
-            self._given(self._form(input_shape))
 
     def adapt(self, data: Any) -> None:
         """Takes mean and variance from an array, or from an iterable of batches (of which the first
@@ -148,24 +141,9 @@ class Normalization(Layer):
         form = self._form(self.input_shape)
         if self.input_mean is None:
             return ops.reshape(self.adapt_mean, form), ops.reshape(self.adapt_variance, form)
-        return self._given(form)
-
-    def _given(self, form: tuple[int, ...]) -> tuple[Any, Any]:
-        """The arguments in that shape, whether they have its axes (as `mean` and `variance` of a
-        layer that has adapted) or one for each element of `axis` only.
-        """
-        sizes = tuple(n for a, n in enumerate(form) if a in self._kept(len(form)))
-        given = [np.asarray(v, self.value_dtype) for v in (self.input_mean, self.input_variance)]
-        try:
-            mean, variance = (
-                np.broadcast_to(v, sizes if v.ndim <= len(sizes) else form).reshape(form)
-                for v in given
-            )
-        except ValueError:
-            raise ValueError(
-                f"Normalization {self.name!r}: mean and variance must broadcast to {sizes} or "
-                f"{form}, got shape {given[0].shape}"
-            ) from None
+        sizes = [n for a, n in enumerate(form) if a in self._kept(len(form))]
+        given = (np.asarray(v, self.value_dtype) for v in (self.input_mean, self.input_variance))
+        mean, variance = (np.broadcast_to(v, sizes).reshape(form) for v in given)
         return mean, variance
 
     def call(self, inputs: Any) -> Any:

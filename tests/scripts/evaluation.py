@@ -9,8 +9,8 @@ from keras import layers
 keras.utils.set_random_seed(24)
 (x_train, y_train), (x_test, y_test) = digits(small(500, 16), small(200, 16))
 # Rare: is it a three?
-t_train, t_test = ((y == 3).astype("float32") for y in (y_train, y_test))
-neg, pos = np.bincount(t_train.astype(int), minlength=2)
+t_train, t_test = ((y == 3).astype("float32")[:, None] for y in (y_train, y_test))
+neg, pos = np.bincount(t_train.astype(int).ravel(), minlength=2)
 print(f"{pos} threes among {neg + pos}")
 
 METRICS = [
@@ -66,16 +66,16 @@ assert TINY or results["auc"] > 0.9
 assert TINY or results["prc"] > 0.6
 
 # They agree with each other, and with NumPy.
-predictions = model.predict(x_test, verbose=0)[:, 0]
+predictions = model.predict(x_test, verbose=0)
 said = predictions > 0.5
 tp, fp = int((said & (t_test == 1)).sum()), int((said & (t_test == 0)).sum())
 assert (results["tp"], results["fp"]) == (tp, fp)
 assert results["tp"] + results["fp"] + results["tn"] + results["fn"] == len(x_test)
 if tp + fp:
     assert abs(results["precision"] - tp / (tp + fp)) < 1e-5
-order = np.argsort(predictions)
-ranks = np.empty(len(order))
-ranks[order] = np.arange(len(order))
+order = np.argsort(predictions[:, 0])
+ranks = np.empty((len(order), 1))
+ranks[order, 0] = np.arange(len(order))
 if 0 < t_test.sum() < len(t_test):
     of_threes = ranks[t_test == 1]
     area = (of_threes.mean() - (len(of_threes) - 1) / 2) / (len(order) - len(of_threes))

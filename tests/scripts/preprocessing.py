@@ -21,7 +21,7 @@ normalized_data = to_array(layer(data))
 np.testing.assert_allclose(normalized_data.mean(axis=0), np.zeros(3), atol=1e-5)
 np.testing.assert_allclose(normalized_data.std(axis=0), np.ones(3), atol=1e-4)
 back = layers.Normalization(
-    mean=np.asarray(layer.mean), variance=np.asarray(layer.variance), invert=True
+    mean=np.ravel(layer.mean), variance=np.ravel(layer.variance), invert=True
 )
 np.testing.assert_allclose(to_array(back(normalized_data)), data, rtol=1e-4, atol=1e-5)
 
