@@ -93,19 +93,21 @@ def _changes(entry: Entry, x: Value, arrays: list[Any], old: bool) -> list[Any]:
 
 
 def _places(entry: Entry, where: str, size: int, output: int, scale: float) -> np.ndarray:
-    """Where each new pixel lies among the old ones."""
-    i = np.arange(output, dtype="float64")
+    """Where each new pixel lies among the old ones, in float32: which one is nearest depends on the
+    last digit, and float32 is what other runtimes count with.
+    """
+    i, scale = np.arange(output, dtype="float32"), np.float32(scale)  # type: ignore[assignment]
     if where == "half_pixel":
-        return (i + 0.5) / scale - 0.5
+        return (i + np.float32(0.5)) / scale - np.float32(0.5)
     if where == "pytorch_half_pixel":
-        return (i + 0.5) / scale - 0.5 if output > 1 else 0 * i
+        return (i + np.float32(0.5)) / scale - np.float32(0.5) if output > 1 else 0 * i
     if where == "asymmetric":
         return i / scale
     if where == "align_corners":
         return i * (size - 1) / (output - 1) if output > 1 else 0 * i
     if where == "half_pixel_symmetric":
         centre, whole = size / 2, output / (scale * size)
-        return centre * (1 - whole) + (i + 0.5) / scale - 0.5
+        return centre * (1 - whole) + (i + np.float32(0.5)) / scale - np.float32(0.5)
     raise Unsupported(f"{entry}: coordinate_transformation_mode {where!r}")
 
 
