@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         metrics,
         mixed_precision,
         models,
+        onnx,
         ops,
         optimizers,
         preprocessing,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
+    "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -109,6 +110,7 @@ __all__ = [
     "metrics",
     "mixed_precision",
     "models",
+    "onnx",
     "ops",
     "optimizers",
     "preprocessing",

@@ -52,9 +52,7 @@ def package() -> Any:
         import onnx
         import onnx.numpy_helper
     except ImportError as error:
-        raise ImportError(
-            "ONNX files need the package onnx: pip install nbcnn[onnx]"
-        ) from error
+        raise ImportError("ONNX files need the package onnx: pip install nbcnn[onnx]") from error
     return onnx
 
 
@@ -103,9 +101,7 @@ class _Reader:
         return Contents(self.name, graph.name, opset, entries, inputs, outputs, arrays)
 
     def _opset(self) -> int:
-        versions = [
-            o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")
-        ]
+        versions = [o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx")]
         if len(versions) != 1:
             self.refuse("the version of ONNX's operators (opset) is missing or given twice")
         if not OLDEST <= versions[0] <= NEWEST:
@@ -129,9 +125,11 @@ class _Reader:
             elif isinstance(value, self.onnx.TensorProto):
                 value = self.array(value)
             elif not isinstance(value, (int, float, str)):
-                value = list(value) if isinstance(value, (list, tuple)) or hasattr(
-                    value, "append"
-                ) else value
+                value = (
+                    list(value)
+                    if isinstance(value, (list, tuple)) or hasattr(value, "append")
+                    else value
+                )
             attributes[a.name] = value
         return Entry(node.name, kind, list(node.input), list(node.output), attributes)
 
@@ -139,9 +137,7 @@ class _Reader:
         kind = value.type.tensor_type
         if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
             self.refuse(f"input {value.name!r} is no tensor with a shape")
-        sizes = [
-            int(d.dim_value) if d.HasField("dim_value") else None for d in kind.shape.dim
-        ]
+        sizes = [int(d.dim_value) if d.HasField("dim_value") else None for d in kind.shape.dim]
         try:
             dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
         except (KeyError, TypeError, ValueError):

@@ -89,7 +89,9 @@ def _input(builder: Builder, key: str, channels_last: bool) -> Any:
 def _output(builder: Builder, key: str, channels_last: bool) -> Any:
     value = builder.values.get(key)
     if not isinstance(value, Value):
-        builder.contents.refuse(f"output {key!r} does not depend on the inputs, or nothing makes it")
+        builder.contents.refuse(
+            f"output {key!r} does not depend on the inputs, or nothing makes it"
+        )
     return value.either(channels_last)
 
 
