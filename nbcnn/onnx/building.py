@@ -65,7 +65,7 @@ class Builder:
         readers = self.readers.get(output, [])
         if len(readers) != 1 or readers[0].kind != "Add" or output in self.contents.outputs:
             return None
-        (other,) = [n for n in readers[0].inputs if n != output] or [None]
+        other = next((n for n in readers[0].inputs if n != output), "")
         bias = self.values.get(other)
         if not isinstance(bias, np.ndarray) or bias.shape != (size,):
             return None

@@ -1,5 +1,6 @@
 """A trainable model from an ONNX file."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nbcnn.onnx.folding import BATCH, FOLD, fold, span
 from nbcnn.onnx.values import Value
 from nbcnn.saving import FormatError
 
-RULES = {**plain_rules.RULES, **layer_rules.RULES}
+RULES: dict[str, Callable[..., Any]] = {**plain_rules.RULES, **layer_rules.RULES}
 WITHOUT_INPUTS = {"Constant", "Shape", "Size"}
 MISSING = object()  # the output of an operator that could not be read
 

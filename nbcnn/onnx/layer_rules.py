@@ -1,6 +1,7 @@
 """ONNX operators with weights, windows or statistics, as layers."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,7 @@ def prelu(b: Builder, entry: Entry, x: Value, slope: Any) -> Value:
     return b.called(layer, x, [np.moveaxis(full, 0, -1)])
 
 
-RULES = {
+RULES: dict[str, Callable[..., Any]] = {
     "Conv": conv, "ConvTranspose": conv_transpose, "Gemm": gemm, "MatMul": matmul,
     "BatchNormalization": batch_norm, "InstanceNormalization": instance_norm,
     "GroupNormalization": group_norm, "LayerNormalization": layer_norm, "MaxPool": pool,

@@ -44,7 +44,7 @@ def conv2d(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor])
     if op.bias or op.act or op.pool:
         raise Unknown("fused conv2d")
     x, kernel = inputs
-    window = kernel.shape[:2]
+    window: Any = kernel.shape[:2]
     y = w.node(
         "Conv",
         w.node("Transpose", w.name(x), perm=TO_FIRST),
@@ -69,7 +69,7 @@ def conv2d_dx(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tenso
     for n, size, k, s, d, side in zip(
         dy.shape[1:3], sizes, window, op.strides, op.dilation, padding
     ):
-        before = window_output(int(size or 0), k, s, side, d)[1]  # type: ignore[arg-type]
+        before = window_output(int(size or 0), k, s, side, d)[1]
         left = (int(n or 0) - 1) * s + (k - 1) * d + 1 - before - int(size or 0)
         begin.append(before)
         end.append(max(left, 0))

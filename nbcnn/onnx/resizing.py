@@ -1,5 +1,6 @@
 """Resize and Upsample: a matrix for every axis whose size changes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from nbcnn.onnx.values import Value, made, place_of
 from nbcnn.ops.numpy_shape import picked
 from nbcnn.ops.windows import along
 
-NEAREST = {
+NEAREST: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,

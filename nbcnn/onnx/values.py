@@ -47,7 +47,7 @@ class Value:
         return self._known.dtype
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
+    def shape(self) -> tuple[Any, ...]:
         if self._first is not None:
             return self._first.shape
         return tuple(self._last.shape[a] for a in to_first(self.rank))
