@@ -2,6 +2,8 @@
 PyTorch's gradients are (`tests/onnx`); models written, read by ONNX's own evaluator; bad files.
 """
 
+import random
+
 import numpy as np
 import pytest
 
@@ -254,6 +256,9 @@ def test_damaged_and_foreign_files(root, tmp_path):
     refused(graph(relu, out="other"), "output 'other'")
     weight = {"w": np.zeros((2, 3, 3, 3), "float32")}  # for 3 channels; there are 4
     refused(graph([helper.make_node("Conv", ["x", "w"], ["y"], name="c")], arrays=weight), "'c'")
+    refused(graph(relu, shape=("n", 1 << 20, 1 << 20)), "too large")
+    pads = {"p": np.array([0, 0, 0, 0, 0, 0, 0, 1 << 40])}
+    refused(graph([helper.make_node("Pad", ["x", "p"], ["y"], mode="edge")], arrays=pads), "pads")
     shape = {"s": np.array([1 << 20, 1 << 20])}
     nodes = [
         helper.make_node("ConstantOfShape", ["s"], ["c"]),
@@ -262,6 +267,26 @@ def test_damaged_and_foreign_files(root, tmp_path):
     refused(graph(nodes, arrays=shape), "too large")
     with pytest.raises(FileNotFoundError):
         keras.onnx.load(tmp_path / "none.onnx")
+
+
+def test_mutated_files_are_read_or_refused(root):
+    """Whatever the bytes say: a model, or a FormatError."""
+    draw = random.Random(0)
+    files = [(root / "tests" / "onnx" / f"{n}.onnx").read_bytes() for n in ("lenet", "decoder")]
+    refusals = 0
+    for _ in range(300):
+        data = bytearray(draw.choice(files))
+        for _ in range(draw.choice((1, 1, 2, 4))):
+            place = draw.randrange(len(data))
+            if draw.random() < 0.7:
+                data[place] = draw.choice((0, 1, 127, 255, draw.randrange(256)))
+            else:
+                del data[place : place + draw.randrange(1, 5)]
+        try:
+            keras.onnx.load(bytes(data))
+        except FormatError:
+            refusals += 1
+    assert 0 < refusals < 300
 
 
 @pytest.mark.parametrize(

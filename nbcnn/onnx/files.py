@@ -13,6 +13,7 @@ from nbcnn.saving import FormatError
 
 OLDEST, NEWEST = 7, 25  # versions of the operators' set
 SIZE_LIMIT = 2 << 30  # of the file without its external data; protobuf takes no more either
+SAMPLE_LIMIT = 1 << 27  # numbers in one sample of a tensor, whatever sizes a file declares
 FIXED_AT_LOAD = 1 << 24  # numbers in an array that folding may make
 
 
@@ -89,6 +90,12 @@ class _Reader:
 
     def contents(self) -> Contents:
         graph = self.model.graph
+        texts = [graph.name, *(v.name for v in (*graph.input, *graph.output, *graph.initializer))]
+        for node in graph.node:
+            texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            texts += [a.name for a in node.attribute]
+        if not all(isinstance(text, str) for text in texts):  # protobuf leaves those as bytes
+            self.refuse("is damaged: a name is no UTF-8")
         opset = self._opset()
         if graph.sparse_initializer:
             self.refuse("sparse initializers are not supported")

@@ -62,19 +62,19 @@ def _reshape(entry: Entry, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
 
 def _constant_of_shape(entry: Entry, shape: np.ndarray) -> np.ndarray:
     value = entry.attributes.get("value", np.zeros(1, "float32"))
-    return np.full(_bounded(shape.tolist()), value.reshape(-1)[0], value.dtype)
+    return np.full(bounded(shape.tolist()), value.reshape(-1)[0], value.dtype)
 
 
 def _expand(entry: Entry, x: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(x, _bounded(np.broadcast_shapes(x.shape, tuple(shape.tolist())))).copy()
+    return np.broadcast_to(x, bounded(np.broadcast_shapes(x.shape, tuple(shape.tolist())))).copy()
 
 
 def _range(entry: Entry, start: Any, limit: Any, step: Any) -> np.ndarray:
-    _bounded([max(int((limit - start) / step), 0)])
+    bounded([max(int((limit - start) / step), 0)])
     return np.arange(start, limit, step, dtype=start.dtype)
 
 
-def _bounded(shape: Any) -> tuple[int, ...]:
+def bounded(shape: Any) -> tuple[int, ...]:
     total = 1
     for n in shape:
         total *= int(n)

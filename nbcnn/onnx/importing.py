@@ -1,5 +1,6 @@
 """A trainable model from an ONNX file."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,18 @@ from nbcnn.layers import Input
 from nbcnn.models import Model
 from nbcnn.onnx import layer_rules, plain_rules
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import Contents, Entry, read
+from nbcnn.onnx.files import SAMPLE_LIMIT, Contents, Entry, read
 from nbcnn.onnx.folding import BATCH, FOLD, fold, span
 from nbcnn.onnx.values import Value
 from nbcnn.saving import FormatError
 
 RULES: dict[str, Callable[..., Any]] = {**plain_rules.RULES, **layer_rules.RULES}
 WITHOUT_INPUTS = {"Constant", "Shape", "Size"}
+# What rules raise for attributes and sizes that no file should have.
+DAMAGE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, MemoryError,
+    RecursionError,
+)  # fmt: skip
 MISSING = object()  # the output of an operator that could not be read
 
 
@@ -82,6 +88,7 @@ def _input(builder: Builder, key: str, channels_last: bool) -> Any:
     if last:
         shape = (*shape[1:], shape[0])
     dtype = "float32" if np.dtype(dtype).kind not in "biu" else dtype
+    _check_size(builder, f"input {key!r}", sizes)
     tensor = Input(shape, dtype=dtype, name=builder.unique(key))
     builder.values[key] = Value(last=tensor) if last else Value(first=tensor)
     return tensor
@@ -94,6 +101,11 @@ def _output(builder: Builder, key: str, channels_last: bool) -> Any:
             f"output {key!r} does not depend on the inputs, or nothing makes it"
         )
     return value.either(channels_last)
+
+
+def _check_size(builder: Builder, who: str, shape: Any) -> None:
+    if math.prod(int(n) for n in shape[1:]) > SAMPLE_LIMIT:
+        builder.contents.refuse(f"{who} is too large: shape {tuple(shape)}")
 
 
 def _add(builder: Builder, entry: Entry, problems: list[str]) -> None:
@@ -110,6 +122,8 @@ def _add(builder: Builder, entry: Entry, problems: list[str]) -> None:
     else:
         results = _results(builder, entry, inputs, problems)
     for name, result in zip(entry.outputs, results):
+        if isinstance(result, Value):
+            _check_size(builder, f"the output of {entry}", result.shape)
         if name:
             builder.values[name] = result
 
@@ -136,7 +150,7 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
         return [MISSING] * len(entry.outputs)
     except FormatError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
+    except DAMAGE as error:
         text = f"needs attribute {error}" if isinstance(error, KeyError) else str(error)
         builder.contents.refuse(f"{entry} is damaged, or of sizes that do not fit: {text}")
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from nbcnn import layers, ops
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import Entry, ints
-from nbcnn.onnx.folding import BATCH, cast_type, slices
+from nbcnn.onnx.files import SAMPLE_LIMIT, Entry, ints
+from nbcnn.onnx.folding import BATCH, bounded, cast_type, slices
 from nbcnn.onnx.resizing import resize
 from nbcnn.onnx.values import Value, arranged, made, place_of, to_first, to_last
 
@@ -123,6 +123,8 @@ def _pad(b: Builder, entry: Entry, x: Value, pads: Any = None, value: Any = None
     fill = entry.attributes.get("value", 0.0) if value is None else b.constant(entry, value)
     mode = entry.attributes.get("mode", "constant")
     count = len(widths) // 2
+    if any(abs(int(p)) > SAMPLE_LIMIT for p in widths):
+        raise ValueError(f"pads of {widths}")
     pairs = [(0, 0)] * x.rank
     for axis, before, after in zip(where, widths[:count], widths[count:], strict=True):
         pairs[place_of(axis, x.rank, x.is_last)] = (int(before), int(after))
@@ -305,7 +307,7 @@ def _space_to_depth(b: Builder, entry: Entry, x: Value) -> Value:
 
 def _expand(b: Builder, entry: Entry, x: Value, shape: Any) -> Value:
     sizes = [1 if n == BATCH else int(n) for n in b.constant(entry, shape)]
-    return _joined(ops.multiply, x, np.ones(sizes, "float32")) if sizes else x
+    return _joined(ops.multiply, x, np.ones(bounded(sizes), "float32")) if sizes else x
 
 
 RULES: dict[str, Callable[..., Any]] = {

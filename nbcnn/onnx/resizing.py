@@ -7,7 +7,7 @@ import numpy as np
 
 from nbcnn import layers
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import Entry, ints
+from nbcnn.onnx.files import FIXED_AT_LOAD, Entry, ints
 from nbcnn.onnx.values import Value, made, place_of
 from nbcnn.ops.numpy_shape import picked
 from nbcnn.ops.windows import along
@@ -87,7 +87,7 @@ def _changes(entry: Entry, x: Value, arrays: list[Any], old: bool) -> list[Any]:
                 found.append((0, 1, 2, 1.0))
             continue
         output = int(np.floor(np.float32(size) * np.float32(number))) if sizes is None else number
-        if not 0 < output <= 1 << 20:
+        if not 0 < output <= 1 << 20 or output * size > FIXED_AT_LOAD:
             raise ValueError(f"axis {axis} would be of size {output}")
         found.append((axis % x.rank, size, output, number if sizes is None else output / size))
     return found
