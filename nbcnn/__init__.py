@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         regularizers,
         saving,
         utils,
+        wrappers,
     )
     from nbcnn.dtype_policies import DTypePolicy
     from nbcnn.initializers import Initializer
@@ -54,6 +55,7 @@ MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
     "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
+    "wrappers",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -122,6 +124,7 @@ __all__ = [
     "value_and_grad",
     "version",
     "warmup",
+    "wrappers",
 ]
 
 

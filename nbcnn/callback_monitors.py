@@ -223,7 +223,9 @@ class ModelCheckpoint(Monitor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        endings = (".weights.nbcnn", ".npz") if self.save_weights_only else (".nbcnn",)
+        from nbcnn.models import saving
+
+        endings = saving.WEIGHT_FILES if self.save_weights_only else saving.MODELS
         if not self.filepath.endswith(endings):
             raise ValueError(
                 f"ModelCheckpoint: filepath must end in {' or '.join(endings)} with "

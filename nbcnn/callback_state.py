@@ -79,15 +79,16 @@ def _frequency(value: Any) -> Any:
 class BackupAndRestore(Callback):
     """Lets training that was interrupted go on at the next `fit` with the same arguments.
 
-    After each epoch one file holds weights, the optimizer's and the random generator's state and
-    the epoch; it is replaced in one step. `fit` with a callback for the same folder continues after
-    that epoch, as if it had not been interrupted. A `fit` that ends removes the file.
+    One file holds weights, the states of optimizer, metrics and random generators, and how far
+    training is; it is replaced in one step. `fit` with a callback for the same folder goes on from
+    there, within an epoch too, and comes to the same weights, bit for bit, as if it had not been
+    interrupted. A `fit` that ends removes the file. What other callbacks have counted is not kept,
+    and a generator has to give its data again from the start.
 
     Parameters
     ----------
     backup_dir : the folder, which is made; for one training run.
-    save_freq : "epoch" (default); after so many batches, where training goes on with the epoch that
-        they belong to, from its start; or False, never.
+    save_freq : "epoch" (default): after each; after so many batches; or False, never.
     double_checkpoint : also keep the file before, for the case that the newest is damaged; default
         False.
     delete_checkpoint : default True; False leaves the file when training ends.
@@ -99,7 +100,7 @@ class BackupAndRestore(Callback):
     delete_checkpoint: bool = True
 
     def __post_init__(self) -> None:
-        self._epoch = self._batches = 0
+        self._epoch = self._step = self._batches = 0
 
     def _uses(self, hook: str) -> bool:
         return "batch" not in hook or self.save_freq not in ("epoch", False)
@@ -112,6 +113,8 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0
+        for path in Path(self.backup_dir).glob(".latest.backup.*.tmp"):
+            path.unlink(missing_ok=True)  # half of a file: what wrote it was killed
         found = [path for path in self._files if path.exists()]
         for i, path in enumerate(found):
             try:
@@ -134,18 +137,18 @@ class BackupAndRestore(Callback):
         latest.parent.mkdir(parents=True, exist_ok=True)
         if self.double_checkpoint and latest.exists():
             os.replace(latest, previous)
-        backup.write(self.model, latest, self._epoch)
+        backup.write(self.model, latest, self._epoch, self._step)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._epoch = epoch
+        self._epoch, self._step = epoch, 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._epoch = epoch + 1
+        self._epoch, self._step = epoch + 1, 0
         if self.save_freq == "epoch":
             self._save()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._batches += 1
+        self._batches, self._step = self._batches + 1, batch + 1
         if self.save_freq not in ("epoch", False) and self._batches % self.save_freq == 0:
             self._save()
 

@@ -6,9 +6,15 @@ only through the families, `register_keras_serializable`, `CustomObjectScope` an
 `custom_objects`, so a file cannot name arbitrary code.
 """
 
+import base64
+import builtins
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import marshal
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +22,7 @@ import numpy as np
 FAMILIES: dict[str, "Family"] = {}
 _custom: dict[str, Any] = {}
 _scopes: list[Mapping[str, Any]] = []
+_is_unsafe: ContextVar[bool] = ContextVar("unsafe", default=False)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -189,6 +196,33 @@ class CustomObjectScope:
         _scopes.remove(self.custom_objects)
 
 
+@contextmanager
+def unsafe(allowed: bool = True) -> Iterator[None]:
+    """Within, configurations may name anything that can be imported, and contain code."""
+    before = _is_unsafe.set(allowed)
+    try:
+        yield
+    finally:
+        _is_unsafe.reset(before)
+
+
+def _code(config: Any) -> Any:
+    """The function that Keras has written as code. Raises ValueError where that is not allowed."""
+    if not _is_unsafe.get():
+        raise ValueError(
+            "a function is given as code, which could do anything; pass the function in "
+            "custom_objects, or safe_mode=False if the file is your own"
+        )
+    value = config["value"]
+    code, defaults, closure = (value, None, None) if isinstance(value, str) else (
+        value["code"], value.get("defaults"), value.get("closure")
+    )  # fmt: skip
+    cells = tuple(types.CellType(item) for item in closure) if closure else None
+    loaded = marshal.loads(base64.b64decode(code))
+    given = tuple(defaults) if defaults else None
+    return types.FunctionType(loaded, {"__builtins__": builtins}, loaded.co_name, given, cells)
+
+
 def serialize(obj: Any) -> Any:
     """`obj` as plain values: numbers, strings, lists, tuples and dictionaries that JSON can hold.
 
@@ -268,6 +302,8 @@ def deserialize(
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__tuple__":
         return tuple(deserialize(x, custom_objects) for x in config.get("items", inner))
+    if name == "__lambda__":
+        return _code(inner)
     if name == "function":
         return _find(config, inner, custom_objects, family)
     cls = _find(config, name, custom_objects, family)
@@ -289,6 +325,8 @@ def _find(config: Mapping, name: str, custom_objects: Any, family: Family | None
     holders = [f for f in FAMILIES.values() if name in f.members]
     if len(holders) == 1 and not config.get("module"):
         return holders[0].members[name]
+    if _is_unsafe.get() and config.get("module"):
+        return getattr(importlib.import_module(config["module"]), name)
     raise ValueError(
         f"unknown class or function {name!r} of module {config.get('module')!r}; "
         f"pass custom_objects={{{name!r}: ...}} or register it with register_keras_serializable"

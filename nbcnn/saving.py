@@ -1,6 +1,6 @@
 """Files and configurations, under Keras's names."""
 
-from nbcnn.models.archive import FormatError
+from nbcnn.io.files import FormatError
 from nbcnn.models.saving import load_model, load_weights, save_model, save_weights
 from nbcnn.registry import (
     CustomObjectScope,

@@ -157,7 +157,7 @@ def test_checkpoint_errors(tmp_path):
     (tmp_path / "m.nbcnn").mkdir()
     with pytest.raises(IsADirectoryError, match="filepath is a folder"):
         train(callbacks.ModelCheckpoint(tmp_path / "m.nbcnn"), [1.0])
-    with pytest.raises(ValueError, match=r"filepath must end in \.weights\.nbcnn or \.npz"):
+    with pytest.raises(ValueError, match=r"filepath must end in \.weights\.h5 or \.weights\.nbcnn"):
         callbacks.ModelCheckpoint("m.nbcnn.h5", save_weights_only=True)
     with pytest.raises(ValueError, match="save_freq must be positive, got 0"):
         callbacks.ModelCheckpoint("m.nbcnn", save_freq=0)

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "kernels/cuda": ("kernels/cuda", *EVERY_DEVICE, "ops"),
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
+    "io": ("io",),
     "layers": (
         "layers",
         "ops",
@@ -51,7 +52,7 @@ ONLY_IN = [
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
-EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}}
+EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}, "io": {"numpy"}}
 
 
 def place(path: Path) -> str:

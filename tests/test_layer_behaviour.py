@@ -19,6 +19,25 @@ def test_other_image_sizes_fit_the_same_weights():
     assert layer(layers.Input((9, 8, 1))).shape == (None, 7, 6, 3)
 
 
+@pytest.mark.parametrize(
+    "make, shape",
+    [
+        (lambda: layers.Conv3D(3, 2), (None, None, None, None, 3)),
+        (lambda: layers.Conv3DTranspose(3, 2, strides=2), (None, None, None, None, 3)),
+        (lambda: layers.MaxPooling3D(2), (None, None, None, None, 2)),
+        (lambda: layers.AdaptiveAveragePooling3D((1, 2, 3)), (None, 1, 2, 3, 2)),
+    ],
+)
+def test_volumes_of_sizes_that_are_not_known(make, shape):
+    """A model of them takes volumes of every size, as a layer made for this size does."""
+    layer, inputs = make(), layers.Input((None, None, None, 2))
+    model = nbcnn.Model(inputs, layer(inputs))
+    assert model.output_shape == shape
+    for size in (4, 6):
+        x = np.random.default_rng(size).standard_normal((2, size, size, size, 2)).astype("float32")
+        np.testing.assert_allclose(model.predict(x, verbose=0), layer(x), 1e-5, 1e-6)
+
+
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "auto"])
 def test_explicit_padding_is_zeros_around(algorithm):
     padding = ((1, 0), (2, 3))

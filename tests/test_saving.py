@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 import zipfile
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 import nbcnn
 from nbcnn import layers, ops, random_state
-from nbcnn.models import archive
-from nbcnn.models.archive import FormatError
+from nbcnn.io import files, safetensors
+from nbcnn.io.files import FormatError
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(12, 6, 6, 2)).astype("float32")
@@ -72,11 +73,12 @@ def equal(first, second):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("ending", ["nbcnn", "keras"])
 @pytest.mark.parametrize("make", [chain, lambda: Own(5, activation="tanh")], ids=["chain", "own"])
-def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(make, tmp_path):
+def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(make, ending, tmp_path):
     model = trained(make())
-    model.save(tmp_path / "m.nbcnn")
-    loaded = nbcnn.models.load_model(tmp_path / "m.nbcnn", restore_random_state=True)
+    model.save(tmp_path / f"m.{ending}")
+    loaded = nbcnn.models.load_model(tmp_path / f"m.{ending}", restore_random_state=True)
     assert type(loaded) is type(model)
     assert loaded.optimizer.iterations == model.optimizer.iterations == 3
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
@@ -87,10 +89,11 @@ def test_a_loaded_model_predicts_and_trains_on_as_the_saved_one(make, tmp_path):
     equal(model, loaded)
 
 
-def test_a_graph_comes_back_whole(tmp_path):
+@pytest.mark.parametrize("ending", ["nbcnn", "keras"])
+def test_a_graph_comes_back_whole(ending, tmp_path):
     model = residual()
-    model.save(tmp_path / "m.nbcnn")
-    loaded = nbcnn.saving.load_model(tmp_path / "m.nbcnn")
+    model.save(tmp_path / f"m.{ending}")
+    loaded = nbcnn.saving.load_model(tmp_path / f"m.{ending}")
     assert loaded.input_names == ["a", "b"]
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     equal(model, loaded)
@@ -123,10 +126,13 @@ def test_loading_does_not_disturb_the_random_generator(tmp_path):
     assert random_state.get_state() == before
 
 
-@pytest.mark.parametrize("name", ["w.weights.nbcnn", "w.npz", "w.nbcnn"])
+ALL_WEIGHTS = ["w.weights.nbcnn", "w.npz", "w.nbcnn", "w.safetensors", "w.weights.h5", "w.keras"]
+
+
+@pytest.mark.parametrize("name", ALL_WEIGHTS)
 def test_weights_alone(name, tmp_path):
     model, other = trained(chain()), chain()
-    save = model.save if name == "w.nbcnn" else model.save_weights
+    save = model.save if name in ("w.nbcnn", "w.keras") else model.save_weights
     save(tmp_path / name)
     other.load_weights(tmp_path / name)
     equal(model, other)
@@ -147,12 +153,14 @@ def test_npz_files_are_numpys(tmp_path):
 def test_weights_that_do_not_fit_change_nothing(tmp_path):
     wide = nbcnn.Sequential([nbcnn.Input((4,)), layers.Dense(3), layers.Dense(5)])
     narrow = nbcnn.Sequential([nbcnn.Input((4,)), layers.Dense(3), layers.Dense(2)])
-    for name in ("w.npz", "w.weights.nbcnn"):
+    for mine, other in zip(narrow.weights, wide.weights):
+        mine.path = other.path  # which names them in .safetensors
+    for name in ("w.npz", "w.weights.nbcnn", "w.safetensors", "w.weights.h5"):
         wide.save_weights(tmp_path / name)
         before = narrow.get_weights()
         with pytest.raises(FormatError, match=r"has shape \(3, 5\), expected \(3, 2\)"):
             narrow.load_weights(tmp_path / name)
-        with pytest.raises(FormatError, match=r"holds 4 arrays, the model has 2"):
+        with pytest.raises(FormatError, match=r"holds 4 arrays|no place for|has no dense"):
             nbcnn.Sequential([nbcnn.Input((4,)), layers.Dense(3)]).load_weights(tmp_path / name)
         for a, b in zip(before, narrow.get_weights()):
             np.testing.assert_array_equal(a, b)
@@ -181,9 +189,11 @@ def test_classes_and_functions_of_ones_own(tmp_path):
 
 def test_equal_models_make_equal_files(tmp_path):
     model = chain()
-    for name in ("a.nbcnn", "b.nbcnn"):
-        model.save(tmp_path / name, include_optimizer=False)
-    assert (tmp_path / "a.nbcnn").read_bytes() == (tmp_path / "b.nbcnn").read_bytes()
+    for ending in ("nbcnn", "keras"):
+        paths = [tmp_path / f"{name}.{ending}" for name in "ab"]
+        for path in paths:
+            model.save(path, include_optimizer=False)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -195,18 +205,18 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(archive.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         model.save(path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["m.nbcnn"]
 
 
-@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m", "m.npz"])
+@pytest.mark.parametrize("name", ["m.h5", "m.weights.h5", "m", "m.npz"])
 def test_other_endings_are_refused(name, tmp_path):
-    with pytest.raises(ValueError, match=r"must end in \.nbcnn"):
+    with pytest.raises(ValueError, match=r"must end in \.keras or \.nbcnn"):
         chain().save(tmp_path / name)
-    with pytest.raises(ValueError, match=r"must end in \.nbcnn"):
+    with pytest.raises(ValueError, match=r"must end in \.keras or \.nbcnn"):
         nbcnn.models.load_model(tmp_path / name)
 
 
@@ -258,14 +268,39 @@ def edited(**changes):
     return change
 
 
-def npy(array, **options):
+def safe(arrays):
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, **options)
+    safetensors.write(buffer, arrays)
     return buffer.getvalue()
 
 
-def first_weight(content):
-    return lambda name, old: content if name == "weights/00000.npy" else old
+def weights(change):
+    """Damage of the member that holds the weights, by name."""
+
+    def edit(name, content):
+        if name != "weights.safetensors":
+            return content
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            held = safetensors.Reader(files.Window.whole(file, "here"))
+            return safe(change({n: held.array(n) for n in held.entries}))
+
+    return edit
+
+
+def without_first(arrays):
+    return dict(list(arrays.items())[1:])
+
+
+def changed_first(arrays):
+    name = min(arrays)
+    return {**arrays, name: arrays[name] + 1}
+
+
+def reshaped_first(arrays):
+    name = min(arrays)
+    return {**arrays, name: arrays[name].reshape(-1)}
 
 
 DAMAGES = {
@@ -274,19 +309,28 @@ DAMAGES = {
     "no model": (edited(model=None), r"model\.json: has no model"),
     "no weights": (edited(weights=None), "has no list of weights"),
     "a missing member": (
-        lambda name, old: None if name == "weights/00001.npy" else old,
-        r"weights/00001\.npy: is missing",
+        lambda name, old: None if name == "weights.safetensors" else old,
+        r"weights\.safetensors: is missing",
     ),
-    "another shape": (first_weight(npy(np.zeros((3, 3), "float32"))), r"has shape \(3, 3\)"),
-    "pickled objects": (
-        first_weight(npy(np.full((3, 3, 2, 3), None, dtype=object))),
-        r"weights/00000\.npy: has dtype object",
-    ),
+    "a missing array": (weights(without_first), "holds other arrays"),
+    "another shape": (weights(reshaped_first), r"has shape \(54,\), expected \(3, 3, 2, 3\)"),
+    "other numbers": (weights(changed_first), "its checksum is another"),
     "too few bytes": (
-        first_weight(npy(np.zeros((3, 3, 2, 3), "float32"))[:-4]),
-        "its header says",
+        lambda name, old: old[:-4] if name == "weights.safetensors" else old,
+        "bytes of numbers, its header says|needs",
     ),
-    "no array": (first_weight(b"hello"), r"weights/00000\.npy: is damaged"),
+    "no arrays": (
+        lambda name, old: b"hello" if name == "weights.safetensors" else old,
+        r"weights\.safetensors: is damaged",
+    ),
+    "a deep text": (
+        lambda name, old: b'{"a":' * 100000 if name == "model.json" else old,
+        "nested more than",
+    ),
+    "a rather deep text": (
+        lambda name, old: b'{"a":' * 300 + b"1" + b"}" * 300 if name == "model.json" else old,
+        "nested more than",
+    ),
     "no JSON": (
         lambda name, old: b"{" if name == "model.json" else old,
         r"model\.json: is damaged",
@@ -314,7 +358,7 @@ def test_flipped_bits_are_found(tmp_path):
     value = model.get_weights()[0].tobytes()
     data[data.index(value) + 5] ^= 1
     path.write_bytes(data)
-    with pytest.raises(FormatError, match=r"weights/00000\.npy: is damaged: Bad CRC"):
+    with pytest.raises(FormatError, match=r"weights\.safetensors: is damaged: Bad CRC"):
         nbcnn.models.load_model(path)
 
 
@@ -364,3 +408,65 @@ def config_with(change):
 def test_graphs_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError):
         nbcnn.Model.from_config(config_with(change))
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array)
+    return buffer.getvalue()
+
+
+def in_version_1(path, first=None):
+    """The file as it was written before its arrays were in `.safetensors` members."""
+    with zipfile.ZipFile(path) as old:
+        index = json.loads(old.read("model.json"))
+        arrays = {}
+        for group in ("weights", "optimizer"):
+            with tempfile.TemporaryFile() as file:
+                file.write(old.read(f"{group}.safetensors"))
+                file.flush()
+                held = safetensors.Reader(files.Window.whole(file, "here"))
+                arrays.update({f"{group}/{n}.npy": held.array(n) for n in held.entries})
+    for entry in index["weights"]:
+        entry["member"] = f"weights/{entry['member']}.npy"
+    slots = index["optimizer"]["slots"]
+    index["optimizer"]["slots"] = {
+        slot: [f"optimizer/{name}.npy" for name in names] for slot, names in slots.items()
+    }
+    index["format_version"] = 1
+    del index["digests"], index["optimizer"]["state"]
+    with zipfile.ZipFile(path, "w") as new:
+        new.writestr("model.json", json.dumps(index))
+        for name, array in arrays.items():
+            is_first = name == index["weights"][0]["member"]
+            new.writestr(name, npy(array) if first is None or not is_first else first)
+
+
+def test_files_of_version_1(tmp_path):
+    model = trained(chain())
+    model.save(tmp_path / "m.nbcnn")
+    in_version_1(tmp_path / "m.nbcnn")
+    loaded = nbcnn.saving.load_model(tmp_path / "m.nbcnn")
+    equal(model, loaded)
+    assert loaded.optimizer.iterations == 3
+    for name, values in model._runners.store.slot_values().items():
+        for a, b in zip(values, loaded._runners.store.slot_values()[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+OLD_DAMAGES = {
+    "another shape": (npy(np.zeros((3, 3), "float32")), r"has shape \(3, 3\)"),
+    "pickled objects": (npy(np.full((3, 3, 2, 3), None, dtype=object)), "does not describe"),
+    "too few bytes": (npy(np.zeros((3, 3, 2, 3), "float32"))[:-4], "its header says"),
+    "no array": (b"hello", r"\.npy: is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", OLD_DAMAGES)
+def test_damaged_files_of_version_1_are_refused(damage, tmp_path):
+    model = trained(chain())
+    model.save(tmp_path / "m.nbcnn")
+    content, message = OLD_DAMAGES[damage]
+    in_version_1(tmp_path / "m.nbcnn", content)
+    with pytest.raises(FormatError, match=message):
+        nbcnn.saving.load_model(tmp_path / "m.nbcnn")

@@ -28,7 +28,7 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
         reaches from floor(i s / m) to ceil((i + 1) s / m), so that windows may share a pixel.
     data_format : "channels_last" (default) or "channels_first".
 
-    Shapes: (n, h, w, c) -> (n, rows, columns, c); h and w must be known.
+    Shapes: (n, h, w, c) -> (n, rows, columns, c).
     """
 
     rank = 4

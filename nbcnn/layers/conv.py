@@ -182,7 +182,7 @@ class Conv3D(Convolution):
     padding : "valid" (default), "same", or zeros around: a number, (planes, rows, columns), or
         ((front, back), (top, bottom), (left, right)).
 
-    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters); d, h and w must be known. Weights: `kernel`
+    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters). Weights: `kernel`
     (kd, kh, kw, c / groups, filters), `bias` (filters,).
     """
 

@@ -143,7 +143,7 @@ class Conv3DTranspose(
 ):
     """Spreads every value over a window: enlarges volumes by `strides`. See `Conv2DTranspose`.
 
-    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters); d, h and w must be known. Weights: `kernel`
+    Shapes: (n, d, h, w, c) -> (n, od, oh, ow, filters). Weights: `kernel`
     (kd, kh, kw, filters, c), `bias`. As in Keras, `data_format` comes before `output_padding`.
     """
 

@@ -103,7 +103,7 @@ class AveragePooling1D(Pooling1D):
 class MaxPooling3D(Pooling3D):
     """The largest value of each window: (n, d, h, w, c) -> (n, od, oh, ow, c).
 
-    Arguments as `MaxPooling2D`, with three sizes; d, h and w must be known.
+    Arguments as `MaxPooling2D`, with three sizes.
     """
 
 

@@ -15,7 +15,7 @@ class Spatial(Layer):
     """
 
     data_format = "channels_last"
-    needs_sizes = False  # whether the sizes of the spatial axes must be known
+    needs_sizes = False  # else shapes with unknown sizes are found by probing (`probing.py`)
 
     def check_input(self, shapes: Any) -> None:
         super().check_input(shapes)

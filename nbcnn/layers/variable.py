@@ -1,5 +1,6 @@
 """Variables: named arrays that layers own and that training changes."""
 
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,41 @@ class Clock:
 
     values = 0  # some variable's values changed
     places = 0  # some variable's memory moved
+
+
+class Budget:
+    """Within, new variables may take so many bytes in all: a file may say any size.
+
+    Raises `Budget.Exceeded`, before anything is allocated.
+    """
+
+    class Exceeded(Exception):
+        pass
+
+    current: ContextVar["Budget | None"] = ContextVar("budget", default=None)
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def __enter__(self) -> "Budget":
+        self._token = self.current.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.current.reset(self._token)
+
+    @classmethod
+    def claim(cls, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        """Take what an array of this shape needs."""
+        budget = cls.current.get()
+        if budget is None:
+            return
+        size = np.dtype(dtype).itemsize
+        for n in shape:
+            size *= int(n)
+        if size > budget.left:
+            raise cls.Exceeded(f"weight {name!r} of shape {shape} needs {size} bytes")
+        budget.left -= size
 
 
 class Variable:
@@ -40,6 +76,8 @@ class Variable:
                     f"Variable {name}: shape must be given with an initializer, got None"
                 )
             initializer = initializers.get(initializer)
+        if callable(initializer):
+            Budget.claim(name, tuple(shape or ()), dtype)
         with not_tracing():
             value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
         array = np.array(value, dtype=dtype, order="C")

@@ -1,46 +1,62 @@
 """All that training has come to, in one file for the same model: see `BackupAndRestore`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nbcnn import random_state
-from nbcnn.models import archive, saving
-from nbcnn.version import __version__
+from nbcnn.io import zips
+from nbcnn.models import own_files, own_variables, rebuilding, resuming, saving
 
 FORMAT, INDEX = "nbcnn backup", "backup.json"
 
 
-def write(model: Any, path: Path, epoch: int) -> None:
-    """Write weights and the states of optimizer and random generators, with the next epoch."""
-    arrays: dict[str, np.ndarray] = {}
+def write(model: Any, path: Path, epoch: int, step: int) -> None:
+    """Write weights and the states of optimizer, metrics, data and random generators, after `step`
+    batches of an epoch.
+    """
+    weights, arrays = own_files.weights_of(model)
+    entry, state = own_files.optimizer_of(model)
+    progress, metrics = resuming.progress_of(model, epoch, step)
     index = {
-        "format": FORMAT,
-        "format_version": saving.FORMAT_VERSION,
-        "nbcnn_version": __version__,
-        "epoch": epoch,
-        "weights": saving.index_weights(model, arrays),
-        "optimizer": saving.index_optimizer(model, arrays),
+        "progress": progress,
+        "inputs": rebuilding.inputs_of(model),
+        "weights": weights,
+        "optimizer": entry,
         "random_state": random_state.get_state(),
         "seed": model._runners.seed,
     }
-    archive.write(path, {INDEX: json.dumps(index), **arrays})
+    groups = {"weights": arrays, "optimizer": state, "metrics": metrics}
+    own_files.write(path, INDEX, FORMAT, model, index, groups)
 
 
 def read(model: Any, path: Path) -> int:
-    """Continue from a file that `write` made of an equal model; returns the next epoch.
+    """Continue from a file that `write` made of an equal model; returns the epoch to go on with.
 
     Raises
     ------
     ValueError
         For a damaged file, or one of another model; weights and states are then as before.
     """
-    with archive.Reader(path) as reader:
-        index = saving.read_index(reader, INDEX, FORMAT)
-        weights = saving.read_weights(reader, index, model)
-        saving.restore_optimizer(reader, index, model)
-        saving.assign(model, weights)
-    random_state.set_state(index["random_state"])
-    return int(index["epoch"])
+    with zips.Reader(path) as reader:
+        file = own_files.File(reader, INDEX, FORMAT)
+        progress = file.index.get("progress")
+        if file.version == 1:
+            progress = {"epoch": file.index.get("epoch")}
+        if not isinstance(progress, dict) or not resuming.is_progress(progress):
+            raise file.refuse("does not say how far training was")
+        states = [file.index.get("random_state")]
+        states += [(progress.get(k) or {}).get("random_state") for k in ("source", "validation")]
+        for state in states:
+            own_files.checked_random_state(state, f"{path}: {INDEX}")
+        if not model.weights and isinstance(file.index.get("inputs"), dict):
+            with rebuilding.limited(reader.whole.size, file.refuse):
+                rebuilding.trace(model, file.index["inputs"])
+        metrics = {} if file.version == 1 else file.group("metrics")
+        weights, own = file.weights(model), own_variables.read_layers(file, model)
+        own_files.restore_training(file, model)
+        saving._assign(model, weights, own)
+    if states[0] is not None:
+        random_state.set_state(states[0])
+    model._runners.drawn["train"] = progress.get("drawn", 0)
+    model._training.resumed, model._training.metrics = progress, metrics
+    return progress["epoch"]

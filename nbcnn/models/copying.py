@@ -20,6 +20,12 @@ def reduced(model: Any) -> tuple:
     return from_configs, (type(model), model.get_config(), model.get_compile_config(), parts)
 
 
+def renewed(model: Any) -> Any:
+    """A model of the same architecture with new weights, compiled alike."""
+    parts = _foreign_parts(model)
+    return from_configs(type(model), model.get_config(), model.get_compile_config(), parts)
+
+
 def from_file(contents: bytes, parts: Mapping[str, Any]) -> Any:
     """The model whose file has these contents."""
     with tempfile.TemporaryDirectory() as folder:

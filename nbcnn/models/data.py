@@ -53,6 +53,9 @@ class Source(ABC):
 
     def __init__(self) -> None:
         self._running: Iterator[Batch] = iter(())
+        self._pass_state: dict[str, Any] | None = None  # of the random generator, as it began
+        self._given = 0  # batches of this pass
+        self._resumed = False
 
     def batches(self, limit: int | None = None) -> Iterator[Batch]:
         """One pass, or `limit` batches that go on where the last call ended.
@@ -60,16 +63,47 @@ class Source(ABC):
         With a limit the data starts again at its end; a source that cannot gives fewer.
         """
         if limit is None:
-            yield from self.one_pass()
+            if not self._resumed:
+                self._begin()
+            self._resumed = False
+            for batch in self._running:
+                self._given += 1
+                yield batch
             return
         for _ in range(limit):
-            batch = next(self._running, None)
-            if batch is None:
-                self._running = self.one_pass()
-                batch = next(self._running, None)
-            if batch is None:
+            found = next(self._running, None)
+            if found is None:
+                self._begin()
+                found = next(self._running, None)
+            if found is None:
                 return
-            yield batch
+            self._given += 1
+            yield found
+
+    def _begin(self) -> None:
+        self._pass_state, self._given = random_state.get_state(), 0
+        self._running = self.one_pass()
+
+    def state(self) -> dict[str, Any] | None:
+        """Where the pass is, as plain values; None before the first."""
+        if self._pass_state is None:
+            return None
+        return {"random_state": self._pass_state, "given": self._given}
+
+    def resume(self, state: Mapping[str, Any]) -> Batch | None:
+        """Go on where an equal source was; returns the last batch that was given there. Sets the
+        global random generator.
+        """
+        random_state.set_state(state["random_state"])
+        self._begin()
+        latest = None
+        while self._given < state["given"]:
+            latest = next(self._running, None)
+            if latest is None:
+                raise ValueError("the data is shorter than that of the training to resume")
+            self._given += 1
+        self._resumed = True
+        return latest
 
 
 class ArraySource(Source):

@@ -5,6 +5,7 @@ A call's arguments name tensors by (layer, number of its call, number of the out
 """
 
 import dataclasses
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 
 from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.layer_call import LayerCall
+from nbcnn.models import keras_ops
 from nbcnn.models.network import Network
 from nbcnn.ops.op import REGISTRY, apply_symbolic
 from nbcnn.ops.tensor import Constant, Node, Tensor
 from nbcnn.registry import deserialize, serialize
 
-TENSOR, OPERATION = "__keras_tensor__", "__operation__"
+TENSOR, OPERATION, SLICE = "__keras_tensor__", "__operation__", "__slice__"
 Address = tuple[str, int, int]
 
 
@@ -65,7 +67,8 @@ def _operation_entry(node: Node, entries: Mapping[str, Any]) -> tuple[str, dict[
     while (name := f"{node.op.name}_{number}" if number else node.op.name) in entries:
         number += 1
     settings = {field.name: getattr(node.op, field.name) for field in dataclasses.fields(node.op)}
-    config = {"operation": node.op.name, "settings": settings}
+    shape = list(node.outputs[0].shape)
+    config = {"operation": node.op.name, "settings": settings, "shape": shape}
     return name, {"class_name": OPERATION, "config": serialize(config), "name": name}
 
 
@@ -127,6 +130,8 @@ def _caller(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) 
             raise ValueError(f"unknown operation {config['operation']!r}")
         op = cls(**{key: _hashable(value) for key, value in config["settings"].items()})
         return lambda *inputs: apply_symbolic(op, [_as_tensor(x) for x in inputs])
+    if keras_ops.is_operation(entry):
+        return keras_ops.caller(entry)
     layer = deserialize(entry, custom_objects)
     if entry["class_name"] == "InputLayer":
         return layer.output
@@ -146,22 +151,33 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:
     """Make every call once its inputs are there, and each layer's calls in their order."""
-    while waiting:
-        left = []
-        behind: set[str] = set()
-        for item in waiting:
-            name, index, node, call = item
-            if name in behind or not all(a in tensors for a in _addresses(node)):
-                behind.add(name)
-                left.append(item)
-                continue
-            args = _read(node.get("args", []), tensors)
-            kwargs = _read(node.get("kwargs", {}), tensors)
-            outputs = flatten(call(*args, **kwargs))
-            tensors.update({(name, index, i): t for i, t in enumerate(outputs)})
-        if len(left) == len(waiting):
-            raise ValueError(f"the calls of layer {left[0][0]!r} need tensors that nothing makes")
-        waiting = left
+    needs: list[int] = []  # of each call: how many tensors, and the call before, are not there
+    readers: dict[Any, list[int]] = {}
+    for number, (name, index, node, _) in enumerate(waiting):
+        wanted: set[Any] = {a for a in _addresses(node) if a not in tensors}
+        wanted |= {(name, index - 1)} if index else set()
+        needs.append(len(wanted))
+        for address in wanted:
+            readers.setdefault(address, []).append(number)
+    ready = [number for number, count in enumerate(needs) if not count]  # the file's order first
+    left = set(range(len(waiting)))
+    while ready:
+        number = heapq.heappop(ready)
+        left.discard(number)
+        name, index, node, call = waiting[number]
+        args = _read(node.get("args", []), tensors)
+        kwargs = _read(node.get("kwargs", {}), tensors)
+        outputs = flatten(call(*args, **kwargs))
+        made = {(name, index, i): t for i, t in enumerate(outputs)}
+        tensors.update(made)
+        for address in [*made, (name, index)]:
+            for reader in readers.get(address, ()):
+                needs[reader] -= 1
+                if not needs[reader]:
+                    heapq.heappush(ready, reader)
+    if left:
+        name = waiting[min(left)][0]
+        raise ValueError(f"the calls of layer {name!r} need tensors that nothing makes")
 
 
 def _addresses(value: Any) -> Iterator[Address]:
@@ -178,6 +194,8 @@ def _addresses(value: Any) -> Iterator[Address]:
 
 def _address(value: Mapping[str, Any]) -> Address:
     name, call, output = value["config"]["keras_history"]
+    if not isinstance(name, str) or type(call) is not int or type(output) is not int:
+        raise ValueError(f"a tensor is named {[name, call, output]!r}"[:200])
     return name, call, output
 
 
@@ -187,6 +205,8 @@ def _read(value: Any, tensors: Mapping[Address, Tensor]) -> Any:
     if isinstance(value, Mapping):
         if value.get("class_name") == TENSOR:
             return tensors[_address(value)]
+        if value.get("class_name") == SLICE:
+            return slice(*(value["config"].get(k) for k in ("start", "stop", "step")))
         if "class_name" in value:
             return deserialize(value)
         return {key: _read(item, tensors) for key, item in value.items()}

@@ -1,5 +1,6 @@
 """`Model`: layers joined to something that can be trained, saved and shown."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -91,9 +92,9 @@ class Model(Trainer, Layer):
         self.built = True
 
     def _refuse_equal_names(self, layers: list[Layer]) -> None:
-        names = [layer.name for layer in layers]
-        for name in names:
-            if names.count(name) > 1:
+        names = Counter(layer.name for layer in layers)
+        for name, count in names.items():
+            if count > 1:
                 raise ValueError(
                     f"{type(self).__name__}: layer names must differ, {name!r} occurs twice"
                 )
@@ -290,12 +291,16 @@ class Model(Trainer, Layer):
         onnx.save(self, filepath)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Write all weights to a file that ends in `.weights.nbcnn` or `.npz`."""
+        """Write all weights to a file that ends in `.weights.h5`, `.weights.nbcnn`, `.safetensors`
+        or `.npz`.
+        """
         saving.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: Any) -> None:
-        """Read weights written by `save_weights` or `save`, in order; all or nothing is changed."""
-        saving.load_weights(self, filepath)
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
+        """Read weights written by `save_weights` or `save`, or by Keras; all or nothing is changed.
+        See `nbcnn.saving.load_weights`.
+        """
+        saving.load_weights(self, filepath, skip_mismatch, **options)
 
     def __reduce__(self) -> tuple:
         return copying.reduced(self)

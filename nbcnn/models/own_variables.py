@@ -7,10 +7,14 @@ import numpy as np
 
 from nbcnn.layers.layer_state import LayerState
 
+LAYERS, OPTIMIZER = "own", "optimizer_own"  # groups of arrays
 
-def index_layers(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What layers with a `save_own_variables` of their own put into their stores, listed."""
-    entries = []
+
+def layers_of(model: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """What layers with a `save_own_variables` of their own put into their stores: a list of these,
+    and the arrays by name.
+    """
+    entries, arrays = [], {}
     for place, layer in enumerate(model.sublayers()):
         if type(layer).save_own_variables is LayerState.save_own_variables:
             continue
@@ -18,57 +22,59 @@ def index_layers(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, An
         layer.save_own_variables(store)
         members = {}
         for number, (key, value) in enumerate(store.items()):
-            array = np.asarray(value)
-            member = f"own/{place:05d}/{number:05d}.npy"
-            arrays[member] = array
-            members[str(key)] = {"member": member, "shape": list(array.shape)}
+            name = f"{place:05d}/{number:05d}"
+            arrays[name] = np.asarray(value)
+            members[str(key)] = {"member": name, "shape": list(arrays[name].shape)}
         entries.append({"layer": place, "name": layer.name, "store": members})
-    return entries
+    return entries, arrays
 
 
-def read_layers(reader: Any, index: Mapping[str, Any], model: Any) -> None:
-    """Layers get back what they have saved."""
-    layers = list(model.sublayers())
+def read_layers(file: Any, model: Any) -> list[tuple[Any, dict[str, np.ndarray]]]:
+    """Layers and what they have saved: to be given to their `load_own_variables`."""
+    layers, entries = list(model.sublayers()), file.index.get("own_variables") or ()
+    arrays = file.group(LAYERS) if entries and file.version > 1 else None
     try:
-        stores = [
-            (layers[entry["layer"]], _read(reader, entry["store"]))
-            for entry in index.get("own_variables") or ()
-        ]
+        return [(layers[entry["layer"]], _found(file, entry["store"], arrays)) for entry in entries]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise reader.error(None, f"its own_variables are damaged: {error!r}") from error
-    for layer, store in stores:
-        layer.load_own_variables(store)
+        file.refuse(f"own_variables are damaged: {error!r}"[:300])
+        raise
 
 
-def index_optimizer(optimizer: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The variables that an optimizer of a user's has made."""
-    members = {}
-    for number, variable in enumerate(optimizer._own_variables):
-        member = f"optimizer/own/{number:05d}.npy"
-        arrays[member] = variable.numpy()
-        members[str(number)] = {"member": member, "shape": list(variable.shape)}
-    return members
+def optimizer_of(optimizer: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The variables that an optimizer of a user's has made: a list of these, and the arrays."""
+    own = getattr(optimizer, "_own_variables", ())
+    arrays = {f"{number:05d}": variable.numpy() for number, variable in enumerate(own)}
+    members = {
+        str(number): {"member": name, "shape": list(array.shape)}
+        for number, (name, array) in enumerate(arrays.items())
+    }
+    return members, arrays
 
 
-def read_optimizer(
-    reader: Any, members: Mapping[str, Any], optimizer: Any, variables: list[Any]
-) -> None:
-    """Such an optimizer continues; it is built on `variables` first."""
+def read_optimizer(file: Any, members: Any, optimizer: Any, variables: list[Any]) -> list[tuple]:
+    """Variables of such an optimizer, which is built on `variables` first, and their values."""
     if not members:
-        return
+        return []
     try:
-        values = _read(reader, members)
+        arrays = file.group(OPTIMIZER) if file.version > 1 else None
+        values = _found(file, members, arrays)
     except (KeyError, TypeError, AttributeError) as error:
-        raise reader.error(None, f"its optimizer state is damaged: {error!r}") from error
+        file.refuse(f"optimizer state is damaged: {error!r}"[:300])
+        raise
     optimizer.build(variables)
     own = list(optimizer._own_variables)
-    if len(own) != len(values) or any(v.shape != values[str(i)].shape for i, v in enumerate(own)):
-        raise reader.error(None, "its optimizer state does not fit")
-    for number, variable in enumerate(own):
-        variable.assign(values[str(number)])
+    names = {str(i) for i in range(len(own))}
+    if names != set(values) or any(v.shape != values[str(i)].shape for i, v in enumerate(own)):
+        file.refuse("optimizer state does not fit")
+    return [(variable, values[str(number)]) for number, variable in enumerate(own)]
 
 
-def _read(reader: Any, members: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {
-        key: reader.array(entry["member"], tuple(entry["shape"])) for key, entry in members.items()
-    }
+def _found(
+    file: Any, members: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None
+) -> dict[str, np.ndarray]:
+    if arrays is None:
+        return {
+            key: file.reader.array(entry["member"], tuple(entry["shape"]))
+            for key, entry in members.items()
+        }
+    return {key: arrays[entry["member"]] for key, entry in members.items()}

@@ -41,6 +41,7 @@ class Runners:
         self._states: dict[str, steps.StepState] = {}
         self._arenas: dict[str, Arena] = {}  # by device
         self._seed: int | None = None
+        self.drawn: dict[str, int] = {}  # how often new states have drawn, where that is not 0
         self._trained: list[Any] | None = None
         EVERY.add(self)
 
@@ -128,6 +129,22 @@ class Runners:
         runner = self._latest.get(mode)
         return {} if runner is None else runner.results()
 
+    def totals(self, mode: str) -> Any:
+        """The running sums, and their weights; None before the first step."""
+        state = self._states.get(mode)
+        return None if state is None else state.device.download(state.totals)
+
+    def draws(self, mode: str) -> int:
+        """How often steps have drawn random numbers."""
+        return int(self._states[mode].seed_host[1]) if mode in self._states else 0
+
+    def set_totals(self, mode: str, totals: Any) -> None:
+        """Continue from what `totals` returned. Raises ValueError for another number of them."""
+        state = self._states[mode]
+        if totals.shape != tuple(state.totals.shape):
+            raise ValueError(f"there are {state.totals.shape[0]} sums, got {totals.shape[0]}")
+        state.device.upload(state.totals, totals)
+
     def reset(self, mode: str) -> None:
         """Running sums start again."""
         state = self._states.get(mode)
@@ -158,6 +175,7 @@ class Runners:
             totals = 0 if mode == "predict" or compiled is None else compiled.watched
             arena = self._arenas.setdefault(device.name, Arena(device))
             state = self._states[mode] = steps.StepState(device, self.seed, totals, arena)
+            state.seed_host[1] = self.drawn.pop(mode, 0)
         return state
 
     def _advice(self, mode: str, specs: Specs, free: int) -> str:

@@ -1,27 +1,39 @@
 """Models in files: `save_model`, `load_model`, and weights alone.
 
-A `.nbcnn` file is a zip archive of `model.json` (architecture, compile arguments, versions, an
-index of the arrays) and one `.npy` member for each weight and each part of the optimizer's state.
+The file's ending says its format.
+
+| ending | holds | written by |
+|---|---|---|
+| `.keras` | a model with its training | Keras 3 and this package |
+| `.nbcnn` | likewise; also what Keras has no place for | this package |
+| `.weights.h5` | weights and the optimizer's state | Keras 3 and this package |
+| `.weights.nbcnn` | weights | this package |
+| `.safetensors` | weights by path | this package, and others of equal names |
+| `.npz` | weights by path | this package, and NumPy |
 """
 
 import json
 import os
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from nbcnn import random_state
+from nbcnn.io import safetensors, zips
+from nbcnn.io.files import FormatError, Window, refuse, replacing
 from nbcnn.layers.base import Layer
-from nbcnn.models import own_variables
-from nbcnn.models.archive import FormatError, Reader, write
-from nbcnn.models.signature import Signature, Slot
-from nbcnn.registry import CustomObjectScope, deserialize, serialize
-from nbcnn.version import __version__
+from nbcnn.models import keras_files, own_files, own_variables, rebuilding
+from nbcnn.registry import CustomObjectScope, deserialize, serialize, unsafe
 
-FORMAT, FORMAT_VERSION = "nbcnn", 1
+FORMAT = "nbcnn"
 MODEL, WEIGHTS = "model.json", "weights.json"
+MODELS = (".keras", ".nbcnn")
+WEIGHT_FILES = (".weights.h5", ".weights.nbcnn", ".safetensors", ".npz")
+NPZ, ORDER = ".npy", "order"
 
 
 # -- models ---------------------------------------------------------------------------------------
@@ -30,36 +42,42 @@ MODEL, WEIGHTS = "model.json", "weights.json"
 def save_model(
     model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
-    """Write a model to a `.nbcnn` file.
+    """Write a model to a `.keras` or `.nbcnn` file.
 
     The file appears, or replaces an older one, only when it is complete.
 
     Parameters
     ----------
     model : functional, sequential, or of a class of one's own with `get_config`.
-    filepath : ends in `.nbcnn`.
+    filepath : ends in `.keras`, which Keras reads, too, or `.nbcnn`.
     overwrite : False raises FileExistsError where there is a file already.
     include_optimizer : also write the optimizer's state and the random generator's, so that
         training can go on exactly as it would have.
+
+    Raises
+    ------
+    ValueError
+        For another ending, a model without weights yet, or, in a `.keras` file, operations between
+        layers that Keras does not have.
     """
-    path = _target(filepath, "save", (".nbcnn",), overwrite)
+    path = _target(filepath, "save", MODELS, overwrite)
     if not model.built and not model.weights:
         raise ValueError(f"save: {model.name!r} is not built yet; call build() or fit it first")
-    arrays: dict[str, np.ndarray] = {}
+    if path.suffix == ".keras":
+        keras_files.write_model(path, model, include_optimizer)
+        return
+    weights, arrays = own_files.weights_of(model)
+    entry, state = own_files.optimizer_of(model) if include_optimizer else (None, {})
     index = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "nbcnn_version": __version__,
         "model": serialize(model),
-        "inputs": _inputs(model),
+        "inputs": rebuilding.inputs_of(model),
         "compile_config": model.get_compile_config(),
-        "weights": index_weights(model, arrays),
-        "own_variables": own_variables.index_layers(model, arrays),
-        "optimizer": index_optimizer(model, arrays) if include_optimizer else None,
+        "weights": weights,
+        "optimizer": entry,
         "random_state": random_state.get_state() if include_optimizer else None,
         "seed": model._runners.seed,
     }
-    write(path, {MODEL: json.dumps(index), **arrays})
+    own_files.write(path, MODEL, FORMAT, model, index, {"weights": arrays, "optimizer": state})
 
 
 def load_model(
@@ -69,14 +87,15 @@ def load_model(
     safe_mode: bool = True,
     restore_random_state: bool = False,
 ) -> Any:
-    """The model that `save_model` wrote.
+    """The model that `save_model`, or Keras 3, wrote.
 
     Parameters
     ----------
-    filepath : a `.nbcnn` file.
+    filepath : a `.keras` or `.nbcnn` file.
     custom_objects : names of classes and functions that are not part of this package.
     compile : also restore compile arguments and optimizer state.
-    safe_mode : accepted for Keras's sake; a file never names code that is not registered here.
+    safe_mode : False lets the file name functions and classes of any module, which is imported, and
+        contain functions as code. Such a file can do whatever you can: only for files of your own.
     restore_random_state : continue the global random generator from where it was, so that training
         goes on as if it had not been interrupted.
 
@@ -87,216 +106,152 @@ def load_model(
     ValueError
         For classes or functions that are neither part of this package nor in `custom_objects`.
     """
-    path = _existing(filepath, "load_model", (".nbcnn",))
-    with Reader(path) as reader, CustomObjectScope(custom_objects or {}):
-        index = read_index(reader, MODEL)
-        before = random_state.get_state()
-        try:
-            model = _rebuild(reader, index)
-        finally:
-            random_state.set_state(before)
-        assign(model, read_weights(reader, index, model))
-        own_variables.read_layers(reader, index, model)
+    path = _existing(filepath, "load_model", MODELS)
+    with CustomObjectScope(custom_objects or {}), unsafe(not safe_mode):
+        if path.suffix == ".keras":
+            model, own = keras_files.read_model(path, compile)
+            state = own_files.checked_random_state(own.get("random_state"), str(path))
+        else:
+            model, state = _load_own(path, compile)
+    if restore_random_state and state:
+        random_state.set_state(state)
+    return model
+
+
+def _load_own(path: Path, compile: bool) -> tuple[Any, dict[str, Any] | None]:
+    with zips.Reader(path) as reader:
+        file = own_files.File(reader, MODEL, FORMAT)
+        index = file.index
+        with rebuilding.limited(reader.whole.size, file.refuse):
+            model = rebuilding.rebuild(index.get("model"), index.get("inputs"), file.refuse)
+        state = own_files.checked_random_state(index.get("random_state"), f"{path}: {MODEL}")
+        weights, own = file.weights(model), own_variables.read_layers(file, model)
+        _assign(model, weights, own)
         if compile and index.get("compile_config"):
-            _restore_training(reader, index, model)
-    if restore_random_state and index.get("random_state"):
-        random_state.set_state(index["random_state"])
-    return model
-
-
-def _rebuild(reader: Reader, index: Mapping[str, Any]) -> Any:
-    """The model with new weights."""
-    if not isinstance(index.get("model"), dict):
-        raise reader.error(MODEL, "has no model")
-    try:
-        model = deserialize(index["model"])
-        inputs = index.get("inputs")
-        if inputs is not None and model._network is None:
-            _trace(model, inputs)
-    except (KeyError, AttributeError, IndexError, RecursionError, MemoryError) as error:
-        raise reader.error(MODEL, f"describes no model: {error!r}") from error
-    if not isinstance(model, Layer) or not hasattr(model, "fit"):
-        raise reader.error(MODEL, f"describes a {type(model).__name__}, which is no model")
-    return model
-
-
-def _inputs(model: Any) -> dict[str, Any] | None:
-    """What a model without a graph was built on."""
-    signature = model._input_signature
-    if model._network is not None:
-        return None
-    if signature is None:
-        shape = model.input_shape
-        if not isinstance(shape, tuple):
-            raise ValueError(f"save: {model.name!r} has not seen data yet; call it or fit it first")
-        signature = Signature(0, [Slot("input_1", shape, model.value_dtype)])
-    return {
-        "nesting": signature.template,
-        "names": signature.names,
-        "shapes": signature.example,
-        "dtypes": [slot.dtype for slot in signature.slots],
-    }
-
-
-def _trace(model: Any, inputs: Mapping[str, Any]) -> None:
-    """Make the weights of a model without a graph, as its first data once did."""
-    shapes = [tuple(shape) for shape in inputs["shapes"]]
-    slots = [
-        Slot(name, (None,) * len(shape), dtype)
-        for name, shape, dtype in zip(inputs["names"], shapes, inputs["dtypes"])
-    ]
-    model._input_signature = Signature(inputs["nesting"], slots, shapes)
-    model.output_signature_for(None, None)
-
-
-def _restore_training(reader: Reader, index: Mapping[str, Any], model: Any) -> None:
-    try:
-        model.compile_from_config(index["compile_config"])
-    except ValueError as error:
-        raise ValueError(
-            f"load_model: {reader.path}: cannot restore compile(): {error}; "
-            "compile=False loads the model without it"
-        ) from error
-    restore_optimizer(reader, index, model)
-
-
-def restore_optimizer(reader: Reader, index: Mapping[str, Any], model: Any) -> None:
-    """The optimizer's state, and where random layers start from."""
-    model._runners.seed = int(index.get("seed") or 0)
-    entry = index.get("optimizer")
-    if entry is None:
-        return
-    if entry["slots"]:
-        _read_slots(reader, entry["slots"], model._runners.renew_store(model._runners.device))
-    own = entry.get("own") or {}
-    own_variables.read_optimizer(reader, own, model.optimizer, model._runners.trained)
-    model.optimizer.set_state(entry.get("state") or {"step_count": entry["iterations"]})
-
-
-def _read_slots(reader: Reader, slots: Mapping[str, Any], store: Any) -> None:
-    """The optimizer's arrays; files have null where a weight has none."""
-    shapes = store.slot_shapes()
-    try:
-        values = {
-            name: [
-                None if member is None else reader.array(member, shape)
-                for member, shape in zip(members, shapes.get(name, ()), strict=True)
-            ]
-            for name, members in slots.items()
-        }
-        store.set_slot_values(values)
-    except FormatError:
-        raise
-    except ValueError as error:
-        raise reader.error(MODEL, f"optimizer state does not fit: {error}") from error
-
-
-def index_weights(model: Any, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Put all weights into `arrays` and list them."""
-    entries = []
-    for i, variable in enumerate(model.weights):
-        member = f"weights/{i:05d}.npy"
-        arrays[member] = variable.numpy()
-        entries.append(
-            {
-                "path": variable.path,
-                "shape": list(variable.shape),
-                "dtype": variable.dtype,
-                "member": member,
-            }
-        )
-    return entries
-
-
-def index_optimizer(model: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
-    if model.optimizer is None:
-        return None
-    slots: dict[str, list[str | None]] = {}
-    optimizer = model.optimizer
-    store = None if optimizer.store is None else optimizer.store()
-    if store is None or not store.serves(model._runners.trained, optimizer):
-        store = model._runners.store
-    if store is not None and store.optimizer is optimizer:
-        for name, values in store.slot_values().items():
-            members = {i: f"optimizer/{name}/{i:05d}.npy" for i in range(len(values))}
-            there = {i: array for i, array in enumerate(values) if array is not None}
-            slots[name] = [members[i] if i in there else None for i in members]
-            arrays.update((members[i], array) for i, array in there.items())
-    return {
-        "iterations": optimizer.iterations,
-        "state": optimizer.get_state(),
-        "slots": slots,
-        "own": own_variables.index_optimizer(optimizer, arrays),
-    }
+            with rebuilding.limited(reader.whole.size, file.refuse):
+                config = index["compile_config"]
+                rebuilding.compile_model(model, config, file.refuse)
+            own_files.restore_training(file, model)
+    return model, state
 
 
 # -- weights --------------------------------------------------------------------------------------
 
 
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Write all weights of a model to a file that ends in `.weights.nbcnn` or `.npz`."""
-    path = _target(filepath, "save_weights", (".weights.nbcnn", ".npz"), overwrite)
+    """Write all weights of a model to a file that ends in `.weights.h5`, which Keras reads, too,
+    `.weights.nbcnn`, `.safetensors` or `.npz`.
+    """
+    path = _target(filepath, "save_weights", WEIGHT_FILES, overwrite)
     _require_weights(model, "save_weights")
-    if path.suffix == ".npz":
-        names = _unique_paths(model.weights)
-        write(path, {f"{n}.npy": v.numpy() for n, v in zip(names, model.weights)})
-        return
-    arrays: dict[str, np.ndarray] = {}
-    index = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "nbcnn_version": __version__,
-        "weights": index_weights(model, arrays),
-        "own_variables": own_variables.index_layers(model, arrays),
-    }
-    write(path, {WEIGHTS: json.dumps(index), **arrays})
+    if path.suffix == ".h5":
+        keras_files.write_weights(path, model)
+    elif path.suffix == ".npz":
+        zips.write(path, {f"{n}{NPZ}": v.numpy() for n, v in _by_path(model).items()})
+    elif path.suffix == ".safetensors":
+        with replacing(path) as file:
+            arrays = {name: variable.numpy() for name, variable in _by_path(model).items()}
+            safetensors.write(file, arrays, {"format": FORMAT, ORDER: json.dumps(list(arrays))})
+    else:
+        entries, arrays = own_files.weights_of(model)
+        own_files.write(path, WEIGHTS, FORMAT, model, {"weights": entries}, {"weights": arrays})
 
 
-def load_weights(model: Any, filepath: Any) -> None:
-    """Set all weights of a model from a file, in order.
+def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
+    """Set all weights of a model from a file; every shape is checked before the first changes.
 
-    Takes what `save_weights` and `save_model` write, and `.npz` files of as many arrays. Every
-    shape is checked before the first weight changes.
+    Takes what `save_weights` and `save_model`, and Keras 3's methods of these names, write;
+    `.safetensors` files with the names of the model's weights; `.npz` files of as many arrays.
+
+    Parameters
+    ----------
+    filepath : of `.weights.h5` and `.keras` files also the optimizer's state is taken, where it
+        fits.
+    skip_mismatch : leave weights as they are that the file has none for, or of another shape, with
+        a warning.
 
     Raises
     ------
     FormatError
-        For a damaged file, or arrays whose number or shapes are not those of the model.
+        For a damaged file, or arrays whose number, names or shapes are not those of the model.
     """
-    path = _existing(filepath, "load_weights", (".nbcnn", ".npz"))
+    path = _existing(filepath, "load_weights", (*WEIGHT_FILES, *MODELS))
+    if options:
+        raise ValueError(
+            f"load_weights: unknown arguments {sorted(options)}; by_name is of older files (.h5), "
+            "in these places decide, or names (.safetensors)"
+        )
     _require_weights(model, "load_weights")
-    with Reader(path) as reader:
-        if path.suffix == ".npz":
-            shapes = [v.shape for v in model.weights]
-            arrays = _read_arrays(reader, reader.members, shapes, compressed=True)
-        else:
-            index = read_index(reader, WEIGHTS if WEIGHTS in reader.members else MODEL)
-            arrays = read_weights(reader, index, model)
-            assign(model, arrays)
-            own_variables.read_layers(reader, index, model)
-            return
-    assign(model, arrays)
+    if path.suffix in (".h5", ".keras"):
+        keras_files.read_weights(path, model, skip_mismatch)
+    elif path.suffix == ".safetensors":
+        _load_safetensors(model, path, skip_mismatch)
+    elif skip_mismatch:
+        raise ValueError(f"load_weights: skip_mismatch is not for {path.suffix} files")
+    else:
+        _assign(model, *_read_listed(model, path))
 
 
-def read_weights(reader: Reader, index: Mapping[str, Any], model: Any) -> list[np.ndarray]:
-    entries = index.get("weights")
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise reader.error(None, "has no list of weights")
-    members = [str(entry.get("member")) for entry in entries]
-    return _read_arrays(reader, members, [v.shape for v in model.weights])
+def _read_listed(model: Any, path: Path) -> tuple[list[np.ndarray], list[tuple]]:
+    """All arrays of a file that lists them in order, and what layers have saved of their own."""
+    with zips.Reader(path) as reader:
+        if path.suffix == ".nbcnn":
+            member = WEIGHTS if WEIGHTS in reader.members else MODEL
+            file = own_files.File(reader, member, FORMAT)
+            return file.weights(model), own_variables.read_layers(file, model)
+        names, variables = reader.members, model.weights
+        if len(names) != len(variables):
+            reader.refuse(None, f"holds {len(names)} arrays, the model has {len(variables)}")
+        by_path = [f"{name}{NPZ}" for name in _by_path(model)]
+        ordered = by_path if set(by_path) == set(names) else names
+        pairs = zip(ordered, variables)
+        return [reader.array(n, v.shape, compressed=True) for n, v in pairs], []
 
 
-def _read_arrays(
-    reader: Reader, members: Sequence[str], shapes: Sequence[tuple], compressed: bool = False
-) -> list[np.ndarray]:
-    if len(members) != len(shapes):
-        raise reader.error(None, f"holds {len(members)} arrays, the model has {len(shapes)}")
-    return [reader.array(member, shape, compressed) for member, shape in zip(members, shapes)]
+def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
+    found, skipped = [], []
+    with open(path, "rb") as file:
+        reader = safetensors.Reader(Window.whole(file, str(path)))
+        variables = _named_as(reader, _by_path(model))
+        missing = [name for name in variables if name not in reader.entries]
+        extra = [name for name in reader.entries if name not in variables]
+        if (missing or extra) and not skip_mismatch:
+            text = f"has no {', '.join(missing)}" if missing else f"also has {', '.join(extra)}"
+            refuse(str(path), None, f"{text}; the model's weights are {', '.join(variables)}"[:900])
+        for name, variable in variables.items():
+            entry = reader.entries.get(name)
+            if entry is not None and entry.shape == variable.shape:
+                found.append((variable, reader.array(name)))
+            elif skip_mismatch:
+                skipped.append(name)
+            else:
+                shape = None if entry is None else entry.shape
+                refuse(str(path), name, f"has shape {shape}, expected {variable.shape}")
+    for variable, array in found:
+        variable.assign(array)
+    if skipped:
+        warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=4)
 
 
-def assign(model: Any, arrays: Sequence[np.ndarray]) -> None:
+def _named_as(reader: safetensors.Reader, variables: dict[str, Any]) -> dict[str, Any]:
+    """The weights by the names of an equal model, where only the automatic numbers differ."""
+    try:
+        order = json.loads(reader.metadata.get(ORDER, "[]"))
+    except (ValueError, RecursionError):
+        return variables
+    names = [n for n in order if isinstance(n, str)] if isinstance(order, list) else []
+    plain = [re.sub(r"_\d+(?=/|$)", "", name) for name in names]
+    same = plain == [re.sub(r"_\d+(?=/|$)", "", name) for name in variables]
+    if set(variables) == set(reader.entries) or set(names) != set(reader.entries) or not same:
+        return variables
+    return dict(zip(names, variables.values()))
+
+
+def _assign(model: Any, arrays: Sequence[np.ndarray], own: Sequence[tuple] = ()) -> None:
     for variable, array in zip(model.weights, arrays):
         variable.assign(array)
+    for layer, store in own:
+        layer.load_own_variables(store)
 
 
 def _require_weights(model: Any, where: str) -> None:
@@ -304,15 +259,16 @@ def _require_weights(model: Any, where: str) -> None:
         raise ValueError(f"{where}: {model.name!r} is not built yet; call build() or fit it first")
 
 
-def _unique_paths(variables: Sequence[Any]) -> list[str]:
-    names: list[str] = []
-    for variable in variables:
+def _by_path(model: Any) -> dict[str, Any]:
+    """The weights in order by their paths, made different by numbers."""
+    found: dict[str, Any] = {}
+    for variable in model.weights:
         name, number = variable.path, 0
-        while name in names:
+        while name in found:
             number += 1
             name = f"{variable.path}_{number}"
-        names.append(name)
-    return names
+        found[name] = variable
+    return found
 
 
 # -- architecture alone ---------------------------------------------------------------------------
@@ -356,7 +312,14 @@ def serialize_clone(layer: Any) -> dict[str, Any]:
     return serialize(layer)
 
 
-# -- paths and indices ----------------------------------------------------------------------------
+# -- paths ----------------------------------------------------------------------------------------
+
+
+def _refuse_ending(where: str, path: Path, suffixes: Sequence[str]) -> NoReturn:
+    expected = " or ".join(suffixes)
+    legacy = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
+    note = "; Keras's older .h5 files are not read: save them as .keras there" if legacy else ""
+    raise ValueError(f"{where}: filepath must end in {expected}, got {str(path)!r}{note}")
 
 
 def _path(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
@@ -365,8 +328,7 @@ def _path(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
     except TypeError:
         raise TypeError(f"{where}: filepath must be a path, got {filepath!r}") from None
     if not path.name.endswith(tuple(suffixes)):
-        expected = " or ".join(suffixes)
-        raise ValueError(f"{where}: filepath must end in {expected}, got {str(path)!r}")
+        _refuse_ending(where, path, suffixes)
     return path
 
 
@@ -384,16 +346,6 @@ def _existing(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"{where}: no such file: {path}")
     return path
-
-
-def read_index(reader: Reader, member: str, kind: str = FORMAT) -> dict[str, Any]:
-    index = reader.json(member)
-    if index.get("format") != kind:
-        raise reader.error(member, f"has format {index.get('format')!r}, expected {kind!r}")
-    version = index.get("format_version")
-    if version != FORMAT_VERSION:
-        raise reader.error(member, f"has format version {version!r}, expected {FORMAT_VERSION}")
-    return index
 
 
 __all__ = [

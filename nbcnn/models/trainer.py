@@ -13,6 +13,7 @@ from nbcnn.models.compilation import CompileArguments, Compiled, check_options
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
 from nbcnn.models.own_data import OwnPreparer, OwnStream
 from nbcnn.models.prepare import Preparer
+from nbcnn.models.resuming import Training
 from nbcnn.models.signature import Signature
 from nbcnn.models.stepping import (
     Logs,
@@ -34,6 +35,7 @@ class Trainer(Stepping):
     _run_eagerly: bool
     _jit_compile: Any
     _first_epoch: int
+    _training: Training
     history: History | None
 
     # -- compile --------------------------------------------------------------------------------
@@ -249,13 +251,16 @@ class Trainer(Stepping):
         progress: Progress,
     ) -> None:
         self._first_epoch = epochs.start
-        callbacks.on_train_begin()  # which may set the first epoch
+        training = self._training = Training(source, validation.source, limit)
+        callbacks.on_train_begin()  # which may set the first epoch, and say that it is resumed
+        training.go_on()
         logs: Logs = {}
         for epoch in range(self._first_epoch, epochs.stop):
             callbacks.on_epoch_begin(epoch)
             progress.begin_epoch(epoch, limit or source.steps)
             start = time.perf_counter()
-            steps = self._run("train", source.batches(limit), callbacks, progress)
+            left = limit and limit - training.done
+            steps = self._run("train", source.batches(left), callbacks, progress, training)
             if not steps or (limit and steps < limit and not self.stop_training):
                 self._ran_out(epoch, steps, limit)
             logs = self._results("train") if steps else {}
@@ -291,14 +296,15 @@ class Trainer(Stepping):
         batches: Iterator[Batch],
         callbacks: CallbackList,
         progress: Progress | None = None,
+        training: Training | None = None,
     ) -> int:
-        """Train or test on batches; returns how many there were."""
+        """Train or test on batches; returns how many there were, those before a resumption too."""
         self._reset(mode)
+        steps = 0 if training is None else training.restore_sums(self)
         begin = getattr(callbacks, f"on_{mode}_batch_begin")
         end = getattr(callbacks, f"on_{mode}_batch_end")
         wants_logs = callbacks.wants(f"on_{mode}_batch_end")
         runners: dict[Any, Any] = {}
-        steps = 0
         try:
             for batch in batches:
                 begin(steps)

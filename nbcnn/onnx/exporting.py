@@ -9,6 +9,7 @@ import numpy as np
 
 from nbcnn.graph.aliases import WITHOUT_GRADIENTS
 from nbcnn.graph.graph import Graph, rewrite
+from nbcnn.io.files import replacing
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.onnx import operators
@@ -34,13 +35,8 @@ def save(model: Any, filepath: Any) -> None:
         Without the package onnx.
     """
     data = exported(model).SerializeToString()
-    path = Path(os.fspath(filepath))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(Path(os.fspath(filepath))) as file:
+        file.write(data)
 
 
 def exported(model: Any) -> Any:

@@ -69,6 +69,7 @@ def sizes():
         yield large(f"matmul-{m}x{n}x{k}-bias_{act}", op, *inputs)
     # A weight gradient of a dense layer on many rows: few results of a long sum, in slabs.
     yield large("matmul-slabs-10", Matmul(tx=True), *operands(24, 12, 20_000, True, False))
+    yield large("matmul-streams-10", Matmul(tx=True), *operands(44, 50, 24_000, True, False))
     yield large("matmul-slabs-00", Matmul(), *operands(5, 17, 30_000, False, False))
     # Few rows: w is read in slabs, with and without what belongs behind their sum.
     for m, n, k in [(1, 1100, 130), (2, 100, 700), (8, 515, 301), (7, 4100, 67), (13, 2100, 500)]:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 keras.utils.set_random_seed(10)
-(x_train, y_train), (x_test, y_test) = digits(small(300, 20), small(150, 20))
+(x_train, y_train), (x_test, y_test) = digits(small(300, 8), small(150, 8))
 margin = 1
 
 

@@ -101,7 +101,31 @@ def gemm_kernel(tile: Tile):
     lowest, zero = number(-np.inf), number(0)
 
     @jit.always_inline
-    def next_of_w(s, at, b, j0, j, j1, begin, depth, end):
+    def next_row_by_row(s, at, a, b, panel, j0, j1, begin, depth, end):
+        """The same, a row of w for each tile. Where tasks have all columns, these follow each
+        other: several for each tile, and in the last panels those of x that is stored transposed.
+        """
+        tiles = (min(at.rows, s.m) + tile.rows - 1) // tile.rows
+        here, size, row = b + ((begin + depth) * s.n + j0) * item, (j1 - j0) * item, s.n * item
+        many = 1
+        if j1 - j0 == s.n:
+            wide = (s.n + width - 1) // width
+            parts = max(1, wide * s.n // (s.n + s.m)) if s.tx else wide
+            if panel >= parts:
+                here, size, row = a + (begin + depth) * s.m * item, s.m * item, s.m * item
+                panel, parts = panel - parts, wide - parts
+            many = (depth + tiles * parts - 1) // (tiles * parts)
+        done = panel * tiles * many
+        left = max(0, min(depth, end - begin - depth) - done)
+        return (
+            here + done * row,
+            max(1, many * size // depth),
+            many * row,
+            (left + many - 1) // many,
+        )
+
+    @jit.always_inline
+    def next_of_w(s, at, a, b, j0, j, j1, begin, depth, end):
         """(address, step, apart, tiles) of what of w comes next, for the product of panel j."""
         panel, down, right = (j - j0) // width, s.n * item, width * item
         if s.tw and depth == s.k:  # rows of what is stored follow each other
@@ -114,10 +138,7 @@ def gemm_kernel(tile: Tile):
             at_end = lines if begin + depth < end else 0
             return b + (j0 * s.k + begin + depth) * item + shift, s.k * item, LINE, at_end
         if at.rowwise:
-            tiles = (min(at.rows, s.m) + tile.rows - 1) // tile.rows
-            left = min(depth, end - begin - depth) - panel * tiles
-            line = ((begin + depth + panel * tiles) * s.n + j0) * item
-            return b + line, max(1, (j1 - j0) * item // depth), down, left
+            return next_row_by_row(s, at, a, b, panel, j0, j1, begin, depth, end)
         if j + width < j1:
             return b + (begin * s.n + j + width) * item, down, LINE, lines
         return (
@@ -162,7 +183,7 @@ def gemm_kernel(tile: Tile):
                     source, following, step, apart, tiles = 0, 0, 0, 0, 0
                     if group == i0:
                         following, step, apart, tiles = next_of_w(
-                            s, at, b, j0, j, j1, begin, depth, end
+                            s, at, a, b, j0, j, j1, begin, depth, end
                         )
                         if at.pack and left <= width and begin + depth < end:
                             following, step = a_at + depth * a_step, a_step
