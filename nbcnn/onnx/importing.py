@@ -143,7 +143,8 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
             raise Unsupported(f"{entry}: of constants only")
         if entry.kind not in RULES:
             raise Unsupported(f"{entry}: of what depends on the inputs")
-        found = RULES[entry.kind](builder, entry, *inputs)
+        with np.errstate(all="ignore"):  # weights may be anything
+            found = RULES[entry.kind](builder, entry, *inputs)
         return list(found) if isinstance(found, list) else [found]
     except Unsupported as error:
         problems.append(str(error))

@@ -249,7 +249,7 @@ for i, (name, (net, shape)) in enumerate(nets.items()):
             net,
             (x,),
             path,
-            dynamo=(name in ("unet", "resnet")) and False,
+            dynamo=False,
             opset_version=[13, 17, 18][i % 3],
             input_names=["x"],
             output_names=["y"],
