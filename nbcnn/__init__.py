@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         metrics,
         mixed_precision,
         models,
+        onnx,
         ops,
         optimizers,
         preprocessing,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
+    "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
     "wrappers",
 )  # fmt: skip
 
@@ -111,6 +112,7 @@ __all__ = [
     "metrics",
     "mixed_precision",
     "models",
+    "onnx",
     "ops",
     "optimizers",
     "preprocessing",

@@ -33,6 +33,16 @@ def test_snippets_about_custom_training_run(root, python, tmp_path):
     assert {"critic_loss", "maker_loss"} <= set(re.findall(r"'(\w+)'", printed))
 
 
+def test_snippets_about_onnx_run(root, python, tmp_path):
+    pytest.importorskip("onnx")
+    text = (root / "docs" / "onnx.md").read_text(encoding="utf-8")
+    snippets = [code for language, code in FENCED.findall(text) if language == "python"]
+    script = tmp_path / "snippets.py"
+    code = "\n".join(snippets).replace("tests/onnx", (root / "tests" / "onnx").as_posix())
+    script.write_text(code.replace('"own.onnx"', repr(str(tmp_path / "own.onnx"))), "utf-8")
+    assert python(script, NBCNN_DEVICE="cpu").split("\n")[:2] == ["(2, 5)", "True"]
+
+
 def test_readme_has_both_commands_and_they_make_their_own_environment(readme):
     commands = dict(COMMAND.findall(readme))
     assert set(commands) == {"train", "test"}

@@ -282,6 +282,14 @@ class Model(Trainer, Layer):
         """Write architecture, weights, compile arguments and optimizer state; see `save_model`."""
         saving.save_model(self, filepath, overwrite, **options)
 
+    def export(self, filepath: Any, format: str = "onnx") -> None:
+        """Write the network as it predicts, for other runtimes; see `nbcnn.onnx.save`."""
+        if format != "onnx":
+            raise ValueError(f"export: format must be 'onnx', got {format!r}")
+        from nbcnn import onnx  # which needs a package of its own
+
+        onnx.save(self, filepath)
+
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write all weights to a file that ends in `.weights.h5`, `.weights.nbcnn`, `.safetensors`
         or `.npz`.
