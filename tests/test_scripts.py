@@ -22,7 +22,6 @@ SCRIPTS.remove("library")
 SIMULATED = SCRIPTS if os.environ.get("NBCNN_SCRIPTS") == "all" else ["autoencoder", "gan"]
 
 
-
 class Runs:
     """All runs of one kind, two at a time, started when the first is asked for."""
 

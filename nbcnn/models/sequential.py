@@ -78,7 +78,8 @@ class Sequential(Model):
     def _start_by(self, layer: Layer) -> None:
         """Take the input from the first layer, where that knows it."""
         if getattr(layer, "_network", None) is not None:
-            self._start(Input(batch_shape=layer.input.shape, dtype=layer.input.dtype))
+            first = layer.inputs[0]  # type: ignore[attr-defined]  # of the model that it is
+            self._start(Input(batch_shape=first.shape, dtype=first.dtype))
         elif layer.sample_shape is not None:
             self._start(Input(layer.sample_shape, dtype=layer.compute_dtype))
 
