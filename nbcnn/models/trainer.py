@@ -35,7 +35,7 @@ class Trainer(Stepping):
     _run_eagerly: bool
     _jit_compile: Any
     _first_epoch: int
-    _training: Training
+    _training: Training | None  # the `fit` that runs
     history: History | None
 
     # -- compile --------------------------------------------------------------------------------
@@ -237,6 +237,7 @@ class Trainer(Stepping):
             numbers = range(initial_epoch, epochs)
             self._fit_epochs(numbers, source, limit, validation, callbacks, progress)
         finally:
+            self._training = None  # it holds the user's arrays
             progress.close()
         assert self.history is not None
         return self.history

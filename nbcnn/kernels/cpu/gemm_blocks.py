@@ -32,7 +32,7 @@ FEW = 64  # rows, up to which reading w is most of the work,
 LARGE = 1 << 20  # if it has so many numbers (16x512x512 took 1.2 times as long)
 SLAB_ROWS, ROW_SLABS = 32, 8  # rows, up to which the sum is cut in so many slabs then
 # Results, at most, and numbers of x and w, at least, from which these are read from end to end:
-# one thread, 8x56x56, 64 to 256 channels: 82 % of the peak before, 94 % so; with two it varies more.
+# one thread, 8x56x56, 64 to 256 channels: 82 % of the peak before, 94 % so; two vary more.
 STREAM_RESULTS, STREAM = 1 << 16, 1 << 21
 STREAM_SLABS, STREAM_DEPTH = 4, 128  # 8 slabs or 256 steps were 1 to 3 % slower
 ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1

@@ -1,0 +1,74 @@
+"""Layers of the cases with their weights, what they compute, and what real Keras computed."""
+
+from pathlib import Path
+
+import numpy as np
+from golden.layer_values import input_values, slopes, weight_values
+
+from nbcnn import layers, ops
+from nbcnn.graph.autodiff import gradients
+from nbcnn.graph.fuse import fuse
+from nbcnn.graph.graph import Graph, rewrite
+from nbcnn.graph.plan import Plan
+from nbcnn.graph.rewrite import INDICES, TRAINING
+from nbcnn.layers.context import Context
+from nbcnn.models.steps import accepted_by
+from nbcnn.ops.tensor import Tensor
+from nbcnn.runtime.device import current_device
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FILES = sorted(GOLDEN.glob("keras_layers*.npz"))
+RECORDED = {name: value for file in FILES for name, value in np.load(file).items()}
+
+
+def recorded(case):
+    """What Keras gave, by name: y, `d input 0`, `d kernel`, `after moving_mean`, ..."""
+    prefix = f"{case.name}/"
+    return {k.removeprefix(prefix): v for k, v in RECORDED.items() if k.startswith(prefix)}
+
+
+def symbolic_inputs(case, batch=None, dtype="float32"):
+    dtype = "int32" if case.integers else dtype
+    tensors = [layers.Input(shape[1:], batch, dtype) for shape in case.inputs]
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def arrays(case, dtype):
+    values = [input_values(case, i) for i in range(len(case.inputs))]
+    return [v if case.integers else v.astype(dtype) for v in values]
+
+
+def built(case, dtype):
+    """The case's layer with its weights."""
+    layer = case.make(layers)
+    for inner in layer.sublayers():
+        inner.dtype = dtype
+    layer(symbolic_inputs(case, dtype=dtype))
+    layer.set_weights([weight_values(case, v.name, v.shape) for v in layer.weights])
+    return layer
+
+
+def outcome(layer, case, dtype):
+    """Output and gradients as a training step computes them, by the names of `recorded`."""
+    device = current_device()
+    values = arrays(case, dtype)
+    leaves = [Tensor(v.shape, v.dtype.name) for v in values]
+    with Context(case.training) as context:
+        y = layer(leaves if len(leaves) > 1 else leaves[0])
+        loss = ops.sum(ops.multiply(y, slopes(case, y.shape).astype(dtype)))
+    graph = rewrite(rewrite(Graph([y, loss], context.updates), TRAINING), INDICES)
+    wanted = {f"d input {i}": leaf for i, leaf in enumerate(leaves) if not case.integers}
+    wanted |= {f"d {v.name}": v.symbol for v in layer.trainable_weights}
+    slope = dict(zip(wanted, gradients(graph.outputs[1], list(wanted.values()))))
+    known = {name: g for name, g in slope.items() if g is not None}
+    graph = fuse(Graph([graph.outputs[0], *known.values()], graph.effects), accepted_by(device))
+    plan = Plan(graph, device, weights_change=True)
+    for leaf, value in zip(leaves, values):
+        device.upload(plan.array(leaf), value)
+    plan.prepare()
+    plan.run()
+    results = [device.download(plan.array(t)) for t in graph.outputs]
+    found = dict(zip(["y", *known], results))
+    for name in slope.keys() - known.keys():
+        found[name] = np.zeros(wanted[name].shape)
+    return found
