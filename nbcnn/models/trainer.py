@@ -35,7 +35,7 @@ class Trainer(Stepping):
     _run_eagerly: bool
     _jit_compile: Any
     _first_epoch: int
-    _training: Training | None  # the `fit` that runs
+    _training: Training | None = None  # the `fit` that runs
     history: History | None
 
     # -- compile --------------------------------------------------------------------------------
