@@ -90,9 +90,10 @@ def equal_lengths(where: str, groups: Mapping[str, Sequence[Any]]) -> int:
 
 def target(where: str, name: str, array: np.ndarray, loss: Any, predicted: Slot) -> np.ndarray:
     """Targets of one output, with the shape and values that its loss can take."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{where}: {name} holds NaN or infinite values")
     formula = formula_of(loss)
+    # A loss of a user's may take NaN as "unknown", and leave it out.
+    if formula is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{where}: {name} holds NaN or infinite values")
     if formula in SPARSE:
         return class_numbers(where, name, array, loss, predicted)
     if formula is not None:
@@ -115,7 +116,7 @@ SPARSE = (
 def formula_of(loss: Any) -> Any:
     """The package's own formula that a loss computes, or None for a user's."""
     if isinstance(loss, losses.FormulaLoss):
-        return type(loss).formula
+        return type(loss).formula if type(loss).call is losses.FormulaLoss.call else None
     function = getattr(loss, "fn", None)
     own = getattr(function, "__module__", None) == loss_formulas.__name__
     return function if own else None

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -109,6 +110,13 @@ class Runners:
         if self._trained is None:
             self._trained = self.model.trainable_weights
         return self._trained
+
+    def warn_of_freezing(self, where: str) -> None:
+        """Warn where `trainable` is no longer as it was when training steps were made."""
+        now = {id(variable) for variable in self.model.trainable_weights}
+        if self._trained is not None and now != {id(variable) for variable in self._trained}:
+            text = f"{where}: trainable has changed; compile() again for it to take effect"
+            warnings.warn(text, stacklevel=4)
 
     def renew_store(self, device: Any) -> storage.Store:
         """The optimizer's buffers on `device`, made or moved there where necessary."""

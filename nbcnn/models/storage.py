@@ -48,7 +48,7 @@ class Slot:
         self.shapes = [optimizer.slot_shape(name, v.shape) for v in group.variables]
         sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self.shapes]
         self.starts, self.size = _layout(sizes, dtype)
-        start = optimizer.slot_start(name)
+        start = None if name == AVERAGE else optimizer.slot_start(name)
         self.values = _numbers(group.device, self.size, dtype, start or 0.0)
         self.views = [view(self.values, *where) for where in zip(self.starts, self.shapes)]
         if start is None:
@@ -193,6 +193,14 @@ class Store:
                     source = np.asarray(array, dtype=variable.dtype)
                     self.device.upload(views[name][id(variable)], source)
 
+    def take_over(self, other: "Store") -> None:
+        """Continue the state that another store of the optimizer has for weights of this one."""
+        theirs = other.slot_views()
+        for name, views in self.slot_views().items():
+            for variable, array in theirs.get(name, {}).items():
+                if variable in views and tuple(views[variable].shape) == tuple(array.shape):
+                    self.device.upload(views[variable], other.device.download(array))
+
     def averaged(self) -> list[Group]:
         """The groups of optimizers that keep a moving average of their weights."""
         return [group for group in self.groups if AVERAGE in group.slots]
@@ -226,14 +234,14 @@ class Store:
 def renewed(
     store: Store | None, variables: Sequence[Variable], optimizer: Any, device: Any
 ) -> Store:
-    """`store` if it still fits; otherwise a new one that continues its optimizer state."""
-    state = None
+    """`store` if it still fits; otherwise a new one that continues its optimizer's state, for the
+    weights that it had.
+    """
     if store is not None and store.serves(variables, optimizer):
         if store.device.name == device.name and store.intact():
             return store
-        state = store.slot_values()
     fresh = Store(variables, optimizer, device)
-    if state is not None:
-        fresh.set_slot_values(state)
+    if store is not None and store.optimizer is optimizer:
+        fresh.take_over(store)
     Clock.places += 1
     return fresh
