@@ -28,8 +28,8 @@ class SwapEMAWeights(Callback):
         self._swapped = False
 
     def _store(self) -> Any:
-        store = self.model._runners.store
-        if store is None or store.optimizer is not self.model.optimizer or not store.averaged():
+        store = self.model._runners.filled_store
+        if store is None or not store.averaged():
             raise ValueError(
                 "SwapEMAWeights: there are no moving averages; give the optimizer use_ema=True "
                 "and train first"

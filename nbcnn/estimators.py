@@ -61,10 +61,10 @@ class _Wrapper(BaseEstimator):
         X, y = _validated(self, X, y, multi_output=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        y = self._encoded(y)
+        y, found = self._encoded(y)
         model = self._model_for(X, y)
-        self.history_ = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
-        self.model_ = model
+        history = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
+        vars(self).update(found, model_=model, history_=history)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -123,11 +123,13 @@ class _Wrapper(BaseEstimator):
         # As quiet, or not, as `fit` was told to be.
         return self.model_.predict(X, verbose=(self.fit_kwargs or {}).get("verbose", "auto"))
 
-    def _encoded(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the model sees them, with at least two axes."""
+    def _encoded(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """Targets as the model sees them, with at least two axes, and attributes for `fit` to set
+        when it ends.
+        """
         if type_of_target(y, input_name="y") == "unknown":
             raise ValueError(f"Unknown label type: {y!r}")
-        return y.reshape(-1, 1) if y.ndim == 1 else y
+        return y.reshape(-1, 1) if y.ndim == 1 else y, {}
 
     def _decoded(self, outputs: np.ndarray) -> np.ndarray:
         single = outputs.ndim == 2 and outputs.shape[1] == 1
@@ -173,7 +175,7 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def _encoded(self, y: np.ndarray) -> np.ndarray:
+    def _encoded(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind not in ("binary", "multiclass"):
@@ -181,8 +183,15 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         classes, places = np.unique(y, return_inverse=True)
         if len(classes) == 1:
             raise ValueError(f"y must have at least two classes, got one class: {classes[0]!r}")
-        self.classes_ = classes
-        return np.eye(len(classes), dtype=np.float32)[places]
+        if self.warm_start and hasattr(self, "model_"):  # whose outputs have their meaning
+            if not np.isin(classes, self.classes_).all():
+                raise ValueError(
+                    f"warm_start: y has the labels {classes}, the last fit had {self.classes_}"
+                )
+            classes = self.classes_
+            places = np.searchsorted(classes, y)
+        one_hot = np.eye(len(classes), dtype=np.float32)[places]
+        return one_hot, {"classes_": classes}
 
     def _decoded(self, outputs: np.ndarray) -> np.ndarray:
         return self.classes_[outputs.argmax(axis=-1)]

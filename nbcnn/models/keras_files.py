@@ -69,8 +69,8 @@ def _contents(
         for key, array in _own_arrays(place).items():
             arrays[f"{place.group}/{key}"] = array
     optimizer = model.optimizer if include_optimizer else None
-    store = model._runners.store
-    if optimizer is not None and store is not None and store.optimizer is optimizer:
+    store = model._runners.filled_store
+    if optimizer is not None and store is not None:
         if keras_optimizer.is_known(optimizer):
             attributes[keras_optimizer.GROUP] = {"name": optimizer.name}
             found = keras_optimizer.arrays(optimizer, store)
