@@ -64,7 +64,7 @@ class _Wrapper(BaseEstimator):
         y, found = self._encoded(y)
         model = self._model_for(X, y)
         history = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
-        vars(self).update(found, model_=model, history_=history)
+        self.__dict__.update(found, model_=model, history_=history)
         return self
 
     def predict(self, X: Any) -> np.ndarray:

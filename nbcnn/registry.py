@@ -261,7 +261,8 @@ def serialize(obj: Any) -> Any:
     if isinstance(obj, (float, np.floating)):
         return float(obj)
     if isinstance(obj, (list, tuple)):
-        return type(obj)(serialize(x) for x in obj) if type(obj) in (list, tuple) else list(obj)
+        items = [serialize(x) for x in obj]
+        return tuple(items) if type(obj) is tuple else items
     if isinstance(obj, Mapping) and not hasattr(obj, "get_config"):
         return {key: serialize(value) for key, value in obj.items()}
     if isinstance(obj, np.generic):
