@@ -84,7 +84,7 @@ def _contents(
             warnings.warn(
                 f"save: Keras's files have no place for the state of {type(optimizer).__name__}; "
                 "a .nbcnn file has",
-                stacklevel=5,
+                stacklevel=6,
             )
     return arrays, {"": {DIGEST: digest(arrays.items())}, **attributes}
 
@@ -253,7 +253,7 @@ def _match(weights: hdf5.Reader, model: Any, skip_mismatch: bool = False) -> lis
             skipped.append(path)
     if skipped:
         text = ", ".join(skipped)
-        warnings.warn(f"load_weights: left as they were: {text}", stacklevel=5)
+        warnings.warn(f"load_weights: left as they were: {text}", stacklevel=6)
     return found
 
 
