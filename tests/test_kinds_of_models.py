@@ -279,6 +279,41 @@ def test_a_part_of_a_model_shares_its_weights():
     np.testing.assert_allclose(after, X @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+def test_models_that_share_layers_are_trained_in_turn():
+    inputs = nbcnn.Input((3,))
+    head = layers.Dense(2, use_bias=False)
+    shared = layers.Dense(2, use_bias=False)
+    models = [
+        nbcnn.Model(inputs, layers.Dense(1, use_bias=False)(layer(shared(inputs))))
+        for layer in (head, layers.Dense(2, use_bias=False))
+    ]
+    expected = [[w.astype("float64") for w in model.get_weights()] for model in models]
+    steps = []
+    for turn in range(4):
+        for number, model in enumerate(models):
+            if turn == 0:
+                compiled(model, optimizer=nbcnn.optimizers.SGD(0.05))
+            model.train_on_batch(X, Y)
+            steps.append(model._runners._latest["train"])
+            first, second, third = expected[number]
+            error = 2 * (X @ first @ second @ third - Y) / len(X)
+            slopes = [
+                X.T @ error @ (second @ third).T,
+                (X @ first).T @ error @ third.T,
+                (X @ first @ second).T @ error,
+            ]
+            expected[number] = [w - 0.05 * g for w, g in zip(expected[number], slopes)]
+            expected[1 - number][0] = expected[number][0]
+    for model, wanted in zip(models, expected):
+        for weight, value in zip(model.get_weights(), wanted, strict=True):
+            np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-6)
+    assert len(set(map(id, steps))) == 2  # nothing moves, so nothing is traced again
+    models[0].compile(nbcnn.optimizers.SGD(0.05), "mse")
+    del models[1]
+    models[0].train_on_batch(X, Y)
+    assert len(models[0]._runners.store.groups) == 1
+
+
 def test_sequential_grows_and_shrinks():
     model = nbcnn.Sequential(name="chain")
     model.add(layers.Dense(4))

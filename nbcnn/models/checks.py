@@ -62,6 +62,8 @@ def inputs(where: str, arrays: Sequence[Any], slots: Sequence[Slot]) -> list[np.
             raise ValueError(
                 f"{where}: {prefix}expected input of shape {shown(slot.shape)}, got {array.shape}"
             )
+        if np.dtype(slot.dtype).kind in "iu":
+            within_32_bits(where, name, array)
         checked.append(array)
     return checked
 
@@ -98,13 +100,20 @@ def target(where: str, name: str, array: np.ndarray, loss: Any, predicted: Slot)
         return class_numbers(where, name, array, loss, predicted)
     if formula is not None:
         _target_shape(where, name, array, formula, predicted)
-    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4:
-        low, high = array.min(), array.max()
-        if low < INT32.min or high > INT32.max:
-            raise ValueError(
-                f"{where}: {name} must fit 32-bit integers, got values from {low} to {high}"
-            )
+    within_32_bits(where, name, array)
     return array
+
+
+def within_32_bits(where: str, name: str, array: Any) -> None:
+    """Refuse whole numbers that are too large for what steps take."""
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and array.dtype != np.int32
+    if not wide or is_on_a_gpu(array):
+        return
+    low, high = array.min(), array.max()
+    if low < INT32.min or high > INT32.max:
+        raise ValueError(
+            f"{where}: {name} must fit 32-bit integers, got values from {low} to {high}"
+        )
 
 
 SPARSE = (

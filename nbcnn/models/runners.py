@@ -125,7 +125,7 @@ class Runners:
         optimizer, store = self.model.optimizer, self.store
         if store is None or store.optimizer is not optimizer:
             store = self.filled_store
-        self.store = storage.renewed(store, self.trained, optimizer, device)
+        self.store = storage.renewed(store, self.trained, optimizer, device, self.store)
         return self.store
 
     @property
