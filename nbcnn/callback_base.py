@@ -29,7 +29,7 @@ class Callback(Declared):
     params = cast(Any, None)
     draws_progress: ClassVar[bool] = False  # in the place of the bar that `fit` draws
     ends_last: ClassVar[bool] = False  # hears of the end of batches, epochs and training after all
-    counted: ClassVar[tuple[str, ...]] = ()  # attributes that backups keep: numbers, weights
+    kept_in_backups: ClassVar[tuple[str, ...]] = ()  # attributes: numbers, texts, weights
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params

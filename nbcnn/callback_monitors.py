@@ -84,7 +84,7 @@ class EarlyStopping(Monitor):
     start_from_epoch : epochs before this one, counted from 0, are not looked at; default 0.
     """
 
-    counted = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+    kept_in_backups = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
 
     monitor: str = "val_loss"
     min_delta: float = 0
@@ -145,7 +145,7 @@ class ReduceLROnPlateau(Monitor):
     min_lr : the rate goes no lower; default 0.
     """
 
-    counted = ("best", "wait", "cooldown_counter")
+    kept_in_backups = ("best", "wait", "cooldown_counter")
 
     monitor: str = "val_loss"
     factor: float = arg(
@@ -213,7 +213,7 @@ class ModelCheckpoint(Monitor):
     initial_value_threshold : only values better than this count as best; default None.
     """
 
-    counted = ("best", "batches_since_saving", "last_batch")
+    kept_in_backups = ("best", "batches_since_saving", "last_batch")
 
     filepath: str = arg(convert=os.fspath)
     monitor: str = "val_loss"

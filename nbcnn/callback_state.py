@@ -20,7 +20,7 @@ class SwapEMAWeights(Callback):
         that come after this one, such as `ModelCheckpoint`, find the averages; default False.
     """
 
-    counted = ("_swapped",)
+    kept_in_backups = ("_swapped",)
 
     swap_on_epoch: bool = False
 
@@ -86,7 +86,7 @@ class BackupAndRestore(Callback):
     an epoch. `fit` with a callback for the same folder goes on from there, within an epoch too, and
     comes to the same weights, bit for bit, as if it had not been interrupted. A `fit` that ends
     removes the file. Callbacks of one's own start again, but for attributes (numbers) that they
-    name in `counted`. A generator has to give its data again from the start.
+    name in `kept_in_backups`. A generator has to give its data again from the start.
 
     Parameters
     ----------

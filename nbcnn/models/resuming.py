@@ -60,23 +60,34 @@ def is_progress(value: Any) -> bool:
 
 
 def counted(callbacks: Sequence[Any]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """What callbacks name in `counted`: plain values, and arrays by name."""
+    """What callbacks name in `kept_in_backups`: plain values, and arrays by name."""
     entries: list[dict[str, Any]] = []
     arrays: dict[str, np.ndarray] = {}
     for callback in callbacks:
-        names = getattr(callback, "counted", ())
-        if not names:
-            continue
         values: dict[str, Any] = {}
-        for name in names:
+        for name in _kept(callback):
             value = getattr(callback, name)
             if isinstance(value, list):  # of weights
                 members = [f"{len(entries)}/{name}/{i:05d}" for i in range(len(value))]
                 arrays.update(zip(members, map(np.asarray, value)))
                 value = members
+            elif isinstance(value, np.generic):
+                value = value.item()
+            elif not _is_plain(value):
+                kind = type(callback).__name__
+                raise TypeError(f"backup: {kind}.{name} must be a number or text, got {value!r}")
             values[name] = value
-        entries.append({"callback": type(callback).__name__, "counted": values})
+        if values:
+            entries.append({"callback": type(callback).__name__, "counted": values})
     return entries, arrays
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _kept(callback: Any) -> tuple[str, ...]:
+    return getattr(type(callback), "kept_in_backups", ())
 
 
 def counts_of(
@@ -93,14 +104,14 @@ def counts_of(
         if place is None:
             continue
         callback = waiting.pop(place)
-        for name in set(values) & set(getattr(callback, "counted", ())):
+        for name in set(values) & set(_kept(callback)):
             value = values[name]
             if isinstance(value, list):
                 value = [arrays[member] for member in value]
                 if [array.shape for array in value] != shapes:
                     raise ValueError(f"{kind}: {name} does not fit the model")
-            elif value is not None and not isinstance(value, (bool, int, float)):
-                raise ValueError(f"{kind}: {name} is no number")
+            elif not _is_plain(value):
+                raise ValueError(f"{kind}: {name} is neither a number nor a text")
             found.append((callback, name, value))
     return found
 
