@@ -175,6 +175,34 @@ def test_copies_of_models_without_weights():
     assert compiled_classifier().name != other.name
 
 
+class Scaled(layers.Layer):
+    factor = 2.0
+
+    def call(self, x):
+        return self.factor * x
+
+
+def test_calls_on_arrays_see_what_has_been_changed():
+    layer = Scaled()
+    np.testing.assert_allclose(layer(X), 2 * X, rtol=1e-6)
+    layer.factor = 3.0
+    np.testing.assert_allclose(layer(X), 3 * X, rtol=1e-6)
+    leaky = layers.LeakyReLU(0.3)
+    leaky(X)
+    leaky.negative_slope = 0.5
+    np.testing.assert_allclose(leaky(X), np.where(X > 0, X, X / 2), rtol=1e-6)
+    norm = layers.BatchNormalization(momentum=0.0)
+    model = nbcnn.Sequential([nbcnn.Input((3,)), norm])
+    centred = model(X, training=True)
+    np.testing.assert_allclose(centred.mean(axis=0), 0, atol=1e-5)
+    before = norm.get_weights()
+    norm.trainable = False
+    shifted = model(X + 1, training=True)
+    np.testing.assert_allclose(shifted, model(X + 1, training=False), rtol=1e-5)
+    for old, new in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def times(factor):
     return lambda x: factor * x
 

@@ -71,9 +71,11 @@ class Layer(Tracking, Declared, family=family):
         input_shape: Any
         sample_shape: tuple | None  # the argument `input_shape`
         calls: list[LayerCall]
+        _changes: int  # how often an attribute has been set, which `call` may read
 
         dtype_policy: DTypePolicy
 
+    _unread: ClassVar[frozenset[str]] = frozenset({"trainable"})  # not counted by `_changes`
     autocast = True  # whether float inputs are converted to the layer's dtype
     input_spec: ClassVar[Any] = None  # an InputSpec, or a list of them, that inputs must fit
     activity_regularizer = None  # of the outputs; a field of the layers that take it
@@ -86,7 +88,7 @@ class Layer(Tracking, Declared, family=family):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
         state = {"_variables": [], "_sublayers": [], "_own_metrics": [], "built": False}
-        layer.__dict__.update(state, input_shape=None, calls=[], sample_shape=None)
+        layer.__dict__.update(state, input_shape=None, calls=[], sample_shape=None, _changes=0)
         return layer
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +109,9 @@ class Layer(Tracking, Declared, family=family):
         elif name in self.fields:  # an argument, which stays as it is
             self._track(value)
         else:
-            value = self.tracked(value)
+            value = self._tracked(value)
+        if name not in self._unread and not is_active():
+            self.__dict__["_changes"] += self.__dict__.get(name, self) is not value
         object.__setattr__(self, name, value)
 
     # -- to be defined by layers ------------------------------------------------------------
@@ -137,6 +141,7 @@ class Layer(Tracking, Declared, family=family):
         """Outputs within the current tracing."""
         if current().calls == 0:
             current().forget_losses(self.sublayers())
+        current().layers.append(self)
         self.build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))

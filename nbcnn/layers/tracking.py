@@ -14,7 +14,7 @@ class Tracking(LayerState):
 
     _sublayers: list[Any]
 
-    def tracked(self, value: Any) -> Any:
+    def _tracked(self, value: Any) -> Any:
         """The value of an attribute, which is looked through; lists and dictionaries as ones that
         tell what is put into them.
         """
@@ -37,14 +37,14 @@ class Tracking(LayerState):
             if known is not None and not any(each is value for each in known):
                 known.append(value)
 
-    def untrack(self, value: Any) -> None:
+    def _untrack(self, value: Any) -> None:
         """What was taken out of a list or dictionary is no longer part of this layer."""
         if isinstance(value, (list, tuple)):
             for item in value:
-                self.untrack(item)
+                self._untrack(item)
         elif isinstance(value, dict):
             for item in value.values():
-                self.untrack(item)
+                self._untrack(item)
         else:
             known = self._store_for(value)
             if known is not None:
@@ -67,12 +67,12 @@ class TrackedList(list):
         super().__init__(map(self._taken, values))
 
     def _taken(self, value: Any) -> Any:
-        return value if self.owner is None else self.owner.tracked(value)
+        return value if self.owner is None else self.owner._tracked(value)
 
     def _dropped(self, values: Iterable[Any]) -> None:
         if self.owner is not None:
             kept = {id(value) for value in self}
-            self.owner.untrack([value for value in values if id(value) not in kept])
+            self.owner._untrack([value for value in values if id(value) not in kept])
 
     def append(self, value: Any) -> None:
         super().append(self._taken(value))
@@ -123,11 +123,11 @@ class TrackedDict(dict):
 
     def _dropped(self, value: Any) -> None:
         if self.owner is not None and not any(each is value for each in self.values()):
-            self.owner.untrack(value)
+            self.owner._untrack(value)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         before = self.get(key)
-        super().__setitem__(key, value if self.owner is None else self.owner.tracked(value))
+        super().__setitem__(key, value if self.owner is None else self.owner._tracked(value))
         self._dropped(before)
 
     def __delitem__(self, key: Any) -> None:
