@@ -57,14 +57,25 @@ class _Wrapper(BaseEstimator):
         ------
         RuntimeError
             For a model that is not compiled with a loss and an optimizer.
+
+        Whatever ends it early leaves the estimator with what it was fitted to before.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, y, kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any, options: Mapping[str, Any]) -> Any:
         X, y = _validated(self, X, y, multi_output=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        y, found = self._encoded(y)
+        y = self._encoded(y)
         model = self._model_for(X, y)
-        history = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
-        self.__dict__.update(found, model_=model, history_=history)
+        self.history_ = model.fit(X, y, **{**(self.fit_kwargs or {}), **options})
+        self.model_ = model
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -123,13 +134,11 @@ class _Wrapper(BaseEstimator):
         # As quiet, or not, as `fit` was told to be.
         return self.model_.predict(X, verbose=(self.fit_kwargs or {}).get("verbose", "auto"))
 
-    def _encoded(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Targets as the model sees them, with at least two axes, and attributes for `fit` to set
-        when it ends.
-        """
+    def _encoded(self, y: np.ndarray) -> np.ndarray:
+        """Targets as the model sees them, with at least two axes."""
         if type_of_target(y, input_name="y") == "unknown":
             raise ValueError(f"Unknown label type: {y!r}")
-        return y.reshape(-1, 1) if y.ndim == 1 else y, {}
+        return y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _decoded(self, outputs: np.ndarray) -> np.ndarray:
         single = outputs.ndim == 2 and outputs.shape[1] == 1
@@ -175,7 +184,7 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def _encoded(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    def _encoded(self, y: np.ndarray) -> np.ndarray:
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind not in ("binary", "multiclass"):
@@ -190,8 +199,8 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
                 )
             classes = self.classes_
             places = np.searchsorted(classes, y)
-        one_hot = np.eye(len(classes), dtype=np.float32)[places]
-        return one_hot, {"classes_": classes}
+        self.classes_ = classes
+        return np.eye(len(classes), dtype=np.float32)[places]
 
     def _decoded(self, outputs: np.ndarray) -> np.ndarray:
         return self.classes_[outputs.argmax(axis=-1)]

@@ -223,13 +223,13 @@ def test_fit_goes_on_where_a_loop_of_ones_own_ended():
     assert model.optimizer.iterations == 3
 
 
-class Tested(nbcnn.Model):
+class Counting(nbcnn.Model):
     def test_step(self, data):
         return {"samples": ops.sum(ops.ones_like(data[1]))}
 
 
 def test_a_test_step_alone_is_taken_for_a_part_of_the_data_too():
-    model = network(Tested)
+    model = network(Counting)
     model.compile("sgd", "mse")
     found = model.fit(X, Y, validation_split=0.3, validation_batch_size=30, **FIT).history
     assert found["val_samples"] == [7, 7]

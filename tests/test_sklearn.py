@@ -262,6 +262,9 @@ def test_classes_stay_those_of_the_outputs(classes):
         estimator.fit(X, np.where(y == known[0], known[1], y), batch_size=0)
     with pytest.raises(ValueError, match="warm_start: y has the labels"):
         estimator.fit(X, np.where(y == known[0], "another", y))
+    with pytest.raises(ValueError, match="expected input"):
+        estimator.fit(X[:, :2], y)
+    assert estimator.n_features_in_ == 6
     np.testing.assert_array_equal(estimator.classes_, known)
     some = y != known[0]
     estimator.fit(X[some], y[some])
