@@ -63,7 +63,12 @@ def test_architecture_alone():
             return layers.Conv2D.from_config({**layer.get_config(), "filters": 7})
         return type(layer).from_config(layer.get_config())
 
-    assert nbcnn.models.clone_model(chain(), clone_function=widen).weights[0].shape == (3, 3, 2, 7)
+    model = trained(chain())
+    wider = nbcnn.models.clone_model(model, clone_function=widen)
+    assert wider.weights[0].shape == (3, 3, 2, 7)
+    for clone in (wider, nbcnn.models.clone_model(model)):
+        assert clone.get_compile_config() == model.get_compile_config()
+        assert clone.optimizer is not model.optimizer
 
 
 def test_loading_does_not_disturb_the_random_generator(tmp_path):
