@@ -179,6 +179,8 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
     classes_ : the labels, sorted; that of output i is `classes_[i]`.
     """
 
+    classes_: np.ndarray
+
     def decision_function(self, X: Any) -> np.ndarray:
         """The model's outputs, by class; of two classes the second's less the first's."""
         outputs = self._outputs(X)
