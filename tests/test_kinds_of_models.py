@@ -225,6 +225,16 @@ def test_weighted_metrics_count_by_weight():
     assert logs["weighted_accuracy"] == pytest.approx(right[:10].mean())
 
 
+def test_one_metric_with_weights_and_without():
+    metric = nbcnn.metrics.MeanAbsoluteError(name="error")
+    model = compiled(linear(), metrics=[metric], weighted_metrics=[metric])
+    weights = np.linspace(0, 1, 23)
+    found = model.evaluate(X, Y, sample_weight=weights, verbose=0, return_dict=True)
+    error = np.abs(model.predict(X, verbose=0) - Y)[:, 0]
+    assert found["error"] == pytest.approx(error.mean(), rel=1e-5)
+    assert found["weighted_error"] == pytest.approx(np.average(error, weights=weights), rel=1e-5)
+
+
 def test_regularizers_and_added_losses_count():
     model = compiled(linear(kernel_regularizer=nbcnn.regularizers.L2(0.1)))
     kernel = model.get_weights()[0]
