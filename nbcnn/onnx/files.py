@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from nbcnn.saving import FormatError
 
 OLDEST, NEWEST = 7, 25  # versions of the operators' set
 SIZE_LIMIT = 2 << 30  # of the file without its external data; protobuf takes no more either
+NODE_LIMIT = 20_000  # operators of a graph; the largest CNNs have a tenth
 SAMPLE_LIMIT = 1 << 27  # numbers in one sample of a tensor, whatever sizes a file declares
 FIXED_AT_LOAD = 1 << 24  # numbers in an array that folding may make
 
@@ -84,12 +86,16 @@ def read(source: Any) -> Contents:
 class _Reader:
     def __init__(self, onnx: Any, name: str, folder: Path | None, model: Any) -> None:
         self.onnx, self.name, self.folder, self.model = onnx, name, folder, model
+        self.beside: dict[Path, int] = {}  # files with external data, and their sizes
+        self.taken = 0  # bytes from them
 
     def refuse(self, text: str) -> NoReturn:
         raise FormatError(f"{self.name}: {text}")
 
     def contents(self) -> Contents:
         graph = self.model.graph
+        if len(graph.node) > NODE_LIMIT:
+            self.refuse(f"has {len(graph.node)} operators; {NODE_LIMIT} are read at most")
         texts = [graph.name, *(v.name for v in (*graph.input, *graph.output, *graph.initializer))]
         for node in graph.node:
             texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
@@ -105,6 +111,11 @@ class _Reader:
         outputs = [o.name for o in graph.output]
         if not inputs or not outputs:
             self.refuse("the graph has no inputs or no outputs")
+        made = Counter(name for entry in entries for name in entry.outputs if name)
+        made.update([*inputs, *arrays])
+        twice = [name for name, count in made.items() if count > 1]
+        if twice or len(arrays) < len(graph.initializer) or len(set(outputs)) < len(outputs):
+            self.refuse(f"tensors with the same name: {', '.join(twice[:10]) or 'arrays, outputs'}")
         return Contents(self.name, graph.name, opset, entries, inputs, outputs, arrays)
 
     def _opset(self) -> int:
@@ -137,6 +148,8 @@ class _Reader:
                     if isinstance(value, (list, tuple)) or hasattr(value, "append")
                     else value
                 )
+            if np.any(np.not_equal(value, value)) if isinstance(value, (float, list)) else False:
+                self.refuse(f"{kind} {node.name!r}: attribute {a.name!r} is no number")
             attributes[a.name] = value
         return Entry(node.name, kind, list(node.input), list(node.output), attributes)
 
@@ -193,6 +206,10 @@ class _Reader:
         length = int(given.get("length", need))
         if offset < 0 or length != need or offset + need > path.stat().st_size:
             self.refuse(f"{who}: {location!r} is too short, or of another size")
+        self.beside[path] = path.stat().st_size
+        self.taken += need
+        if self.taken > 2 * sum(self.beside.values()):
+            self.refuse(f"{who}: more is taken from {location!r} than it holds")
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(need)
