@@ -162,6 +162,8 @@ class _Reader:
             dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
         except (KeyError, TypeError, ValueError):
             self.refuse(f"input {value.name!r} has an unknown data type")
+        if np.dtype(dtype).kind not in "biuf" and dtype != "bfloat16":
+            self.refuse(f"input {value.name!r} has data type {dtype}, which is not supported")
         return sizes, dtype
 
     def array(self, tensor: Any) -> np.ndarray:

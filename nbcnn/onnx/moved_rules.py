@@ -13,7 +13,7 @@ import numpy as np
 from nbcnn import ops
 from nbcnn.onnx.building import Builder, Unsupported, axes_of
 from nbcnn.onnx.files import Entry, ints
-from nbcnn.onnx.folding import rows_of
+from nbcnn.onnx.folding import rows_of, slices
 from nbcnn.onnx.values import Mixed, Value
 
 
@@ -86,6 +86,14 @@ def split(b: Builder, entry: Entry, x: Value, sizes: Any = None) -> list[Value]:
     return [Value(first=piece, at=x.at) for piece in pieces]
 
 
+def slice_(b: Builder, entry: Entry, x: Value, *rest: Any) -> Value:
+    index: list[Any] = [slice(None)] * x.rank
+    bounds = [b.optional(entry, r) for r in rest]
+    for axis, start, stop, step in slices(entry, x.rank, bounds):
+        index[_place(x, axis)] = slice(start, stop, step)
+    return Value(first=x.first()[tuple(index)], at=x.at)
+
+
 def squeeze(b: Builder, entry: Entry, x: Value, axes: Any = None) -> Value:
     found = axes_of(b, entry, axes, x.rank)
     if found is None:
@@ -105,7 +113,7 @@ def unsqueeze(b: Builder, entry: Entry, x: Value, axes: Any = None) -> Value:
 
 RULES: dict[str, Callable[..., Any]] = {
     "Transpose": transpose, "Gather": gather, "GatherND": gather_nd, "Split": split,
-    "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Identity": lambda b, entry, x: x,
+    "Slice": slice_, "Squeeze": squeeze, "Unsqueeze": unsqueeze, "Identity": lambda b, entry, x: x,
 }  # fmt: skip
 
 
