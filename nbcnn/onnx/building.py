@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.onnx.files import FIXED_AT_LOAD, Contents, Entry, ints
+from nbcnn.onnx.files import FIXED_AT_LOAD, Branch, Contents, Entry, ints
 from nbcnn.onnx.values import Value, made
 
 FOLDED_LIMIT = 1 << 26  # numbers that all arrays together may have which folding makes
@@ -27,15 +27,22 @@ class Builder:
         self.outputs = set(contents.outputs)
         self.readers: dict[str, list[Entry]] = {}
         self.makers = {name: entry for entry in contents.entries for name in entry.outputs}
-        for entry in contents.entries:
-            for name in entry.inputs:
-                self.readers.setdefault(name, []).append(entry)
+        self._note_readers(contents.entries)
         self.layers: dict[tuple[Any, ...], Any] = {}  # by what their weights are called
         self.same: dict[int, str] = {}  # entries that others have done: id -> whose output it is
         attributes = (a for entry in contents.entries for a in entry.attributes.values())
         held = [a.size for a in attributes if isinstance(a, np.ndarray)]
         held += [a.size for a in contents.arrays.values()]
         self.most, self.left = max(held, default=0), FOLDED_LIMIT + 4 * sum(held)
+
+    def _note_readers(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            for name in entry.inputs:
+                self.readers.setdefault(name, []).append(entry)
+            for value in entry.attributes.values():
+                if isinstance(value, Branch):
+                    self._note_readers(value.entries)
+                    self.outputs.update(value.outputs)
 
     def spend(self, count: int) -> None:
         """Takes note of numbers that the file does not hold. Raises ValueError for too many."""

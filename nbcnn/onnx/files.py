@@ -34,6 +34,15 @@ class Entry:
 
 
 @dataclasses.dataclass
+class Branch:
+    """A graph inside of another one, whose tensors it may read: what an If chooses."""
+
+    entries: list[Entry]
+    outputs: list[str]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
 class Contents:
     """A graph. `inputs`: name -> sizes (None: known when it runs) and data type."""
 
@@ -88,14 +97,15 @@ class _Reader:
         self.onnx, self.name, self.folder, self.model = onnx, name, folder, model
         self.beside: dict[Path, int] = {}  # files with external data, and their sizes
         self.taken = 0  # bytes from them
+        self.count = len(model.graph.node)  # operators, with those of inner graphs
 
     def refuse(self, text: str) -> NoReturn:
         raise FormatError(f"{self.name}: {text}")
 
     def contents(self) -> Contents:
         graph = self.model.graph
-        if len(graph.node) > NODE_LIMIT:
-            self.refuse(f"has {len(graph.node)} operators; {NODE_LIMIT} are read at most")
+        if self.count > NODE_LIMIT:
+            self.refuse(f"has {self.count} operators; {NODE_LIMIT} are read at most")
         texts = [graph.name, *(v.name for v in (*graph.input, *graph.output, *graph.initializer))]
         for node in graph.node:
             texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
@@ -142,6 +152,8 @@ class _Reader:
                 value = value.decode("utf-8", "replace")
             elif isinstance(value, self.onnx.TensorProto):
                 value = self.array(value)
+            elif isinstance(value, self.onnx.GraphProto):
+                value = self._branch(value)
             elif not isinstance(value, (int, float, str)):
                 value = (
                     list(value)
@@ -152,6 +164,14 @@ class _Reader:
                 self.refuse(f"{kind} {node.name!r}: attribute {a.name!r} is no number")
             attributes[a.name] = value
         return Entry(node.name, kind, list(node.input), list(node.output), attributes)
+
+    def _branch(self, graph: Any) -> Branch:
+        self.count += len(graph.node)
+        if self.count > NODE_LIMIT:
+            self.refuse(f"has more than {NODE_LIMIT} operators")
+        arrays = {t.name: self.array(t) for t in graph.initializer}
+        entries = [self._entry(node) for node in graph.node]
+        return Branch(entries, [o.name for o in graph.output], arrays)
 
     def _type(self, value: Any) -> tuple[list[int | None], str]:
         kind = value.type.tensor_type

@@ -11,7 +11,7 @@ from nbcnn.layers import Input
 from nbcnn.models import Model
 from nbcnn.onnx import layer_rules, moved_rules, moving_rules, plain_rules
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import SAMPLE_LIMIT, Contents, Entry, read
+from nbcnn.onnx.files import SAMPLE_LIMIT, Branch, Contents, Entry, read
 from nbcnn.onnx.folding import BATCH, FOLD, fold, span
 from nbcnn.onnx.moved_rules import Numbering
 from nbcnn.onnx.values import Mixed, Value
@@ -20,7 +20,7 @@ from nbcnn.saving import FormatError
 RULES: dict[str, Callable[..., Any]] = {
     **plain_rules.RULES, **moving_rules.RULES, **layer_rules.RULES,
 }  # fmt: skip
-WITHOUT_INPUTS = {"Constant", "Shape", "Size"}
+WITHOUT_RULES = {"Constant", "Shape", "Size", "If"}
 JOINING = {"Reshape", "Flatten"}  # may join axes to that of the samples
 # What rules raise for attributes and sizes that no file should have.
 DAMAGE = (
@@ -71,7 +71,7 @@ def load(source: Any, *, channels_last: bool = False, name: str | None = None) -
 
 
 def _refuse_unknown(contents: Contents) -> None:
-    known = set(RULES) | set(FOLD) | WITHOUT_INPUTS
+    known = set(RULES) | set(FOLD) | WITHOUT_RULES
     unknown: dict[str, int] = {}
     for entry in contents.entries:
         if entry.kind not in known:
@@ -85,7 +85,7 @@ def _constants_first(contents: Contents) -> list[Entry]:
     """The operators, those before all others whose results are known when the file is read."""
     known, early, late = {"", *contents.arrays}, [], []
     for entry in contents.entries:
-        if known.issuperset(entry.inputs):
+        if known.issuperset(entry.inputs) and entry.kind != "If":
             known.update(entry.outputs)
             early.append(entry)
         else:
@@ -154,6 +154,8 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
     try:
         if entry.kind == "Constant":
             return [_constant(entry)]
+        if entry.kind == "If":
+            return _chosen(builder, entry, inputs[0], problems)
         if entry.kind in ("Shape", "Size") and isinstance(inputs[0], Value):
             sizes = [int(n) for n in inputs[0].shape[1:]]
             sizes.insert(inputs[0].at, BATCH * inputs[0].rows)
@@ -182,6 +184,20 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
     except DAMAGE as error:
         text = f"needs attribute {error}" if isinstance(error, KeyError) else str(error)
         builder.contents.refuse(f"{entry} is damaged, or of sizes that do not fit: {text}")
+
+
+def _chosen(builder: Builder, entry: Entry, condition: Any, problems: list[str]) -> list[Any]:
+    """The results of the branch that is always taken: exporters ask for sizes that are known."""
+    if not isinstance(condition, np.ndarray) or condition.size != 1:
+        raise Unsupported(f"{entry}: a condition that depends on the inputs")
+    key = "then_branch" if condition.reshape(()) else "else_branch"
+    branch = entry.attributes[key]
+    if not isinstance(branch, Branch):
+        raise ValueError(f"{key} is no graph")
+    builder.values.update(branch.arrays)
+    for inner in branch.entries:
+        _add(builder, inner, problems)
+    return [builder.values[name] for name in branch.outputs]
 
 
 def _applied(builder: Builder, entry: Entry, inputs: list[Any]) -> list[Any]:

@@ -111,6 +111,8 @@ def _formula(w: Any, op: Any, x: Tensor, name: str) -> str:
     f = op.function
     if f == "square":
         return w.node("Mul", name, name)
+    if f == "isfinite":
+        return w.node("Not", w.node("Or", w.node("IsInf", name), w.node("IsNaN", name)))
     if f == "rsqrt":
         return w.node("Reciprocal", w.node("Sqrt", name))
     if f == "log1p":
