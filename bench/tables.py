@@ -363,6 +363,8 @@ MARKS = {
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
     "ops_more": ("ops_more", ops_summary),
+    "ops_xeon": ("ops_xeon", ops_summary),
+    "peers_xeon": ("peers_xeon", peers_text),
     "avx2": ("ops_avx2", roofline_table),
     "products": ("ops_dense", products_table),
     "products_avx2": ("ops_dense_avx2", products_table),
