@@ -60,6 +60,8 @@ class Variable:
     move; use `numpy()`.
     """
 
+    home: Any = None  # the group of variables that it lies among, weakly, and its number there
+
     def __init__(
         self,
         initializer: Any,
@@ -90,6 +92,9 @@ class Variable:
         self.array: Any = array
         self.device: Any = None  # None: ordinary host memory
         self.symbol = VariableTensor(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "home"}
 
     @property
     def ndim(self) -> int:
