@@ -153,7 +153,7 @@ OPERATORS = {
             helper.make_node("Shape", ["x"], ["s"], start=1, end=2),
             helper.make_node("Equal", ["s", "four"], ["c"]),
             helper.make_node("If", ["c"], ["i"], then_branch=branch("Exp", "r"),
-                             else_branch=branch("NonZero", "r")),
+                             else_branch=branch("Sqrt", "r")),
             helper.make_node("Add", ["i", "r"], ["y"]),
         ],
         {"four": np.array([4])},

@@ -142,6 +142,8 @@ class _Reader:
         kind = node.op_type
         if node.domain not in ("", "ai.onnx"):
             kind = f"{node.domain}.{kind}"
+        if not node.output:
+            self.refuse(f"{kind} {node.name!r} has no output")
         attributes = {}
         for a in node.attribute:
             try:
