@@ -205,6 +205,21 @@ def test_operators_that_the_evaluator_has_not_or_not_right():
     np.testing.assert_array_equal(sized, padded)
 
 
+def test_biases_are_found_behind_other_operators():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["t"], ["k"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Add", ["b", "k"], ["y"]),
+    ]
+    bias = np.arange(2, dtype="float32").reshape(1, 1, 1, 2)
+    arrays = {"w": np.ones((2, 4, 1, 1), "float32"), "b": bias}
+    model = keras.onnx.load(graph(nodes, arrays=arrays).SerializeToString())
+    assert [v.path for v in model.trainable_variables] == ["conv/kernel", "conv/bias"]
+    found = model.predict(np.ones((1, 4, 6, 6), "float32"), verbose=0)
+    np.testing.assert_array_equal(found, np.broadcast_to(4 + bias, (1, 6, 6, 2)))
+
+
 def refused(model, text):
     data = model if isinstance(model, bytes) else model.SerializeToString()
     with pytest.raises(FormatError, match=text):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.onnx.files import FIXED_AT_LOAD, Branch, Contents, Entry, ints
+from nbcnn.onnx.folding import cast_type
 from nbcnn.onnx.values import Value, made
 
 FOLDED_LIMIT = 1 << 26  # numbers that all arrays together may have which folding makes
@@ -115,13 +116,18 @@ class Builder:
 
     def bias_behind(self, entry: Entry, size: int, rank: int, axis: int) -> np.ndarray | None:
         """What an Add puts on top of a product or convolution, one number for each of the `size`
-        channels on `axis`, perhaps behind a transposition; the Add is done then.
+        channels on `axis`, perhaps behind transpositions and casts; the Add is done then.
         """
         output = entry.outputs[0]
         while True:
             reader = self.follower(output)
             if reader is None:
                 return None
+            if reader.kind == "Identity" or (
+                reader.kind == "Cast" and cast_type(reader) == "float32"
+            ):
+                output = reader.outputs[0]
+                continue
             if reader.kind != "Transpose":
                 break
             perm = ints(reader.attributes, "perm", list(range(rank))[::-1])
