@@ -16,7 +16,7 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "models"))
 
-from to_onnx import Residual, export, head, mobilenetv2, normalized, resnet18  # noqa: E402
+from to_onnx import Residual, export, head, mobilenetv2, normalized, resnet18
 
 
 def conv_relu(channels, filters, kernel, stride=1, **options):

@@ -7,7 +7,7 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "models"))
 
-from to_onnx import Residual, normalized  # noqa: E402
+from to_onnx import Residual, normalized
 
 
 def lenet5():

@@ -12,6 +12,7 @@ from nbcnn.onnx import layer_rules, plain_rules
 from nbcnn.onnx.building import Builder, Unsupported
 from nbcnn.onnx.files import SAMPLE_LIMIT, Contents, Entry, read
 from nbcnn.onnx.folding import BATCH, FOLD, fold, span
+from nbcnn.onnx.patterns import joined
 from nbcnn.onnx.values import Value
 from nbcnn.saving import FormatError
 
@@ -48,6 +49,7 @@ def load(source: Any, *, channels_last: bool = False, name: str | None = None) -
         Without the package onnx.
     """
     contents = read(source)
+    contents.entries = joined(contents)
     _refuse_unknown(contents)
     builder = Builder(contents)
     inputs = [_input(builder, key, channels_last) for key in contents.inputs]

@@ -72,6 +72,13 @@ def _selu(b: Builder, entry: Entry, x: Value) -> Value:
     return _activation("selu")(b, entry, x)
 
 
+def _swish(b: Builder, entry: Entry, x: Value) -> Value:
+    alpha = float(entry.attributes.get("alpha", 1.0))
+    if alpha == 1:
+        return _activation("silu")(b, entry, x)
+    return _same_shape(x, lambda t: t * ops.sigmoid(t * alpha))
+
+
 def _gelu(b: Builder, entry: Entry, x: Value) -> Value:
     tanh = entry.attributes.get("approximate", "none") == "tanh"
     return _same_shape(x, lambda t: ops.gelu(t, approximate=tanh))
@@ -320,7 +327,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "Celu": lambda b, e, x: _same_shape(x, lambda t: ops.celu(t, e.attributes.get("alpha", 1.0))),
     "Selu": _selu, "HardSigmoid": _hard_sigmoid, "HardSwish": _activation("hard_silu"),
     "Sigmoid": _activation("sigmoid"), "Tanh": _activation("tanh"), "Mish": _activation("mish"),
-    "Softplus": _activation("softplus"), "Softsign": _activation("softsign"),
+    "Swish": _swish, "Softplus": _activation("softplus"), "Softsign": _activation("softsign"),
     "Softmax": _softmax, "LogSoftmax": _softmax, "Gelu": _gelu, "Clip": _clip,
     "Erf": _unary(ops.erf), "Exp": _unary(ops.exp), "Log": _unary(ops.log),
     "Sqrt": _unary(ops.sqrt), "Abs": _unary(ops.abs), "Neg": _unary(ops.negative),
