@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nbcnn import config, layers, ops
 from nbcnn.graph import eager
+from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -100,8 +101,21 @@ def norm_net(x, w, b):
     return ops.relu(ops.batch_normalize(ops.conv(x, w), gamma, b)[0])
 
 
+def zeros_around_net(x, w, b):
+    zeros = ops.pad(x, ((0, 0), (1, 2), (2, 0), (0, 0)))
+    return ops.relu6(ops.add(ops.conv(zeros, w, strides=2), b))
+
+
+def zeros_before_net(x, w, b):
+    """Causal, along the rows as sequences."""
+    rows = ops.pad(ops.reshape(x, (-1, 6, 3)), ((0, 0), (2, 0), (0, 0)))
+    return ops.relu(ops.add(ops.conv(rows, w[0]), b))
+
+
 NETS = {
     "conv": conv_net,
+    "zeros_around": zeros_around_net,
+    "zeros_before": zeros_before_net,
     "pooled": pooled_net,
     "odd": odd_net,
     "averaged": averaged_net,
@@ -149,6 +163,35 @@ def test_conv_bias_and_relu_become_one_step():
     feeds = {t: np.ones(t.shape) for t in (x, w, b)}
     _, steps = run([y], feeds, fused=True)
     assert [(op.name, op.bias, op.act) for _, op in steps] == [("conv2d", True, 1)]
+
+
+@pytest.mark.parametrize("function", [ops.relu6, ops.hard_silu, ops.silu, ops.gelu])
+def test_products_take_the_function_that_follows(function):
+    shapes = (2, 7, 5, 3), (3, 3, 3, 9), (5, 6), (6, 7)
+    leaves = image, kernel, rows, w = [leaf(*s, dtype="float32") for s in shapes]
+    rng = np.random.default_rng(0)
+    feeds = {t: 3 * rng.standard_normal(t.shape) for t in leaves}
+    with tracing():
+        outputs = [function(ops.conv(image, kernel, strides=2)), function(ops.matmul(rows, w))]
+    expected, _ = run(outputs, feeds)
+    found, steps = run(outputs, feeds, fused=True)
+    assert [name for name, _ in steps] == ["conv2d", "matmul"]
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_a_dilated_sequence_is_an_image():
+    leaves = x, w, b = [leaf(*s, dtype="float32") for s in ((2, 96, 32), (3, 32, 32), (32,))]
+    rng = np.random.default_rng(0)
+    feeds = {t: rng.standard_normal(t.shape) for t in leaves}
+    with tracing():
+        padded = ops.pad(x, ((0, 0), (16, 0), (0, 0)))
+        y = ops.relu(ops.add(ops.conv(padded, w, dilation_rate=8), b))
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, [RESHAPES_BEHIND, INFERENCE], fused=True)
+    [(_, op)] = steps
+    assert (op.dilation, op.padding, op.act) == ((1, 1), ((2, 0), (0, 0)), 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def residual_case():

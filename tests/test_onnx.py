@@ -195,6 +195,44 @@ OPERATORS = {
         ],
         {"low": np.float32(-0.5), "f": np.arange(1, 5, dtype="float32").reshape(4, 1, 1)},
     ),
+    "gelu_in_parts": (
+        [
+            helper.make_node("Div", ["x", "r"], ["d"]),
+            helper.make_node("Erf", ["d"], ["e"]),
+            helper.make_node("Add", ["e", "one"], ["p"]),
+            helper.make_node("Mul", ["x", "p"], ["t"]),
+            helper.make_node("Mul", ["t", "half"], ["y"]),
+        ],
+        {"r": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)},
+    ),
+    "gates": (
+        [
+            helper.make_node("Sigmoid", ["x"], ["s"]),
+            helper.make_node("Mul", ["x", "s"], ["a"]),
+            helper.make_node("HardSigmoid", ["a"], ["h"], alpha=1 / 6),
+            helper.make_node("Mul", ["h", "a"], ["b"]),
+            helper.make_node("Sigmoid", ["b"], ["g"]),
+            helper.make_node("Mul", ["a", "g"], ["y"]),  # no gate: of another tensor
+        ],
+        {},
+    ),
+    "shuffle": (
+        [
+            helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1, 1]),
+            helper.make_node("Reshape", ["m", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 2, 2, 6, 6]), "back": np.array([0, 4, 6, 6])},
+    ),
+    "no_shuffle": (
+        [
+            helper.make_node("Reshape", ["x", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 3, 4, 3, 4]), "back": np.array([0, 12, 3, 4])},
+    ),
     "means": (
         [
             helper.make_node("ReduceMean", ["x"], ["m"], axes=[2], keepdims=0),
@@ -216,6 +254,17 @@ def test_operators_beside_the_reference(name):
     (y,) = ReferenceEvaluator(model).run(None, {"x": x})
     found = keras.onnx.load(model.SerializeToString()).predict(x, verbose=0)
     np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, steps",
+    [("gelu_in_parts", ["gelu"]), ("gates", ["silu", "hard_silu", "sigmoid", "multiply"])],
+)
+def test_what_exporters_write_for_one_function_is_one_again(name, steps):
+    nodes, arrays = OPERATORS[name]
+    plan = keras.onnx.load(graph(nodes, arrays=arrays).SerializeToString()).plan(2, training=False)
+    found = [getattr(step.node.op, "function", None) for step in plan.steps]
+    assert [name for name in found if name] == steps
 
 
 def refused(model, text):

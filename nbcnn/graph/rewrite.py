@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from nbcnn.graph.graph import Rewriting
-from nbcnn.ops.conv import Conv2D, Conv2DInputGradient
+from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, window_output
 from nbcnn.ops.elementwise import Binary, Unary, binary
 from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.pool import MaxPool2D
+from nbcnn.ops.shape import ExpandDims, Pad
 from nbcnn.ops.tensor import Constant, Node, Tensor, VariableTensor
 
 
@@ -50,6 +51,36 @@ def keep_max_indices(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     if not isinstance(node.op, MaxPool2D) or node.op.indices:
         return None
     return apply_symbolic(dataclasses.replace(node.op, indices=True), inputs)[:1]
+
+
+def pad_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """conv(pad(x), w) -> conv(x, w) that pads by itself, for zeros around images or sequences.
+
+    Not more of them than a kernel reaches: then every output has something to add up.
+    """
+    op, source = node.op, inputs[0].node if inputs else None
+    if not isinstance(op, Conv2D) or source is None:
+        return None
+    sequence = source.op == ExpandDims(1) and source.inputs[0].ndim == 3
+    source = source.inputs[0].node if sequence else source
+    if source is None or not isinstance(source.op, Pad) or source.op.value != 0:
+        return None
+    first, *sides, last = source.op.widths
+    if (first, last) != ((0, 0), (0, 0)):
+        return None
+    zeros = ((0, 0), *sides) if sequence else tuple(sides)
+    found = []
+    for axis, (before, after) in enumerate(zeros):
+        own = op.padding if isinstance(op.padding, str) else op.padding[axis]
+        size, window = inputs[0].spec.shape[axis + 1], inputs[1].spec.shape[axis]
+        dilation = op.dilation[axis]
+        _, *more = window_output(size, window, op.strides[axis], own, dilation)
+        if max(before + more[0], after + more[1]) > (window - 1) * dilation:
+            return None
+        found.append((before + more[0], after + more[1]))
+    x = source.inputs[0]
+    x = apply_symbolic(ExpandDims(1), [x]) if sequence else x
+    return (apply_symbolic(dataclasses.replace(op, padding=tuple(found)), [x, *inputs[1:]]),)
 
 
 def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
@@ -99,6 +130,6 @@ def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
     return b.ndim == 1 and y.ndim > 1 and b.shape[0] == y.shape[-1] and b.dtype == y.dtype
 
 
-TRAINING = (crossentropy_of_softmax, relu_behind_max_pool)
+TRAINING = (crossentropy_of_softmax, relu_behind_max_pool, pad_into_conv)
 INDICES = (keep_max_indices,)
-INFERENCE = (crossentropy_of_softmax, scale_into_conv, kernel_holds_still)
+INFERENCE = (crossentropy_of_softmax, pad_into_conv, scale_into_conv, kernel_holds_still)

@@ -1,7 +1,8 @@
-"""Operators that exporters write for one function, put together again: gelu, silu, hard silu.
+"""Operators that exporters write for one function, put together again: gelu, silu, hard silu, and
+the shuffling of channels.
 
 PyTorch writes gelu as five operators, which would be five passes over memory, and five times as
-much to keep for the gradient.
+much to keep for the gradient. Channels are shuffled by reshapes, which would need them first.
 """
 
 from collections.abc import Iterator
@@ -45,16 +46,21 @@ class _Patterns:
                 self._replace("Swish", *self._gated(entry))
             elif entry.kind == "HardSigmoid" and self._is_standard(entry):
                 self._replace("HardSwish", *self._gated(entry))
+        for entry in contents.entries:
+            if entry.kind == "Transpose" and entry.attributes.get("perm") == [0, 2, 1, 3, 4]:
+                self._shuffle(entry)
         found = [self.instead.get(id(entry), entry) for entry in contents.entries]
         self.entries = [entry for entry in found if entry is not None]
 
-    def _replace(self, kind: str, x: str = "", parts: tuple[Entry, ...] = ()) -> None:
+    def _replace(
+        self, kind: str, x: str = "", parts: tuple[Entry, ...] = (), attributes: dict | None = None
+    ) -> None:
         """Of parts, in their order, the last one becomes an operator on x."""
         if not parts or any(id(part) in self.instead for part in parts):
             return
         last = parts[-1]
         self.instead.update((id(part), None) for part in parts)
-        self.instead[id(last)] = Entry(last.name, kind, [x], list(last.outputs), {})
+        self.instead[id(last)] = Entry(last.name, kind, [x], list(last.outputs), attributes or {})
 
     def _gelu(self, erf: Entry) -> Iterator:
         """x / sqrt(2), Erf, + 1, and times x and 1/2 in any order."""
@@ -85,6 +91,22 @@ class _Patterns:
         times = self._reader(gate, "Mul")
         if times is not None and self._other(times, gate) == gate.inputs[0]:
             yield from (gate.inputs[0], (gate, times))
+
+    def _shuffle(self, turn: Entry) -> None:
+        """(n, g * k, h, w) as (n, g, k, h, w), axes 1 and 2 exchanged, and back again."""
+        before = self._maker(turn.inputs[0], "Reshape") if len(turn.inputs) == 1 else None
+        after = self._reader(turn, "Reshape") if len(turn.outputs) == 1 else None
+        if before is None or after is None or after.inputs[0] != turn.outputs[0]:
+            return
+        apart, whole = (self._sizes(entry) for entry in (before, after))
+        if len(apart) == 5 and whole[1:] == [apart[1] * apart[2], *apart[3:]]:
+            if all(n > 0 for n in apart[1:]):
+                attributes = {"sizes": apart[1:]}
+                self._replace("nbcnn.Shuffle", before.inputs[0], (before, turn, after), attributes)
+
+    def _sizes(self, reshape: Entry) -> list[int]:
+        found = self.constants.get(reshape.inputs[1])
+        return [] if found is None or found.ndim != 1 else [int(n) for n in found]
 
     @staticmethod
     def _is_standard(gate: Entry) -> bool:

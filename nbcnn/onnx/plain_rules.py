@@ -312,6 +312,18 @@ def _space_to_depth(b: Builder, entry: Entry, x: Value) -> Value:
     return Value(last=ops.reshape(t, (-1, h // s, w // s, s * s * int(c or 0))))
 
 
+def _shuffle(b: Builder, entry: Entry, x: Value) -> Value:
+    """What `patterns` has found: the groups of channels are dealt out one by one."""
+    g, k, h, w = entry.attributes["sizes"]
+    if x.shape[1:] == (g * k, h, w):
+        t = ops.transpose(ops.reshape(x.last(), (-1, h, w, g, k)), (0, 1, 2, 4, 3))
+        return Value(last=ops.reshape(t, (-1, h, w, g * k)))
+    if int(np.prod([n or 0 for n in x.shape[1:]])) != g * k * h * w:
+        raise Unsupported(f"{entry}: a shape that mixes the batch with other axes")
+    t = ops.transpose(ops.reshape(x.first(), (-1, g, k, h, w)), (0, 2, 1, 3, 4))
+    return Value(first=ops.reshape(t, (-1, g * k, h, w)))
+
+
 def _expand(b: Builder, entry: Entry, x: Value, shape: Any) -> Value:
     sizes = [1 if n == BATCH else int(n) for n in b.constant(entry, shape)]
     return _joined(ops.multiply, x, np.ones(bounded(sizes), "float32")) if sizes else x
@@ -339,4 +351,5 @@ RULES: dict[str, Callable[..., Any]] = {
     "ReduceMax": _reduced(ops.max), "ReduceMin": _reduced(ops.min), "Slice": _slice,
     "Split": _split, "Gather": _gather, "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth, "Expand": _expand, "Resize": resize, "Upsample": resize,
+    "nbcnn.Shuffle": _shuffle,
 }  # fmt: skip
