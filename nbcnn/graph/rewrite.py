@@ -10,7 +10,7 @@ from nbcnn.ops.loss import CrossEntropy, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.pool import MaxPool2D
-from nbcnn.ops.shape import ExpandDims, Pad
+from nbcnn.ops.shape import ExpandDims, Pad, Slice
 from nbcnn.ops.tensor import Constant, Node, Tensor, VariableTensor
 
 
@@ -83,6 +83,38 @@ def pad_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     return (apply_symbolic(dataclasses.replace(op, padding=tuple(found)), [x, *inputs[1:]]),)
 
 
+def crop_into_transposed(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """conv2d_dx(y, w)[:, a:b, c:d] -> a conv2d_dx of that size, its convolution padded by the rest.
+
+    Also with a bias in between.
+    """
+    if not isinstance(node.op, Slice) or not context.only_reader(node.inputs[0]):
+        return None
+    source, bias = inputs[0], None
+    if source.node is not None and is_bias_add(source.node.op, source.node.inputs):
+        source, bias = source.node.inputs
+    if source.node is None or not isinstance(source.node.op, Conv2DInputGradient):
+        return None
+    op, (y, w) = source.node.op, source.node.inputs
+    places = [range(n)[slice(*r)] for n, r in zip(source.spec.shape, node.op.ranges)]
+    if any(p.step != 1 or not p for p in places):
+        return None
+    if any(len(places[a]) != source.spec.shape[a] for a in (0, 3)):
+        return None
+    sides = []
+    for axis in (0, 1):
+        own = op.padding if isinstance(op.padding, str) else op.padding[axis]
+        size, place, window = source.spec.shape[axis + 1], places[axis + 1], w.spec.shape[axis]
+        _, before, after = window_output(size, window, op.strides[axis], own, op.dilation[axis])
+        sides.append((before + place.start, after + size - place.stop))
+        if max(sides[-1]) > (window - 1) * op.dilation[axis]:
+            return None
+    shape = (op.shape[0], len(places[1]), len(places[2]), op.shape[3])
+    other = dataclasses.replace(op, padding=tuple(sides), shape=shape)
+    found = apply_symbolic(other, [y, w])
+    return (found if bias is None else binary("add", found, bias),)
+
+
 def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     """In inference, conv(x, w) * s + t -> conv(x, w * s) + t: batch normalization folds into the
     weights.
@@ -130,6 +162,9 @@ def is_bias_add(op, inputs: Sequence[Tensor]) -> bool:
     return b.ndim == 1 and y.ndim > 1 and b.shape[0] == y.shape[-1] and b.dtype == y.dtype
 
 
-TRAINING = (crossentropy_of_softmax, relu_behind_max_pool, pad_into_conv)
+TRAINING = (crossentropy_of_softmax, relu_behind_max_pool, pad_into_conv, crop_into_transposed)
 INDICES = (keep_max_indices,)
-INFERENCE = (crossentropy_of_softmax, pad_into_conv, scale_into_conv, kernel_holds_still)
+INFERENCE = (
+    crossentropy_of_softmax, pad_into_conv, crop_into_transposed, scale_into_conv,
+    kernel_holds_still,
+)  # fmt: skip
