@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from nbcnn import config, layers, ops
 from nbcnn.graph import eager
-from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -184,20 +183,6 @@ def test_products_take_the_function_that_follows(function):
     assert [name for name, _ in steps] == ["conv2d", "matmul"]
     for a, b in zip(expected, found):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
-
-
-def test_a_dilated_sequence_is_an_image():
-    leaves = x, w, b = [leaf(*s, dtype="float32") for s in ((2, 96, 32), (3, 32, 32), (32,))]
-    rng = np.random.default_rng(0)
-    feeds = {t: rng.standard_normal(t.shape) for t in leaves}
-    with tracing():
-        padded = ops.pad(x, ((0, 0), (16, 0), (0, 0)))
-        y = ops.relu(ops.add(ops.conv(padded, w, dilation_rate=8), b))
-    (expected,), _ = run([y], feeds)
-    (found,), steps = run([y], feeds, [RESHAPES_BEHIND, INFERENCE], fused=True)
-    [(_, op)] = steps
-    assert (op.dilation, op.padding, op.act) == ((1, 1), ((2, 0), (0, 0)), 1)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def residual_case():

@@ -37,8 +37,7 @@ def fuse(graph: Graph, accepts: Accepts) -> Graph:
     rules.append(bias_gradient_into_activation_gradient(graph, accepts))
     rules[:0] = fuse_norm.rules(graph, accepts)
     graph = rewrite(graph, rules, updates_last(graph))
-    graph = rewrite(graph, fuse_norm.pool_rules(accepts), updates_last(graph))
-    return rewrite(graph, [dilated_sequence(accepts)], updates_last(graph))
+    return rewrite(graph, fuse_norm.pool_rules(accepts), updates_last(graph))
 
 
 def bias_into_product(accepts: Accepts) -> Rule:
@@ -117,37 +116,6 @@ def activation_into_binary(accepts: Accepts) -> Rule:
             return None
         f, g = producer.op.function, node.op
         return if_accepted(accepts, Binary(f, g.function, g.alpha, g.beta), producer.inputs)
-
-    return rule
-
-
-def dilated_sequence(accepts: Accepts) -> Rule:
-    """A convolution along sequences, dilated by d  ->  one without dilation along the columns of
-    images (w / d, d), which are the same numbers: neighbours there are d apart in the sequence.
-
-    Where that lets an implementation in that comes before the one for the sequence.
-    """
-
-    def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        op = node.op
-        if not isinstance(op, Conv2D) or op.pool or isinstance(op.padding, str):
-            return None
-        x, w, *bias = inputs
-        (n, h, width, c), (kh, kw, cg, f) = x.spec.shape, w.spec.shape
-        d, (before, after) = op.dilation[1], op.padding[1]
-        if (h, kh, *op.padding[0], op.strides[1]) != (1, 1, 0, 0, 1) or d == 1:
-            return None
-        if width % d or before % d or after % d:
-            return None
-        image = apply_symbolic(Reshape((n, width // d, d, c)), [x])
-        kernel = apply_symbolic(Reshape((kw, kh, cg, f)), [w])
-        sides = ((before // d, after // d), (0, 0))
-        other = dataclasses.replace(op, strides=(1, 1), padding=sides, dilation=(1, 1))
-        found, own = accepts(other, [image, kernel, *bias]), accepts(op, inputs)
-        if found is None or own is None or len(found.refused) >= len(own.refused):
-            return None
-        y = apply_symbolic(other, [image, kernel, *bias])
-        return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [y]),)
 
     return rule
 
