@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nbcnn import config, layers, ops
 from nbcnn.graph import eager
+from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -185,6 +186,17 @@ def test_products_take_the_function_that_follows(name):
     assert [op.name for _, op in steps] == ["conv2d", "matmul"]
     for a, b in zip(expected, found):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_a_transposition_that_moves_nothing_is_no_step():
+    x, w = leaf(2, 1, 6, 5, dtype="float32"), leaf(3, 3, 1, 4, dtype="float32")
+    with tracing():
+        y = ops.relu(ops.transpose(ops.conv(ops.transpose(x, (0, 2, 3, 1)), w), (0, 1, 2, 3)))
+    feeds = {t: np.ones(t.shape) for t in (x, w)}
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, [RESHAPES_BEHIND], fused=True)
+    assert [op.name for _, op in steps] == ["conv2d"]
+    np.testing.assert_array_equal(found, expected)
 
 
 def residual_case():

@@ -58,7 +58,8 @@ def test_a_network_of_pytorch_is_used_and_trained(name, root, python, tmp_path):
     far, by = re.match(
         r"(\S+) of the largest output .* of (.*)", field(printed, "predictions")
     ).groups()
-    assert float(far) < 1e-4 and by.startswith("ONNX Runtime")
+    assert float(far) < 1e-4
+    assert by.startswith("ONNX Runtime")
     normalizations = {"resnet18": 20, "mobilenetv2": 52}[name]
     assert field(printed, "batch normalization").startswith(f"{normalizations} layers, 0 steps")
     assert float(field(printed, "test accuracy")) > 0.5
@@ -69,5 +70,5 @@ def test_a_network_of_pytorch_is_used_and_trained(name, root, python, tmp_path):
 
 
 def test_a_missing_network_says_how_to_get_one(root, python, tmp_path):
-    with pytest.raises(AssertionError, match="to_onnx.py resnet18"):
+    with pytest.raises(AssertionError, match=r"to_onnx\.py resnet18"):
         python(root / "models" / "from_onnx.py", tmp_path / "none.onnx")

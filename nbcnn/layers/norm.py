@@ -197,12 +197,13 @@ class GroupNormalization(Affine):
         groups = self.groups_of(c)
         parts = groups, c // groups
         grouped = ops.reshape(x, (-1, inside, *parts))
-        centered = grouped - ops.mean(grouped, (1, 3), keepdims=True)
-        scale = ops.rsqrt(ops.mean(ops.square(centered), (1, 3), keepdims=True) + self.epsilon)
+        mean, variance = ops.moments(grouped, (1, 3), keepdims=True)
+        scale = ops.rsqrt(variance + self.epsilon)
         if self.gamma is not None:
             scale = scale * ops.reshape(self.gamma, parts)
-        y = centered * scale
-        y = y if self.beta is None else y + ops.reshape(self.beta, parts)
+        shift = -mean * scale  # small arrays: there are two passes over x
+        shift = shift if self.beta is None else shift + ops.reshape(self.beta, parts)
+        y = grouped * scale + shift
         return ops.moveaxis(ops.reshape(y, (-1, *around, c)), -1, self.axis)
 
 
