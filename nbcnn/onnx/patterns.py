@@ -1,143 +1,169 @@
-"""Operators that exporters write for one function, put together again: gelu, silu, hard silu, and
-the shuffling of channels.
+"""Layers for which exporters write several operators, recognised at the first of them.
 
-PyTorch writes gelu as five operators, which would be five passes over memory, and five times as
-much to keep for the gradient. Channels are shuffled by reshapes, which would need them first.
+Only such a layer has scales and offsets that are trained, and one kernel instead of many.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from nbcnn.onnx.files import Contents, Entry
-
-CLOSE = 1e-4  # how far written constants may be off
-
-
-def joined(contents: Contents) -> list[Entry]:
-    """The operators of a file, with one in the place of each pattern."""
-    return _Patterns(contents).entries
+from nbcnn import layers, ops
+from nbcnn.onnx.building import Builder
+from nbcnn.onnx.files import Entry
+from nbcnn.onnx.values import Value, made
 
 
-def _is_binary(entry: Entry) -> bool:
-    return len(entry.inputs) == 2 and len(entry.outputs) == 1
+def _operand(b: Builder, entry: Entry | None, kind: str, name: str) -> np.ndarray | None:
+    """The constant that an operator of this kind joins with the tensor of that name."""
+    if entry is None or entry.kind != kind or entry.inputs.count(name) != 1:
+        return None
+    found = [b.values.get(n) for n in entry.inputs if n != name]
+    return found[0] if len(found) == 1 and isinstance(found[0], np.ndarray) else None
 
 
-class _Patterns:
-    def __init__(self, contents: Contents) -> None:
-        self.constants = dict(contents.arrays)
-        self.kept = set(contents.outputs)
-        self.made: dict[str, Entry] = {}
-        self.readers: dict[str, list[Entry]] = {}
-        for entry in contents.entries:
-            self.made.update((name, entry) for name in entry.outputs)
-            for name in entry.inputs:
-                self.readers.setdefault(name, []).append(entry)
-            value = entry.attributes.get("value")
-            if entry.kind == "Constant" and entry.outputs and isinstance(value, np.ndarray):
-                self.constants[entry.outputs[0]] = value
-        self.instead: dict[int, Entry | None] = {}  # by the id of an entry; None: it goes
-        for entry in contents.entries:
-            if len(entry.inputs) != 1 or len(entry.outputs) != 1:
-                continue
-            if entry.kind == "Erf":
-                self._replace("Gelu", *self._gelu(entry))
-            elif entry.kind == "Sigmoid":
-                self._replace("Swish", *self._gated(entry))
-            elif entry.kind == "HardSigmoid" and self._is_standard(entry):
-                self._replace("HardSwish", *self._gated(entry))
-        for entry in contents.entries:
-            if entry.kind == "Transpose" and entry.attributes.get("perm") == [0, 2, 1, 3, 4]:
-                self._shuffle(entry)
-        found = [self.instead.get(id(entry), entry) for entry in contents.entries]
-        self.entries = [entry for entry in found if entry is not None]
+def _number(b: Builder, entry: Entry | None, kind: str, name: str) -> float | None:
+    found = _operand(b, entry, kind, name)
+    return float(found.reshape(())) if found is not None and found.size == 1 else None
 
-    def _replace(
-        self, kind: str, x: str = "", parts: tuple[Entry, ...] = (), attributes: dict | None = None
-    ) -> None:
-        """Of parts, in their order, the last one becomes an operator on x."""
-        if not parts or any(id(part) in self.instead for part in parts):
-            return
-        last = parts[-1]
-        self.instead.update((id(part), None) for part in parts)
-        self.instead[id(last)] = Entry(last.name, kind, [x], list(last.outputs), attributes or {})
 
-    def _gelu(self, erf: Entry) -> Iterator:
-        """x / sqrt(2), Erf, + 1, and times x and 1/2 in any order."""
-        scaled = self._maker(erf.inputs[0], "Div", "Mul")
-        if scaled is None:
-            return
-        x, by = self._operands(scaled)
-        wanted = 2**0.5 if scaled.kind == "Div" else 0.5**0.5
-        plus = self._reader(erf, "Add")
-        if not self._near(by, wanted) or plus is None or not self._near(self._other(plus, erf), 1):
-            return
-        times = self._reader(plus, "Mul")
-        if times is None:
-            return
-        factor = self._other(times, plus)
-        if factor == x:
-            half = self._reader(times, "Mul")
-            if half is not None and self._near(self._other(half, times), 0.5):
-                yield from (x, (scaled, erf, plus, times, half))
-            return
-        before = self._maker(factor, "Mul")
-        if before is not None and self._operands(before)[0] == x:
-            if self._near(self._operands(before)[1], 0.5):
-                yield from (x, (scaled, erf, plus, before, times))
+def _affine(b: Builder, output: str, shape: tuple[int, ...], done: list[Entry]) -> list[Any]:
+    """[scale, offset] of this shape, each None where no Mul or Add applies it to the output."""
+    found: list[Any] = []
+    for kind in ("Mul", "Add"):
+        entry = b.follower(output)
+        array = _operand(b, entry, kind, output)
+        fits = array is not None and array.shape[-len(shape) :] == shape
+        if entry is None or array is None or not fits or array.size != np.prod(shape):
+            found.append(None)
+            continue
+        found.append(array.reshape(shape))
+        done.append(entry)
+        output = entry.outputs[0]
+    return found
 
-    def _gated(self, gate: Entry) -> Iterator:
-        """x times a function of x."""
-        times = self._reader(gate, "Mul")
-        if times is not None and self._other(times, gate) == gate.inputs[0]:
-            yield from (gate.inputs[0], (gate, times))
 
-    def _shuffle(self, turn: Entry) -> None:
-        """(n, g * k, h, w) as (n, g, k, h, w), axes 1 and 2 exchanged, and back again."""
-        before = self._maker(turn.inputs[0], "Reshape") if len(turn.inputs) == 1 else None
-        after = self._reader(turn, "Reshape") if len(turn.outputs) == 1 else None
-        if before is None or after is None or after.inputs[0] != turn.outputs[0]:
-            return
-        apart, whole = (self._sizes(entry) for entry in (before, after))
-        if len(apart) == 5 and whole[1:] == [apart[1] * apart[2], *apart[3:]]:
-            if all(n > 0 for n in apart[1:]):
-                attributes = {"sizes": apart[1:]}
-                self._replace("nbcnn.Shuffle", before.inputs[0], (before, turn, after), attributes)
+def layer_norm(b: Builder, entry: Entry, x: Value, axes: list[int]) -> Value | None:
+    """ReduceMean, Sub, Pow, ReduceMean, Add, Sqrt, Div, and perhaps Mul and Add."""
+    source, mean = entry.inputs[0], entry.outputs[0]
+    if axes != list(range(axes[0], x.rank)) or axes[0] == 0 or x.rows != 1:
+        return None
+    less = b.follower(mean)
+    if less is None or less.kind != "Sub" or less.inputs != [source, mean]:
+        return None
+    centred = less.outputs[0]
+    readers = {reader.kind: reader for reader in b.readers.get(centred, [])}
+    power, divide = readers.get("Pow"), readers.get("Div")
+    if len(b.readers[centred]) != 2 or power is None or divide is None:
+        return None
+    square = b.follower(power.outputs[0])
+    if _number(b, power, "Pow", centred) != 2 or square is None or square.kind != "ReduceMean":
+        return None
+    if square.attributes != entry.attributes or square.inputs[1:] != entry.inputs[1:]:
+        return None
+    plus = b.follower(square.outputs[0])
+    epsilon = _number(b, plus, "Add", square.outputs[0])
+    root = None if plus is None else b.follower(plus.outputs[0])
+    if epsilon is None or plus is None or root is None or root.kind != "Sqrt":
+        return None
+    if divide.inputs != [centred, root.outputs[0]] or b.follower(root.outputs[0]) is not divide:
+        return None
+    done = [less, power, square, plus, root, divide]
+    shape = tuple(int(n) for n in x.shape[axes[0] :])
+    scale, offset = _affine(b, divide.outputs[0], shape, done)
+    layer = layers.LayerNormalization(
+        axes, epsilon=epsilon, scale=scale is not None, center=offset is not None,
+        name=b.name(entry),
+    )  # fmt: skip
+    b.done_by(entry, done)
+    return b.called(layer, x, [scale, offset], last=False)
 
-    def _sizes(self, reshape: Entry) -> list[int]:
-        found = self.constants.get(reshape.inputs[1])
-        return [] if found is None or found.ndim != 1 else [int(n) for n in found]
 
-    @staticmethod
-    def _is_standard(gate: Entry) -> bool:
-        alpha, beta = gate.attributes.get("alpha"), gate.attributes.get("beta", 0.5)
-        return isinstance(alpha, float) and abs(alpha - 1 / 6) < CLOSE and beta == 0.5
-
-    def _reader(self, entry: Entry, kind: str) -> Entry | None:
-        """The only one that reads what an operator makes, if it is of this kind."""
-        name = entry.outputs[0]
-        readers = self.readers.get(name, [])
-        if len(readers) != 1 or name in self.kept or readers[0].kind != kind:
+def group_norm(b: Builder, entry: Entry, x: Value, scale: Any, shift: Any) -> Value | None:
+    """Reshape to groups, InstanceNormalization, Reshape back, and perhaps Mul and Add."""
+    before, after = b.makers.get(entry.inputs[0]), b.follower(entry.outputs[0])
+    if before is None or after is None or {before.kind, after.kind} != {"Reshape"}:
+        return None
+    source, groups = b.values.get(before.inputs[0]), x.shape[1]
+    if not isinstance(source, Value) or source.rank < 3 or source.shape[1] % groups:
+        return None
+    if x.rank != 3 or x.rows != source.rows or np.any(scale != 1) or np.any(shift != 0):
+        return None
+    target = b.makers.get(after.inputs[1])
+    if target is None or (target.kind, target.inputs) != ("Shape", before.inputs[:1]):
+        sizes = b.values.get(after.inputs[1])
+        if not isinstance(sizes, np.ndarray) or sizes.tolist()[1:] != list(source.shape[1:]):
             return None
-        return readers[0] if _is_binary(readers[0]) else None
+    done = [after]
+    channels = int(source.shape[1])
+    shape = (channels, *(1,) * (source.rank - 2))
+    weights = _affine(b, after.outputs[0], shape, done)
+    layer = layers.GroupNormalization(
+        groups, epsilon=float(entry.attributes.get("epsilon", 1e-5)),
+        scale=weights[0] is not None, center=weights[1] is not None, name=b.name(entry),
+    )  # fmt: skip
+    b.done_by(entry, done)
+    return b.called(layer, source, [w if w is None else w.reshape(channels) for w in weights])
 
-    def _maker(self, name: str, *kinds: str) -> Entry | None:
-        """What makes a value that is read once."""
-        entry = self.made.get(name)
-        once = len(self.readers.get(name, [])) == 1 and name not in self.kept
-        if entry is None or entry.kind not in kinds or not _is_binary(entry) or not once:
+
+def shuffled(b: Builder, entry: Entry, x: Value, rest: list[int]) -> Value | None:
+    """Reshape of channels to groups, Transpose of both, Reshape back; with channels last."""
+    if x.rank < 3 or x.rows != 1 or len(rest) != x.rank:
+        return None
+    if (rest[0] * rest[1], *rest[2:]) != x.shape[1:]:
+        return None
+    turn = b.follower(entry.outputs[0])
+    perm = None if turn is None else turn.attributes.get("perm")
+    if turn is None or turn.kind != "Transpose" or perm != [0, 2, 1, *range(3, x.rank + 1)]:
+        return None
+    back = b.follower(turn.outputs[0])
+    if back is None or back.kind != "Reshape" or back.inputs[0] != turn.outputs[0]:
+        return None
+    sizes = b.values.get(back.inputs[1]) if len(back.inputs) == 2 else None
+    if not isinstance(sizes, np.ndarray) or sizes.tolist()[1:] != list(x.shape[1:]):
+        return None
+    b.done_by(entry, [turn, back])
+    groups = ops.reshape(x.last(), (-1, *rest[2:], *rest[:2]))
+    dealt = ops.transpose(groups, (*range(x.rank - 1), x.rank, x.rank - 1))
+    return Value(last=ops.reshape(dealt, (-1, *rest[2:], rest[0] * rest[1])))
+
+
+def gelu(b: Builder, entry: Entry, x: Value) -> Value | None:
+    """x / sqrt(2), Erf, + 1, times x and 1/2 in any order, as PyTorch writes it."""
+    source = entry.inputs[0]
+    error = b.follower(entry.outputs[0])
+    if error is None or error.kind != "Erf":
+        return None
+    plus = b.follower(error.outputs[0])
+    if _number(b, plus, "Add", error.outputs[0]) != 1 or plus is None:
+        return None
+    one = b.follower(plus.outputs[0])
+    if one is None or one.kind != "Mul":
+        return None
+    two = b.follower(one.outputs[0])
+    if sorted(one.inputs) == sorted([source, plus.outputs[0]]):
+        if two is None or _number(b, two, "Mul", one.outputs[0]) != 0.5:
             return None
-        return entry
+        done = [error, plus, one, two]
+    else:
+        half = b.makers.get(next((n for n in one.inputs if n != plus.outputs[0]), ""))
+        if half is None or _number(b, half, "Mul", source) != 0.5:
+            return None
+        done = [error, plus, one]
+    b.done_by(entry, done)
+    return _activated(b, entry, x, "gelu")
 
-    def _operands(self, entry: Entry) -> tuple[str, str]:
-        """A tensor and a constant, of a division in this order."""
-        a, b = entry.inputs
-        return (b, a) if entry.kind == "Mul" and a in self.constants else (a, b)
 
-    @staticmethod
-    def _other(entry: Entry, than: Entry) -> str:
-        return next((n for n in entry.inputs if n != than.outputs[0]), "")
+def gated(b: Builder, entry: Entry, x: Value, name: str) -> Value | None:
+    """A function of x times x: silu and its like."""
+    times = b.follower(entry.outputs[0])
+    pair = sorted([entry.inputs[0], entry.outputs[0]])
+    if times is None or times.kind != "Mul" or sorted(times.inputs) != pair:
+        return None
+    b.done_by(entry, [times])
+    return _activated(b, entry, x, name)
 
-    def _near(self, name: str, value: float) -> bool:
-        found = self.constants.get(name)
-        return found is not None and found.size == 1 and abs(found.item() - value) < CLOSE
+
+def _activated(b: Builder, entry: Entry, x: Value, name: str) -> Value:
+    layer: Callable[[Any], Any] = layers.Activation(name, name=b.name(entry))
+    return made(layer(x.either(x.is_last)), x.is_last)
