@@ -35,14 +35,15 @@ def cancel(node: Node, inputs: Sequence[Tensor], context: Rewriting):
 
 
 def unmoved(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-    """A transposition that moves axes of one element only  ->  reshape."""
+    """A transposition that moves axes of one element only, or none  ->  reshape, or nothing."""
     if not isinstance(node.op, Transpose):
         return None
     x = inputs[0]
     moved = [axis for axis in node.op.perm if x.spec.shape[axis] != 1]
     if moved != sorted(moved):
         return None
-    return (apply_symbolic(Reshape(node.outputs[0].spec.shape), [x]),)
+    shape = node.outputs[0].spec.shape
+    return (x if shape == x.spec.shape else apply_symbolic(Reshape(shape), [x]),)
 
 
 def behind(node: Node, inputs: Sequence[Tensor], context: Rewriting):
