@@ -1,9 +1,9 @@
 """What packages weigh and how long their import takes, in the environment that runs this.
 
-    python models/footprint.py MODULE[,MODULE...] DISTRIBUTION...
+    python models/footprint.py STATEMENT DISTRIBUTION...
 
 Prints JSON: `bytes` of the files of the distributions and of all that they require, by name;
-`import_seconds` of the modules, fastest of three new processes. Standard library only.
+`import_seconds` of a statement, fastest of three new processes. Standard library only.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-TIMED = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+TIMED = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
 def closure(names):
@@ -48,16 +48,16 @@ def folder_of(folder, file):
     return folder in Path(file).parents
 
 
-def fastest(modules, runs=3):
-    command = [sys.executable, "-c", TIMED.format(modules)]
+def fastest(statement, runs=3):
+    command = [sys.executable, "-c", TIMED.format(statement)]
     times = [float(subprocess.check_output(command, text=True)) for _ in range(runs)]
     return round(min(times), 3)
 
 
 def main():
-    modules, *names = sys.argv[1:]
+    statement, *names = sys.argv[1:]
     sizes = {name: size(name, found) for name, found in sorted(closure(names).items())}
-    print(json.dumps({"bytes": sizes, "import_seconds": fastest(modules)}))
+    print(json.dumps({"bytes": sizes, "import_seconds": fastest(statement)}))
 
 
 if __name__ == "__main__":
