@@ -39,11 +39,12 @@ def unmoved(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     if not isinstance(node.op, Transpose):
         return None
     x = inputs[0]
-    moved = [axis for axis in node.op.perm if x.spec.shape[axis] != 1]
-    if moved != sorted(moved):
+    moved = [axis for axis in node.op.perm if x.shape[axis] != 1]
+    shape = node.outputs[0].shape
+    if moved != sorted(moved) or shape.count(None) > 1:
         return None
-    shape = node.outputs[0].spec.shape
-    return (x if shape == x.spec.shape else apply_symbolic(Reshape(shape), [x]),)
+    sizes = tuple(-1 if n is None else n for n in shape)
+    return (x if shape == x.shape else apply_symbolic(Reshape(sizes), [x]),)
 
 
 def behind(node: Node, inputs: Sequence[Tensor], context: Rewriting):

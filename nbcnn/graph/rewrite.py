@@ -72,8 +72,10 @@ def pad_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     found = []
     for axis, (before, after) in enumerate(zeros):
         own = op.padding if isinstance(op.padding, str) else op.padding[axis]
-        size, window = inputs[0].spec.shape[axis + 1], inputs[1].spec.shape[axis]
+        size, window = inputs[0].shape[axis + 1], inputs[1].shape[axis]
         dilation = op.dilation[axis]
+        if size is None or window is None:
+            return None
         _, *more = window_output(size, window, op.strides[axis], own, dilation)
         if max(before + more[0], after + more[1]) > (window - 1) * dilation:
             return None
@@ -96,23 +98,30 @@ def crop_into_transposed(node: Node, inputs: Sequence[Tensor], context: Rewritin
     if source.node is None or not isinstance(source.node.op, Conv2DInputGradient):
         return None
     op, (y, w) = source.node.op, source.node.inputs
-    places = [range(n)[slice(*r)] for n, r in zip(source.spec.shape, node.op.ranges)]
-    if any(p.step != 1 or not p for p in places):
+    sizes, ranges = source.shape[1:3], node.op.ranges
+    if None in sizes or not all(_whole(source.shape[a], ranges[a]) for a in (0, 3)):
         return None
-    if any(len(places[a]) != source.spec.shape[a] for a in (0, 3)):
+    places = [range(n)[slice(*r)] for n, r in zip(sizes, ranges[1:3])]
+    if any(p.step != 1 or not p for p in places):
         return None
     sides = []
     for axis in (0, 1):
         own = op.padding if isinstance(op.padding, str) else op.padding[axis]
-        size, place, window = source.spec.shape[axis + 1], places[axis + 1], w.spec.shape[axis]
+        size, place, window = sizes[axis], places[axis], w.spec.shape[axis]
         _, before, after = window_output(size, window, op.strides[axis], own, op.dilation[axis])
         sides.append((before + place.start, after + size - place.stop))
         if max(sides[-1]) > (window - 1) * op.dilation[axis]:
             return None
-    shape = (op.shape[0], len(places[1]), len(places[2]), op.shape[3])
+    shape = (op.shape[0], *map(len, places), op.shape[3])
     other = dataclasses.replace(op, padding=tuple(sides), shape=shape)
     found = apply_symbolic(other, [y, w])
     return (found if bias is None else binary("add", found, bias),)
+
+
+def _whole(size: int | None, part: tuple) -> bool:
+    """Whether a slice takes an axis as it is."""
+    everything = part == (None, None, None)
+    return everything or (size is not None and range(size)[slice(*part)] == range(size))
 
 
 def scale_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
