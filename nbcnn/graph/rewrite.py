@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from nbcnn.graph.graph import Rewriting
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient, window_output
@@ -69,7 +70,7 @@ def pad_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     if (first, last) != ((0, 0), (0, 0)):
         return None
     zeros = ((0, 0), *sides) if sequence else tuple(sides)
-    found = []
+    found: list[Any] = []
     for axis, (before, after) in enumerate(zeros):
         own = op.padding if isinstance(op.padding, str) else op.padding[axis]
         size, window = inputs[0].shape[axis + 1], inputs[1].shape[axis]
@@ -82,7 +83,8 @@ def pad_into_conv(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         found.append((before + more[0], after + more[1]))
     x = source.inputs[0]
     x = apply_symbolic(ExpandDims(1), [x]) if sequence else x
-    return (apply_symbolic(dataclasses.replace(op, padding=tuple(found)), [x, *inputs[1:]]),)
+    padding: Any = tuple(found)
+    return (apply_symbolic(dataclasses.replace(op, padding=padding), [x, *inputs[1:]]),)
 
 
 def crop_into_transposed(node: Node, inputs: Sequence[Tensor], context: Rewriting):
@@ -98,13 +100,14 @@ def crop_into_transposed(node: Node, inputs: Sequence[Tensor], context: Rewritin
     if source.node is None or not isinstance(source.node.op, Conv2DInputGradient):
         return None
     op, (y, w) = source.node.op, source.node.inputs
-    sizes, ranges = source.shape[1:3], node.op.ranges
+    sizes: Any = source.shape[1:3]
+    ranges = node.op.ranges
     if None in sizes or not all(_whole(source.shape[a], ranges[a]) for a in (0, 3)):
         return None
     places = [range(n)[slice(*r)] for n, r in zip(sizes, ranges[1:3])]
     if any(p.step != 1 or not p for p in places):
         return None
-    sides = []
+    sides: Any = []
     for axis in (0, 1):
         own = op.padding if isinstance(op.padding, str) else op.padding[axis]
         size, place, window = sizes[axis], places[axis], w.spec.shape[axis]
