@@ -360,6 +360,7 @@ MARKS = {
     "short": ("peers", short_table),
     "peers": ("peers", peers_text),
     "peers_more": ("peers_more", peers_text),
+    "onnx": ("onnx", peers_text),
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
     "ops_more": ("ops_more", ops_summary),
@@ -389,7 +390,7 @@ def written(text, results):
 
 def main():
     if sys.argv[1:] == ["write"]:
-        for name in ("README.md", "docs/performance.md", "docs/cuda.md"):
+        for name in ("README.md", "docs/performance.md", "docs/cuda.md", "docs/deploying.md"):
             document = HERE.parent / name
             document.write_text(written(document.read_text(), HERE / "results"))
         return

@@ -22,6 +22,8 @@ def relu(
     x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Any:
     """x above `threshold`, at most `max_value`; negative_slope * (x - threshold) below it."""
+    if (negative_slope, max_value, threshold) == (0, 6, 0):
+        return ops.relu6(x)
     if threshold:
         below = negative_slope * (x - threshold)
         y = ops.where(ops.greater(x, threshold), x, below)

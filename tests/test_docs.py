@@ -43,6 +43,19 @@ def test_snippets_about_onnx_run(root, python, tmp_path):
     assert python(script, NBCNN_DEVICE="cpu").split("\n")[:2] == ["(2, 5)", "True"]
 
 
+def test_snippets_about_deploying_run(root, python, tmp_path):
+    pytest.importorskip("onnx")
+    text = (root / "docs" / "deploying.md").read_text(encoding="utf-8")
+    snippets = [code for language, code in FENCED.findall(text) if language == "python"]
+    script = tmp_path / "snippets.py"
+    code = "\n".join(snippets).replace("tests/onnx", (root / "tests" / "onnx").as_posix())
+    script.write_text(code, encoding="utf-8")
+    printed = python(script, NBCNN_DEVICE="cpu")
+    assert float(re.search(r"largest difference (\S+)", printed).group(1)) < 1e-4
+    assert "20 layers, 0 steps of a prediction" in printed
+    assert float(re.search(r"accuracy (\S+)", printed).group(1)) > 0.3
+
+
 def test_readme_has_both_commands_and_they_make_their_own_environment(readme):
     commands = dict(COMMAND.findall(readme))
     assert set(commands) == {"train", "test"}

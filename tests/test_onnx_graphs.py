@@ -24,6 +24,23 @@ def branch(kind, source):
 
 
 OPERATORS = {
+    "shuffle": (
+        [
+            helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1, 1]),
+            helper.make_node("Reshape", ["m", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 2, 2, 6, 6]), "back": np.array([-1, 4, 6, 6])},
+    ),
+    "no_shuffle": (
+        [
+            helper.make_node("Reshape", ["x", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 3, 4, 3, 4]), "back": np.array([0, 12, 3, 4])},
+    ),
     "slice": (
         [helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
         {"s": np.array([-1, 1]), "e": np.array([-9, 5]), "a": np.array([1, 3]),
@@ -178,6 +195,13 @@ def test_operators_beside_the_reference(name):
     (y,) = ReferenceEvaluator(model).run(None, {"x": x})
     found = keras.onnx.load(model.SerializeToString()).predict(x, verbose=0)
     np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
+
+
+def test_channels_are_shuffled_where_they_are():
+    nodes, arrays = OPERATORS["shuffle"]
+    model = keras.onnx.load(graph(nodes, arrays=arrays).SerializeToString())
+    steps = [step.node.op.name for step in model.plan(2, training=False).steps]
+    assert steps.count("transpose") == 3  # at the input, the shuffle, at the output
 
 
 def test_operators_that_the_evaluator_has_not_or_not_right():

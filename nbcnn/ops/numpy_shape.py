@@ -2,6 +2,7 @@
 
 import builtins
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -232,10 +233,25 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         return apply(Pad(pairs, float(constant_values or 0.0)), x)
     x = N.convert_to_tensor(x)
-    for axis, pair in enumerate(pairs):
-        if pair != (0, 0):
-            numbers = np.arange(known(x, axis, "pad"))
-            x = picked(x, np.pad(numbers, pair, mode), axis)  # type: ignore[call-overload]
+    runs: list[list[int]] = []  # neighbours are padded in one go, where a reshape is possible
+    apart = N.shape(x).count(None) > 1
+    for axis in (axis for axis, pair in enumerate(pairs) if pair != (0, 0)):
+        if runs and runs[-1][-1] == axis - 1 and not apart:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    for first, *others in runs:
+        stop = first + len(others) + 1
+        before, after = N.shape(x)[:first], N.shape(x)[stop:]
+        sizes = [known(x, axis, "pad") for axis in range(first, stop)]
+        places = np.arange(math.prod(sizes)).reshape(sizes)
+        places = np.pad(places, pairs[first:stop], mode)  # type: ignore[call-overload]
+        flat = (
+            x if not others else reshape(x, sizes_for_reshape((*before, math.prod(sizes), *after)))
+        )
+        x = picked(flat, places.reshape(-1), first)
+        if others:
+            x = reshape(x, sizes_for_reshape((*before, *places.shape, *after)))
     return x
 
 
