@@ -23,6 +23,12 @@ from nbcnn.progbar import ProgbarLogger as ProgbarLogger
 from nbcnn.progress import message
 from nbcnn.registry import suggest
 
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History",
+    "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "ProgbarLogger",
+    "ReduceLROnPlateau", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+]  # fmt: skip
+
 
 class LambdaCallback(Callback):
     """A callback made of functions, one for each hook given by name.

@@ -350,6 +350,12 @@ KERAS = {
         "nbcnn.keras_settings",
     ),
 }  # fmt: skip
+__all__ = [
+    "conv_algorithm", "epsilon", "floatx", "force", "fuse", "fusing", "get_num_threads",
+    "image_data_format", "matmul_precision", "set_conv_algorithm", "set_epsilon", "set_floatx",
+    "set_fuse", "set_image_data_format", "set_matmul_precision", "set_num_threads",
+    "set_verbosity", "set_winograd", "verbosity", "winograd", *KERAS,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

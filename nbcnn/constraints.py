@@ -9,6 +9,21 @@ from nbcnn.declare import Declared, arg, fraction, non_negative
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "deserialize",
+    "get",
+    "max_norm",
+    "min_max_norm",
+    "non_neg",
+    "serialize",
+    "unit_norm",
+]
+
 family = Family("constraint", "keras.constraints")
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from nbcnn import config
 from nbcnn.declare import Expected
 
+__all__ = ["DTypePolicy", "dtype_policy", "set_dtype_policy"]
+
 MIXED = "mixed_bfloat16"
 
 

@@ -19,6 +19,16 @@ from nbcnn.declare import Declared, arg, finite, non_negative, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
+__all__ = [
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
+    "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal",
+    "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "VarianceScaling", "Zeros", "constant", "deserialize", "get", "glorot_normal",
+    "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal",
+    "variance_scaling", "zeros",
+]  # fmt: skip
+
 Shape = tuple[int, ...]
 family = Family("initializer", "keras.initializers")
 # Standard deviation of a unit normal distribution cut off at two standard deviations.

@@ -23,6 +23,12 @@ from nbcnn.optimizer_wrappers import MultiOptimizer as MultiOptimizer
 from nbcnn.optimizer_wrappers import OptimizerMap as OptimizerMap
 from nbcnn.registry import serialize as serialize
 
+__all__ = [
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
+    "LossScaleOptimizer", "MultiOptimizer", "Muon", "Nadam", "Optimizer", "OptimizerMap",
+    "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
+]  # fmt: skip
+
 
 class SGD(Optimizer):
     """Gradient descent: w -= lr * g; with momentum m:

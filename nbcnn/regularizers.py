@@ -11,6 +11,21 @@ from nbcnn.declare import Declared, arg
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "OrthogonalRegularizer",
+    "Regularizer",
+    "deserialize",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+    "orthogonal_regularizer",
+    "serialize",
+]
+
 family = Family("regularizer", "keras.regularizers")
 
 

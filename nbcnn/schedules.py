@@ -13,6 +13,18 @@ from nbcnn.declare import Declared, Expected, arg, finite, non_negative, positiv
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
+__all__ = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "deserialize",
+    "serialize",
+]
+
 family = Family("learning rate schedule", "keras.optimizers.schedules")
 
 

@@ -1,0 +1,167 @@
+"""What is public in nbcnn, under which names, and what docstrings say about its parameters.
+
+A name is public if it stands in the `__all__` of `nbcnn` or of a module that is public itself.
+The reference is made from this (`hooks.py`), and `tests/test_reference_pages.py` checks it.
+"""
+
+import inspect
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import nbcnn
+
+# Where something is described that has names in several modules: in the first of these.
+FIRST = ("saving", "config", "models", "layers", "losses", "ops")
+LAST = ("backend", "mixed_precision", "preprocessing", "")
+
+ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
+
+
+class Public(NamedTuple):
+    """An object with its names, the first of which is the one that it is described under."""
+
+    value: Any
+    names: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        return self.names[0].rpartition(".")[0]
+
+
+class Doc(NamedTuple):
+    """A docstring in parts: (title, text) in order, "" for prose; and the parameters' texts."""
+
+    parts: tuple[tuple[str, str], ...]
+    parameters: dict[str, str]
+
+
+@cache
+def modules() -> dict[str, ModuleType]:
+    """Public modules by their dotted names, in the order of precedence."""
+    found: dict[str, ModuleType] = {}
+    pending = [("nbcnn", nbcnn)]
+    while pending:
+        path, module = pending.pop(0)
+        found[path] = module
+        inner = [(f"{path}.{name}", getattr(module, name)) for name in module.__all__]
+        pending += [(p, m) for p, m in inner if isinstance(m, ModuleType) and p not in found]
+
+    def rank(path: str) -> tuple[int, int]:
+        name = path.removeprefix("nbcnn").removeprefix(".")
+        top = name.split(".")[0]
+        place = FIRST.index(top) if top in FIRST else len(FIRST)
+        return (place if top not in LAST else len(FIRST) + 1, name.count("."))
+
+    return dict(sorted(found.items(), key=lambda pair: rank(pair[0])))
+
+
+@cache
+def objects() -> tuple[Public, ...]:
+    """Everything public that is no module, each once."""
+    names: dict[int, list[str]] = {}
+    values: dict[int, Any] = {}
+    for path, module in modules().items():
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not isinstance(value, ModuleType):
+                values[id(value)] = value
+                names.setdefault(id(value), []).append(f"{path}.{name}")
+    return tuple(Public(value, _own_name_first(value, names[key])) for key, value in values.items())
+
+
+def _own_name_first(value: Any, names: list[str]) -> tuple[str, ...]:
+    """`Conv2D` before `Convolution2D`: within the first module the name it was defined with."""
+    home = names[0].rpartition(".")[0]
+    own = f"{home}.{getattr(value, '__name__', '')}"
+    return (own, *(n for n in names if n != own)) if own in names else tuple(names)
+
+
+def parameters(value: Any) -> dict[str, inspect.Parameter]:
+    """Of the constructor or function, without `self`, `*args` and `**kwargs`."""
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # exceptions have those of their builtin base
+        return {}
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {n: p for n, p in signature.parameters.items() if p.kind not in variable}
+
+
+@cache
+def text_of(value: Any) -> str:
+    """The docstring of an object itself, not that of a base."""
+    found = value.__dict__.get("__doc__") if isinstance(value, type) else value.__doc__
+    return inspect.cleandoc(found or "")
+
+
+@cache
+def parse(text: str) -> Doc:
+    """A docstring: prose, and sections whose titles are underlined with dashes."""
+    parts: list[tuple[str, list[str]]] = [("", [])]
+    known: dict[str, list[str]] = {}
+    entry: list[str] | None = None
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        if re.fullmatch(r"-{3,}", line):
+            continue
+        if re.fullmatch(r"-{3,}", following) and line and line == line.strip():
+            parts.append((line, []))
+            entry = None
+            continue
+        if parts[-1][0] == "Parameters" and line:
+            match = ENTRY.fullmatch(line)
+            if match:
+                entry = [match[2]]
+                known.update(dict.fromkeys(match[1].replace("*", "").split(", "), entry))
+                continue
+            if line.startswith(" ") and entry is not None:
+                entry.append(line.strip())
+                continue
+        if parts[-1][0] and line and not line.startswith(" ") and not _holds_lines(parts[-1][0]):
+            parts.append(("", []))
+        parts[-1][1].append(line)
+    joined = ((title, "\n".join(body).strip("\n")) for title, body in parts)
+    kept = tuple(part for part in joined if part[1] or part[0] == "Parameters")
+    return Doc(kept, {name: " ".join(filter(None, body)) for name, body in known.items()})
+
+
+def _holds_lines(title: str) -> bool:
+    """Whether lines of a section start at its left edge."""
+    return title != "Parameters"
+
+
+@cache
+def _classes() -> dict[str, Any]:
+    return {name.rpartition(".")[2]: o.value for o in objects() for name in o.names}
+
+
+def described(value: Any, module: str, seen: tuple = ()) -> dict[str, str]:
+    """Texts of an object's parameters: its own; those of its bases; those of objects that it names
+    ("arguments as `Conv2D`"); and what the public module's docstring says of all its members.
+    """
+    text = text_of(value)
+    own = dict(parse(text).parameters)
+    bases = value.__mro__[1:] if isinstance(value, type) else ()
+    for base in bases:
+        if base.__module__.startswith("nbcnn"):
+            own = {**parse(text_of(base)).parameters, **own}
+    for name in re.findall(r"`(\w+)`", text):
+        other = _classes().get(name)
+        if other is not None and other is not value and other not in seen and callable(other):
+            own = {**described(other, "", (*seen, value)), **own}
+    while module:
+        own = {**parse(text_of(modules()[module])).parameters, **own}
+        module = module.rpartition(".")[0]
+    return own
+
+
+def undescribed(public: Public) -> list[str]:
+    """Parameters of which nothing is said, neither in a list nor in the object's own prose."""
+    texts, own = described(public.value, public.module), text_of(public.value)
+    return [
+        name
+        for name in parameters(public.value)
+        if name not in texts and not re.search(rf"\b{name}\b", own)
+    ]
