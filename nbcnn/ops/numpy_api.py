@@ -339,7 +339,15 @@ def flip(x: Any, axis: Axis = None) -> Any:
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
 ) -> Any:
-    """1 at the class number, 0 elsewhere, along a new axis; all 0 for numbers out of range."""
+    """1 at the class number, 0 elsewhere, along a new axis; all 0 for numbers out of range.
+
+    Parameters
+    ----------
+    x : class numbers, integers of any shape.
+    num_classes : size of the new axis.
+    axis : its position, default the last.
+    dtype : default float32.
+    """
     if sparse:
         raise ValueError("one_hot: sparse=True: there are no sparse tensors here")
     labels = as_tensor(x)
@@ -380,7 +388,12 @@ def ones_like(x: Any, dtype: str | None = None) -> Any:
 def convert_to_tensor(
     x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
-    """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given."""
+    """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given.
+
+    Parameters
+    ----------
+    sparse, ragged : accepted for Keras's sake; arrays are dense.
+    """
     value = x if isinstance(x, Tensor) or hasattr(x, "symbol") else as_tensor(x).value  # type: ignore[attr-defined]
     return value if dtype is None else cast(value, dtype)
 
