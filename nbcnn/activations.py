@@ -1,6 +1,15 @@
 """Activation functions of tensors, elementwise unless they say an axis.
 
 Layers take them by name (`activation="relu"`), as functions, or as any callable of one tensor.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+x : symbolic tensor or array.
+axis : the axis that sums run over; default the last.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,7 +73,12 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """x * (normal distribution function of x), or its tanh approximation."""
+    """x * (normal distribution function of x), or its tanh approximation.
+
+    Parameters
+    ----------
+    approximate : take the tanh form; default False.
+    """
     return ops.gelu(x, approximate=approximate)
 
 

@@ -33,6 +33,13 @@ __all__ = [
 class LambdaCallback(Callback):
     """A callback made of functions, one for each hook given by name.
 
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end : functions (epoch, logs); default none.
+    on_train_begin, on_train_end : functions (logs).
+    on_train_batch_begin, on_train_batch_end : functions (batch, logs).
+    **hooks : functions for the other methods of `Callback` by their names, with their arguments.
+
     Examples
     --------
     >>> LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"]))

@@ -1,4 +1,12 @@
-"""Constraints on weights: `constraint(weight) -> weight`, applied after every update."""
+"""Constraints on weights: `constraint(weight) -> weight`, applied after every update.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -102,8 +102,9 @@ def arg(
     convert : value -> stored value; raises `Expected("must be ...")` for what it cannot take.
     choices : allowed values; strings may come in any case.
     check : stored value -> None, or the expectation as text ("must be positive"). Not called for
-        None. kw_only : cannot be given by position. last : comes after the fields of subclasses in
-        the positional order.
+        None.
+    kw_only : cannot be given by position.
+    last : comes after the fields of subclasses in the positional order.
     """
     return Arg(default, convert, choices, check, kw_only, last)
 

@@ -26,6 +26,8 @@ MIXED = "mixed_bfloat16"
 class DTypePolicy:
     """A policy by its name: 'float32', 'float64', an integer type, or 'mixed_bfloat16'.
 
+    Parameters
+    ----------
     name : None takes the current global policy. Raises ValueError for other names.
     """
 

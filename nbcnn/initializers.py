@@ -5,6 +5,16 @@ global generator that `utils.set_random_seed` starts. Kernels are laid out (...,
 so the fans are
 
     fan_in = receptive field * inputs,    fan_out = receptive field * outputs.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+seed : a number, so that every call gives the same values; None (default): other values at each
+    call.
+input_axes, output_axes : axes that count as inputs and outputs; None (default): the last two.
 """
 
 import math
@@ -75,7 +85,12 @@ class Constant(Initializer):
 
 
 class Identity(Initializer):
-    """`gain` times the identity matrix; for two-dimensional weights."""
+    """`gain` times the identity matrix; for two-dimensional weights.
+
+    Parameters
+    ----------
+    gain : default 1.
+    """
 
     gain: float = arg(1.0, check=finite)
 
@@ -127,7 +142,12 @@ class RandomUniform(RandomInitializer):
 
 
 class TruncatedNormal(RandomInitializer):
-    """Normal distribution; values beyond two standard deviations are drawn again."""
+    """Normal distribution; values beyond two standard deviations are drawn again.
+
+    Parameters
+    ----------
+    mean, stddev : before the cut; default 0 and 0.05.
+    """
 
     mean: float = arg(0.0, check=finite)
     stddev: float = arg(0.05, check=non_negative)
@@ -231,6 +251,10 @@ class Orthogonal(RandomInitializer):
     """`gain` times a matrix with orthonormal columns, or rows where there are fewer of these.
 
     A weight of more than two dimensions is filled as the matrix (all but last, last).
+
+    Parameters
+    ----------
+    gain : default 1.
     """
 
     gain: float = arg(1.0, check=finite)

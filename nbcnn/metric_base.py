@@ -259,7 +259,12 @@ def is_mean_of_values(metric: Any) -> bool:
 
 
 class MeanMetricWrapper(MeanOfFormula):
-    """The mean of a function of (y_true, y_pred); `kwargs` are its further arguments."""
+    """The mean of a function of (y_true, y_pred); `kwargs` are its further arguments.
+
+    Parameters
+    ----------
+    fn : gives a value per sample.
+    """
 
     def __init__(
         self,

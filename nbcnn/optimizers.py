@@ -1,4 +1,12 @@
-"""Optimizers as declarations: which operation updates weights, from which settings and state."""
+"""Optimizers as declarations: which operation updates weights, from which settings and state.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,12 @@
-"""Penalties on weights: `regularizer(weight) -> scalar`, added to the loss."""
+"""Penalties on weights: `regularizer(weight) -> scalar`, added to the loss.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 import math
 from collections.abc import Mapping

@@ -2,6 +2,16 @@
 
 `step` counts optimizer updates from 0. In the formulas, r is the initial rate, d `decay_steps` and
 s the step.
+
+Parameters
+----------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+initial_learning_rate : r.
+decay_steps : d.
+name : default the class's name (of `CosineDecayRestarts` "SGDRDecay").
+end_learning_rate : end; default 0.0001.
 """
 
 import math

@@ -16,6 +16,8 @@ import nbcnn
 FIRST = ("saving", "config", "models", "layers", "losses", "ops")
 LAST = ("backend", "mixed_precision", "preprocessing", "")
 
+# "arguments as `Conv2D`", "see `Conv2D`", "`median` of the elements that are not NaN"
+REFERENCE = re.compile(r"(?:\A|\b(?:[Aa]s(?:\s+in|\s+for)?|[Ss]ee|those\s+of|windows\s+of)\s+)`([\w.]+)`")
 ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
 
 
@@ -133,8 +135,16 @@ def _holds_lines(title: str) -> bool:
 
 
 @cache
-def _classes() -> dict[str, Any]:
-    return {name.rpartition(".")[2]: o.value for o in objects() for name in o.names}
+def _values() -> dict[str, Any]:
+    return {name: o.value for o in objects() for name in o.names if callable(o.value)}
+
+
+def _named(name: str, module: str) -> Any:
+    """What a docstring of a module's member means by a name, or None."""
+    values = _values()
+    if f"{module}.{name}" in values:
+        return values[f"{module}.{name}"]
+    return next((v for key, v in values.items() if key.endswith(f".{name}")), None)
 
 
 def described(value: Any, module: str, seen: tuple = ()) -> dict[str, str]:
@@ -147,11 +157,11 @@ def described(value: Any, module: str, seen: tuple = ()) -> dict[str, str]:
     for base in bases:
         if base.__module__.startswith("nbcnn"):
             own = {**parse(text_of(base)).parameters, **own}
-    for name in re.findall(r"`(\w+)`", text):
-        other = _classes().get(name)
-        if other is not None and other is not value and other not in seen and callable(other):
-            own = {**described(other, "", (*seen, value)), **own}
-    while module:
+    for name in REFERENCE.findall(text):
+        other = _named(name, module)
+        if other is not None and other is not value and other not in seen:
+            own = {**described(other, module, (*seen, value)), **own}
+    while module and not seen:
         own = {**parse(text_of(modules()[module])).parameters, **own}
         module = module.rpartition(".")[0]
     return own

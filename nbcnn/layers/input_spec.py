@@ -12,9 +12,13 @@ class InputSpec:
 
     Parameters
     ----------
-    dtype : data type. shape : sizes, None where any will do. ndim, max_ndim, min_ndim : number of
-    axes. axes : sizes by axis. allow_last_axis_squeeze : whether a last axis of size 1 may be
-    absent, or there. name : of the input. optional : whether the input may be None.
+    dtype : data type.
+    shape : sizes, None where any will do.
+    ndim, max_ndim, min_ndim : number of axes.
+    axes : sizes by axis.
+    allow_last_axis_squeeze : whether a last axis of size 1 may be absent, or there.
+    name : of the input.
+    optional : whether the input may be None.
     """
 
     def __init__(

@@ -58,6 +58,17 @@ class Variable:
     `symbol` stands for its current value in graphs; operations take the variable itself. The memory
     may be moved (into a model's flat buffer, to a GPU), so `array` is only valid until the next
     move; use `numpy()`.
+
+    Parameters
+    ----------
+    initializer : array or number; or, with `shape`, name, `Initializer` or function (shape, dtype)
+        -> array.
+    shape : None (default): that of the array.
+    dtype : default "float32".
+    trainable : whether training changes it; default True.
+    name : default "variable".
+    regularizer : penalty on it that is added to the loss where a layer owns it; default none.
+    constraint : applied after every update; default none.
     """
 
     def __init__(

@@ -173,7 +173,15 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Norms of vectors along an axis, or of matrices along two; see `linear_api.norm`."""
+    """Norms of vectors along an axis, or of matrices along two.
+
+    Parameters
+    ----------
+    ord : None (default): the root of the sum of squares. Of vectors inf, -inf, 0, or a number p:
+        (sum |x|^p)^(1/p); of matrices 'fro', inf, -inf, 1, -1; 'nuc', 2 and -2 of arrays only,
+        without gradient.
+    axis : an axis, for vectors, or two, for matrices; None (default): all of x.
+    """
     from nbcnn.ops import linear_api
 
     return linear_api.norm(x, ord, axis, keepdims)

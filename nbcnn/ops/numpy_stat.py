@@ -126,6 +126,7 @@ def quantile(
     Parameters
     ----------
     method : what lies between two elements, default 'linear'.
+    q : a number, or several.
     """
     return _quantile(x, q, axis, method, keepdims, "quantile", skip=False)
 

@@ -175,6 +175,10 @@ def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None
     """Means over windows that divide the image evenly into `output_size` parts along each axis.
 
     inputs: (n, *sizes, c) with one to three sizes, or channels first.
+
+    Parameters
+    ----------
+    output_size : a number, or one for each axis.
     """
     (x,) = of_one_type(inputs, floats=True)
     return _adaptive(x, output_size, data_format, "adaptive_average_pool", _mean_of_bins)
