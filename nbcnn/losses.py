@@ -26,7 +26,7 @@ from nbcnn.converters import axes, optional
 from nbcnn.declare import Declared, arg, fraction, positive
 from nbcnn.dtype_policies import float_name
 from nbcnn.loss_formulas import class_numbers, floating, like, same_rank
-from nbcnn.ops.loss import EPSILON
+from nbcnn.loss_reduction import masked_weights, reduce_weighted_values
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
 
@@ -90,39 +90,12 @@ class Loss(Declared, family=family):
         values = self.call(y_true, y_pred)
         valid = self.valid(y_true, y_pred)
         if valid is not None:
-            sample_weight = _masked(sample_weight, like(valid, values), self.reduction)
+            sample_weight = masked_weights(sample_weight, like(valid, values), self.reduction)
         return reduce_weighted_values(values, sample_weight, self.reduction)
 
     def valid(self, y_true: Any, y_pred: Any) -> Any:
         """None, or which values count; means are taken over these alone."""
         return None
-
-
-def _masked(sample_weight: Any, mask: Any, reduction: str | None) -> Any:
-    """Weights that are 0 outside the mask and, where a mean follows, make it one over the mask."""
-    if reduction in ("sum_over_batch_size", "mean"):
-        mask = mask / ops.maximum(ops.mean(mask), EPSILON)
-    if sample_weight is None:
-        return mask
-    mask, sample_weight = same_rank(mask, like(sample_weight, mask))
-    return mask * sample_weight
-
-
-def reduce_weighted_values(values: Any, sample_weight: Any, reduction: str | None) -> Any:
-    """Values per sample, weighted and reduced as `Loss` says."""
-    if sample_weight is not None:
-        values, sample_weight = same_rank(values, like(sample_weight, floating(values)))
-        if len(sample_weight.shape) == 1 and len(values.shape) > 1:  # those of whole samples
-            ones = (1,) * (len(values.shape) - 1)
-            sample_weight = ops.reshape(sample_weight, (-1, *ones))
-        values = values * sample_weight
-    if reduction in (None, "none") or len(values.shape) == 0:
-        return values
-    if reduction == "sum":
-        return ops.sum(values)
-    if reduction == "mean_with_sample_weight" and sample_weight is not None:
-        return ops.sum(values) / ops.maximum(ops.sum(sample_weight), 1e-30)
-    return ops.sum(values) if 0 in values.shape else ops.mean(values)  # nothing has no mean
 
 
 class FormulaLoss(Loss):

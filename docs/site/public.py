@@ -175,3 +175,38 @@ def undescribed(public: Public) -> list[str]:
         for name in parameters(public.value)
         if name not in texts and not re.search(rf"\b{name}\b", own)
     ]
+
+
+def methods(cls: type, with_inherited: bool = False) -> dict[str, Any]:
+    """Methods and properties to show of a class: those with a text that no public base has.
+
+    A base's own are those of its parts, too (classes that are not public); of a subclass only those
+    that it defines itself, unless `with_inherited`.
+    """
+    public = {o.value for o in objects() if isinstance(o.value, type)}
+    bases = [c for c in cls.__mro__[1:] if c in public]
+    known = {name for base in bases for name in dir(base)}
+    parts = [c for c in cls.__mro__ if c.__module__.startswith("nbcnn") and c not in bases]
+    shared = {c for base in bases for c in base.__mro__}
+    if bases and not with_inherited:
+        parts = [cls]
+    found: dict[str, Any] = {}
+    for part in parts:
+        for name, member in vars(part).items():
+            if name.startswith("_") or name in found or name in known or part in shared:
+                continue
+            function = getattr(member, "__func__", member)
+            if isinstance(member, property) or inspect.isfunction(function):
+                if function.__doc__:
+                    found[name] = member
+    return found
+
+
+def address(name: str, module: str) -> str | None:
+    """Where a name in a docstring of a module's member is described, as a dotted path."""
+    exact = [f"{module}.{name}", f"nbcnn.{name}", name]
+    for public in objects():
+        if any(known in exact for known in public.names):
+            return public.names[0]
+    ends = {o.names[0] for o in objects() if any(n.endswith(f".{name}") for n in o.names)}
+    return ends.pop() if len(ends) == 1 else None

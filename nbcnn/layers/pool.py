@@ -153,8 +153,7 @@ class GlobalAveragePooling1D(GlobalPooling):
 
 
 class GlobalMaxPooling1D(GlobalPooling):
-    """The largest value of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`.
-    """
+    """The largest of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
     rank = 3
@@ -167,8 +166,7 @@ class GlobalAveragePooling3D(GlobalPooling):
 
 
 class GlobalMaxPooling3D(GlobalPooling):
-    """The largest value of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`.
-    """
+    """The largest of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
     rank = 5

@@ -31,7 +31,8 @@ dilation_rate : distance between neighbouring entries of the kernel as the input
     number, or one for each axis; default 1.
 pool_size : size of the window: a number, or one for each axis.
 from_logits : whether the output holds values before the softmax, or sigmoid; default False.
-sparse : only False is there: no sparse tensors.
+num_classes : size of the axis of classes.
+sparse, ragged : for Keras's sake; all arrays here are dense.
 """
 
 import importlib

@@ -173,14 +173,10 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Norms of vectors along an axis, or of matrices along two.
+    """Norms of vectors along `axis`, or of matrices along two axes; None: of all of x.
 
-    Parameters
-    ----------
-    ord : None (default): the root of the sum of squares. Of vectors inf, -inf, 0, or a number p:
-        (sum |x|^p)^(1/p); of matrices 'fro', inf, -inf, 1, -1; 'nuc', 2 and -2 of arrays only,
-        without gradient.
-    axis : an axis, for vectors, or two, for matrices; None (default): all of x.
+    ord: of vectors inf, -inf, 0 or p: (sum |x|^p)^(1/p); of matrices 'fro', inf, -inf, 1, -1, or,
+    of arrays only and without gradient, 'nuc', 2, -2; None: the root of the sum of squares.
     """
     from nbcnn.ops import linear_api
 
@@ -347,15 +343,7 @@ def flip(x: Any, axis: Axis = None) -> Any:
 def one_hot(
     x: Any, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
 ) -> Any:
-    """1 at the class number, 0 elsewhere, along a new axis; all 0 for numbers out of range.
-
-    Parameters
-    ----------
-    x : class numbers, integers of any shape.
-    num_classes : size of the new axis.
-    axis : its position, default the last.
-    dtype : default float32.
-    """
+    """1 at the class number, 0 elsewhere, along a new axis; all 0 for numbers out of range."""
     if sparse:
         raise ValueError("one_hot: sparse=True: there are no sparse tensors here")
     labels = as_tensor(x)
@@ -396,12 +384,7 @@ def ones_like(x: Any, dtype: str | None = None) -> Any:
 def convert_to_tensor(
     x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
-    """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given.
-
-    Parameters
-    ----------
-    sparse, ragged : accepted for Keras's sake; arrays are dense.
-    """
+    """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given."""
     value = x if isinstance(x, Tensor) or hasattr(x, "symbol") else as_tensor(x).value  # type: ignore[attr-defined]
     return value if dtype is None else cast(value, dtype)
 

@@ -215,9 +215,6 @@ def multi_hot(
     Parameters
     ----------
     inputs : class numbers, (classes,) or (batch, classes).
-    num_classes : size of the new axis.
-    axis : its position, default the last.
-    dtype : default float32.
     """
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given")

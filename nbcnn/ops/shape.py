@@ -382,16 +382,8 @@ class Concat(Op):
 
 
 def reshape(x: Any, shape: Sequence[int | None]) -> Any:
-    """The same values in the same order, in other sizes.
-
-    Parameters
-    ----------
-    shape : the sizes; one may be -1 or None, and follows from the others.
-
-    Raises
-    ------
-    ValueError
-        For more than one size left open, or another number of values.
+    """The same values in the same order, in other sizes, of which one may be -1 or None and follows
+    from the others. Raises ValueError for more than one, or another number of values.
     """
     sizes = tuple(
         -1 if n is None else int(n)
