@@ -281,7 +281,7 @@ class Declared:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """An object from the arguments that `get_config` returned."""
+        """An object from the arguments `config` that `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:

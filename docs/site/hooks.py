@@ -23,8 +23,6 @@ import public as p
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\[([^\]]+)\]\(((?!https?:|#)[^)]+)\)")
-# Bases whose methods are called by users; of the other classes only methods of their own count.
-WITH_METHODS = ("nbcnn.models.Model", "nbcnn.models.Sequential")
 
 
 # -- pages ----------------------------------------------------------------------------------
@@ -83,10 +81,9 @@ def _object(name: str, public: p.Public, parent: Any) -> Any:
     value = public.value
     if isinstance(value, type):
         made = griffe.Class(name, parent=parent)
-        start = _function("__init__", value, made, with_doc=False)
-        made.set_member("__init__", start)
-        for method, member in p.methods(value, public.names[0] in WITH_METHODS).items():
-            made.set_member(method, _member(method, member, made, public.module))
+        made.set_member("__init__", _function("__init__", value, made))
+        for method, member in p.methods(public).items():
+            made.set_member(method, _member(method, member, made, public))
     elif callable(value):
         made = _function(name, value, parent)
     else:
@@ -97,20 +94,21 @@ def _object(name: str, public: p.Public, parent: Any) -> Any:
     return made
 
 
-def _member(name: str, member: Any, parent: Any, module: str) -> Any:
+def _member(name: str, member: Any, parent: Any, public: p.Public) -> Any:
     if isinstance(member, property):
         made: Any = griffe.Attribute(name, parent=parent)
         made.labels.add("property")
         text = inspect.cleandoc(member.__doc__ or "")
-        made.docstring = griffe.Docstring(_linked(text, module), parent=made)
+        made.docstring = griffe.Docstring(_linked(text, public.module), parent=made)
         return made
-    function = member.__func__ if isinstance(member, (classmethod, staticmethod)) else member
+    function = getattr(member, "__func__", member)
     made = _function(name, function, parent)
-    made.docstring = _docstring(made, function, module, p.parse(p.text_of(function)).parameters)
+    texts = p.described_method(function, public)
+    made.docstring = _docstring(made, function, public.module, texts)
     return made
 
 
-def _function(name: str, value: Any, parent: Any, with_doc: bool = True) -> Any:
+def _function(name: str, value: Any, parent: Any) -> Any:
     try:
         found = list(inspect.signature(value).parameters.values())
     except (TypeError, ValueError):
@@ -139,7 +137,7 @@ def _docstring(made: Any, value: Any, module: str, texts: dict[str, str]) -> gri
     doc = p.parse(p.text_of(value))
     docstring = griffe.Docstring(p.text_of(value), parent=made)
     names = [n for n in p.parameters(value) if n in texts and n not in ("self", "cls")]
-    names += [n for n in doc.parameters if n not in names]
+    names += [n for n in doc.parameters if n in ("args", "kwargs", "hooks", "options")]
     table = griffe.DocstringSectionParameters(
         [griffe.DocstringParameter(n, description=_linked(texts[n], module)) for n in names]
     )

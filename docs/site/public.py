@@ -11,13 +11,50 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import nbcnn
+from nbcnn.declare import Declared
 
 # Where something is described that has names in several modules: in the first of these.
 FIRST = ("saving", "config", "models", "layers", "losses", "ops")
 LAST = ("backend", "mixed_precision", "preprocessing", "")
 
+# Methods and properties that users call or override, of classes that inherit others besides.
+METHODS = {
+    "nbcnn.models.Model": "compile fit evaluate predict train_on_batch test_on_batch "
+    "predict_on_batch summary plan to save export save_weights load_weights get_config from_config "
+    "to_json get_compile_config compile_from_config layers get_layer inputs outputs input output "
+    "output_shape metrics_names reset_metrics train_step test_step predict_step compute_loss "
+    "compute_metrics get_metrics_result call build run_eagerly jit_compile",
+    "nbcnn.models.Sequential": "add pop",
+    "nbcnn.layers.Layer": "build call add_weight add_loss compute_output_shape compute_output_spec "
+    "weights trainable_weights non_trainable_weights get_weights set_weights count_params input "
+    "output path losses metrics metrics_variables compute_dtype variable_dtype stateless_call "
+    "save_own_variables load_own_variables get_config from_config",
+    "nbcnn.layers.Normalization": "adapt",
+    "nbcnn.losses.Loss": "call get_config from_config",
+    "nbcnn.metrics.Metric": "update_state result reset_state add_variable add_weight get_config "
+    "from_config",
+    "nbcnn.optimizers.Optimizer": "apply apply_gradients build stateless_apply iterations "
+    "learning_rate variables exclude_from_weight_decay finalize_variable_values update_step "
+    "add_variable add_variable_from_reference add_optimizer_variables assign assign_add "
+    "assign_sub get_config from_config",
+    "nbcnn.callbacks.Callback": "on_train_begin on_train_end on_epoch_begin on_epoch_end "
+    "on_train_batch_begin on_train_batch_end on_test_begin on_test_end on_test_batch_begin "
+    "on_test_batch_end on_predict_begin on_predict_end on_predict_batch_begin "
+    "on_predict_batch_end on_batch_begin on_batch_end",
+    "nbcnn.initializers.Initializer": "clone get_config from_config",
+    "nbcnn.regularizers.Regularizer": "get_config from_config",
+    "nbcnn.constraints.Constraint": "get_config from_config",
+    "nbcnn.Variable": "numpy assign assign_add assign_sub",
+    "nbcnn.layers.InputSpec": "get_config from_config",
+    "nbcnn.wrappers.SKLearnClassifier": "fit predict decision_function",
+    "nbcnn.wrappers.SKLearnRegressor": "fit predict",
+    "nbcnn.wrappers.SKLearnTransformer": "fit transform",
+}
+
 # "arguments as `Conv2D`", "see `Conv2D`", "`median` of the elements that are not NaN"
-REFERENCE = re.compile(r"(?:\A|\b(?:[Aa]s(?:\s+in|\s+for)?|[Ss]ee|those\s+of|windows\s+of)\s+)`([\w.]+)`")
+REFERENCE = re.compile(
+    r"(?:\A|\b(?:[Aa]s(?:\s+in|\s+for)?|[Ss]ee|those\s+of|windows\s+of)\s+)`([\w.]+)`"
+)
 ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.*)")
 
 
@@ -168,38 +205,55 @@ def described(value: Any, module: str, seen: tuple = ()) -> dict[str, str]:
 
 
 def undescribed(public: Public) -> list[str]:
-    """Parameters of which nothing is said, neither in a list nor in the object's own prose."""
-    texts, own = described(public.value, public.module), text_of(public.value)
-    return [
-        name
-        for name in parameters(public.value)
-        if name not in texts and not re.search(rf"\b{name}\b", own)
-    ]
-
-
-def methods(cls: type, with_inherited: bool = False) -> dict[str, Any]:
-    """Methods and properties to show of a class: those with a text that no public base has.
-
-    A base's own are those of its parts, too (classes that are not public); of a subclass only those
-    that it defines itself, unless `with_inherited`.
+    """Parameters, also of methods, of which nothing is said in a list or in the own prose; and
+    methods without a text.
     """
-    public = {o.value for o in objects() if isinstance(o.value, type)}
-    bases = [c for c in cls.__mro__[1:] if c in public]
-    known = {name for base in bases for name in dir(base)}
-    parts = [c for c in cls.__mro__ if c.__module__.startswith("nbcnn") and c not in bases]
-    shared = {c for base in bases for c in base.__mro__}
-    if bases and not with_inherited:
-        parts = [cls]
-    found: dict[str, Any] = {}
-    for part in parts:
-        for name, member in vars(part).items():
-            if name.startswith("_") or name in found or name in known or part in shared:
-                continue
-            function = getattr(member, "__func__", member)
-            if isinstance(member, property) or inspect.isfunction(function):
-                if function.__doc__:
-                    found[name] = member
-    return found
+    missing = _unsaid(public.value, described(public.value, public.module))
+    for name, member in (methods(public) if isinstance(public.value, type) else {}).items():
+        function = getattr(member, "__func__", member)
+        if not function.__doc__:
+            missing.append(f"{name}()")
+        if inspect.isfunction(function):
+            said = described_method(function, public)
+            missing += [f"{name}({p})" for p in _unsaid(function, said)]
+    return missing
+
+
+def _unsaid(value: Any, texts: dict[str, str]) -> list[str]:
+    own = text_of(value)
+    names = (name for name in parameters(value) if name not in ("self", "cls"))
+    return [n for n in names if n not in texts and not re.search(rf"\b{n}\b", own)]
+
+
+def methods(public: Public) -> dict[str, Any]:
+    """Methods and properties to show of a class, by name: those of `METHODS`; of classes whose
+    arguments are no fields, all of their own that have a text.
+    """
+    cls = public.value
+    if public.names[0] in METHODS:
+        named = METHODS[public.names[0]].split()
+        return {name: inspect.getattr_static(cls, name) for name in named}
+    if issubclass(cls, Declared):
+        return {}
+    own = ((name, member) for name, member in vars(cls).items() if not name.startswith("_"))
+    return {name: member for name, member in own if _is_method(member) and member.__doc__}
+
+
+def _is_method(member: Any) -> bool:
+    return isinstance(member, property) or inspect.isfunction(getattr(member, "__func__", member))
+
+
+def described_method(function: Any, public: Public, seen: tuple = ()) -> dict[str, str]:
+    """Texts of a method's parameters: its own; those of methods that it names; and what the class
+    says of them.
+    """
+    text = text_of(function)
+    own = dict(parse(text).parameters)
+    for name in REFERENCE.findall(text):
+        other = getattr(public.value, name, None) or _named(name, public.module)
+        if other is not None and other is not function and other not in seen:
+            own = {**described_method(other, public, (*seen, function)), **own}
+    return {**parse(text_of(public.value)).parameters, **own}
 
 
 def address(name: str, module: str) -> str | None:

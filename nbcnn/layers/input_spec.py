@@ -63,7 +63,7 @@ class InputSpec:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "InputSpec":
-        """An object from the arguments that `get_config` returned."""
+        """An object from the arguments `config` that `get_config` returned."""
         return cls(**config)
 
     def objection(self, x: Any) -> str | None:

@@ -119,7 +119,7 @@ class Variable:
         return self.array.copy() if self.device is None else self.device.download(self.array)
 
     def assign(self, value: Any) -> Any:
-        """Set the values. While a graph is traced, this becomes part of the graph."""
+        """Set the values to `value`. While a graph is traced, this becomes part of the graph."""
         if is_tracing():
             from nbcnn.layers.context import current
 
@@ -139,11 +139,11 @@ class Variable:
         return self
 
     def assign_add(self, value: Any) -> Any:
-        """Add to the values."""
+        """Add `value` to the values."""
         return self.assign(self._value_for_update() + value)
 
     def assign_sub(self, value: Any) -> Any:
-        """Subtract from the values."""
+        """Subtract `value` from the values."""
         return self.assign(self._value_for_update() - value)
 
     def _value_for_update(self) -> Any:

@@ -107,7 +107,7 @@ class Trainer(Stepping):
     def compile_from_config(
         self, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> None:
-        """Compile as `get_compile_config` says."""
+        """Compile as `config` of `get_compile_config` says, with `custom_objects` by name."""
         if config:
             self._set_compile_arguments(CompileArguments.from_config(config, custom_objects))
 
@@ -373,7 +373,7 @@ class Trainer(Stepping):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on data; arguments as for `fit`.
+        """Loss and metrics on data, of `steps` batches where given; arguments as for `fit`.
 
         Returns
         -------
