@@ -196,11 +196,14 @@ def reset_names() -> None:
 
 
 class _Signature:
-    """`inspect.signature` of a declared class, made when asked for."""
+    """`inspect.signature` of a class, made when asked for: its fields, or its own `__init__`."""
 
     def __get__(self, instance: Any, owner: type["Declared"]) -> inspect.Signature | None:
-        if instance is not None or not owner.is_declared():
+        if instance is not None:
             return None
+        if not owner.is_declared():
+            _, *own = inspect.signature(owner.__init__).parameters.values()
+            return inspect.Signature(own)
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         return inspect.Signature(
             [

@@ -93,7 +93,7 @@ class Stepping(Hooks):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch, as `train_on_batch`; with `return_dict` as a dictionary."""
+        """Loss and metrics of one batch, as `train_on_batch`; `return_dict` gives a dictionary."""
         self._check_compiled("test_on_batch")
         prepare = self._preparer("test_on_batch", "test")
         return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)

@@ -6,8 +6,7 @@ remaining modules define the graph's operations (shapes, formulas, gradients).
 
 Parameters
 ----------
-x, x1, x2, a, b, tensor, array, inputs : symbolic tensor, variable, array or number; two of them
-    broadcast, as in NumPy.
+x, x1, x2, a, b, tensor, array, inputs : symbolic tensor, variable, array or number.
 target, output : of a loss, in one shape: what should come out, and what does.
 targets, predictions : class numbers (batch,), and values for each class (batch, classes).
 data, segment_ids : elements along axis 0, and the number of the segment of each.
