@@ -70,8 +70,8 @@ def test_docstrings_say_what_every_parameter_is(page):
 
 def test_parameters_are_found_in_docstrings():
     doc = public.parse(
-        "Sums.\n\nParameters\n----------\nfirst, second : numbers, of\n    any size.\n*rest : more.\n"
-        "\nShapes: none.\n\nRaises\n------\nValueError\n    Never."
+        "Sums.\n\nParameters\n----------\nfirst, second : numbers, of\n    any size.\n"
+        "*rest : more.\n\nShapes: none.\n\nRaises\n------\nValueError\n    Never."
     )
     assert doc.parameters == {
         "first": "numbers, of any size.",

@@ -184,7 +184,7 @@ def _linked(text: str, module: str) -> str:
 
     def shown(part: str) -> str:
         if not part.startswith("`"):
-            return re.sub(r"([*\[\]<])", r"\\\1", part)
+            return re.sub(r"([*\[\]])", r"\\\1", part.replace("<", "&lt;"))
         target = p.address(part.strip("`"), module)
         return f"[{part}][{target}]" if target else part
 
