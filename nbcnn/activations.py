@@ -2,8 +2,8 @@
 
 Layers take them by name (`activation="relu"`), as functions, or as any callable of one tensor.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

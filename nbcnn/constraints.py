@@ -1,7 +1,7 @@
 """Constraints on weights: `constraint(weight) -> weight`, applied after every update.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

@@ -6,8 +6,8 @@ so the fans are
 
     fan_in = receptive field * inputs,    fan_out = receptive field * outputs.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

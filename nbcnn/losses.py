@@ -4,8 +4,8 @@ themselves.
 A user's own loss is a function of (y_true, y_pred) made of `nbcnn.ops`, or a subclass of `Loss`
 with `call(y_true, y_pred)`. In the texts t is y_true and p is y_pred.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

@@ -5,8 +5,8 @@ of shape (batch,), which training accumulates inside the graph; `update_state`, 
 `reset_state` do the same with arrays. The others have variables, to which training adds inside the
 graph too; they are in the modules that `ELSEWHERE` names, loaded on first use.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

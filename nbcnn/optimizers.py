@@ -1,7 +1,7 @@
 """Optimizers as declarations: which operation updates weights, from which settings and state.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

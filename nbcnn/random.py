@@ -4,8 +4,8 @@ While a layer or a step is traced, `normal`, `uniform`, `truncated_normal`, `ran
 without a seed, or with a `SeedGenerator`, become part of the graph, which draws anew at each run.
 The others, and a number as a seed, are drawn once.
 
-Parameters
-----------
+Common parameters
+-----------------
 shape : sizes of the result.
 dtype : its data type, default `config.floatx()`, of `randint` and `categorical` int32.
 seed : a number, for the same values at each call; a `SeedGenerator`; None (default): the program's

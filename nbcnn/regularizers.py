@@ -1,7 +1,7 @@
 """Penalties on weights: `regularizer(weight) -> scalar`, added to the loss.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

@@ -3,8 +3,8 @@
 `step` counts optimizer updates from 0. In the formulas, r is the initial rate, d `decay_steps` and
 s the step.
 
-Parameters
-----------
+Common parameters
+-----------------
 config : what `serialize` returned, or a name.
 custom_objects : dictionary of classes and functions that are not part of this package, by name;
     default none.

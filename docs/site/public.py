@@ -136,7 +136,10 @@ def text_of(value: Any) -> str:
 
 @cache
 def parse(text: str) -> Doc:
-    """A docstring: prose, and sections whose titles are underlined with dashes."""
+    """A docstring: prose, and sections whose titles are underlined with dashes.
+
+    "Common parameters" is a module's section, for what its members do not say themselves.
+    """
     parts: list[tuple[str, list[str]]] = [("", [])]
     known: dict[str, list[str]] = {}
     entry: list[str] | None = None
@@ -146,7 +149,7 @@ def parse(text: str) -> Doc:
         if re.fullmatch(r"-{3,}", line):
             continue
         if re.fullmatch(r"-{3,}", following) and line and line == line.strip():
-            parts.append((line, []))
+            parts.append(("Parameters" if line == "Common parameters" else line, []))
             entry = None
             continue
         if parts[-1][0] == "Parameters" and line:

@@ -4,10 +4,10 @@ Symbolic tensors in, symbolic tensors out; arrays in, arrays out. `numpy_api` an
 functions that layers and losses use; the others are loaded when they are first used (`NAMES`). The
 remaining modules define the graph's operations (shapes, formulas, gradients).
 
-Parameters
-----------
+Common parameters
+-----------------
 x, x1, x2, a, b, tensor, array, inputs : symbolic tensor, variable, array or number.
-target, output : of a loss, in one shape: what should come out, and what does.
+target, output : of a loss: what should come out, and what does.
 targets, predictions : class numbers (batch,), and values for each class (batch, classes).
 data, segment_ids : elements along axis 0, and the number of the segment of each.
 sorted : accepted for Keras's sake; the order of ids does not matter.

@@ -1,7 +1,7 @@
 """`nbcnn.ops.image`: images (h, w, c), or batches of them (n, h, w, c), or channels first.
 
-Parameters
-----------
+Common parameters
+-----------------
 images : (n, h, w, c), or one image (h, w, c); channels first where `data_format` says so.
 interpolation : 'nearest' or 'bilinear' (default).
 fill_mode : how pixels beyond the edges are read: 'constant' (`fill_value`), 'nearest', 'wrap',

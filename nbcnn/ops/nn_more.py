@@ -247,8 +247,8 @@ def separable_conv(
 
     Parameters
     ----------
-    depthwise_kernel : (kh, kw, c, m), or with one size or three.
-    pointwise_kernel : (1, 1, c * m, filters).
+    depthwise_kernel : (kh, kw, c, m), or (k, c, m) for sequences.
+    pointwise_kernel : (1, 1, c * m, filters), or (1, c * m, filters).
     """
     y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(y, pointwise_kernel, 1, "valid", data_format)
