@@ -34,6 +34,11 @@ def number(pattern, printed):
 SEEN = {
     "README": lambda printed: number(r"accuracy (\d\.\d+), the first five", printed) > 0.95,
     "custom_training": lambda printed: number(r"loss (\d\.\d+)", printed) < 2.2,
+    "deploying": lambda printed: (
+        number(r"largest difference (\S+)", printed) < 1e-4
+        and "20 layers, 0 steps of a prediction" in printed
+        and number(r"accuracy (\S+)", printed) > 0.3
+    ),
     "from_keras": lambda printed: (
         number(r"accuracy (\d\.\d+)", printed) > 0.8 and "did you mean 'adam'" in printed
     ),

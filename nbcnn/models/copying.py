@@ -1,29 +1,66 @@
-"""Copies of models, for `copy.deepcopy` and `pickle`: through the contents of a saved file."""
+"""Copies of models, for `copy.deepcopy` and `pickle` through the contents of a saved file; clones,
+which have new weights.
+"""
 
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nbcnn.layers.base import Layer
 from nbcnn.models import saving
-from nbcnn.models.compilation import leaves
-from nbcnn.registry import CustomObjectScope, is_own
+from nbcnn.registry import CustomObjectScope, collecting, serialize
 
 NAME = "model.nbcnn"
 
 
 def reduced(model: Any) -> tuple:
     """What a model is made again from: a function and its arguments."""
-    parts = _foreign_parts(model)
-    if model.weights or model.built:
+    if not model.weights and not model.built:
+        return _parts_of(model)
+    with collecting() as parts:
         return from_file, (_as_file(model), parts)
-    return from_configs, (type(model), model.get_config(), model.get_compile_config(), parts)
+
+
+def clone_model(model: Any, clone_function: Any = None) -> Any:
+    """A model of the same architecture with new layers and new weights, compiled alike.
+
+    Parameters
+    ----------
+    model : functional or sequential, or of a class of one's own with `get_config`.
+    clone_function : called with each layer, returns the layer to take in its place.
+    """
+    if clone_function is None:
+        return renewed(model)
+    with collecting() as parts:
+        config, compiling = model.get_config(), model.get_compile_config()
+        if "layers" not in config:
+            raise ValueError("clone_model: clone_function needs a functional or sequential model")
+        made = {layer.name: _described(clone_function(layer)) for layer in model.layers}
+    for entry in config["layers"]:
+        name = entry.get("name", entry["config"].get("name"))
+        if name in made:
+            entry.update(made[name])
+    return from_configs(type(model), config, compiling, parts)
+
+
+def _described(layer: Any) -> dict[str, Any]:
+    if not isinstance(layer, Layer):
+        raise ValueError(f"clone_model: clone_function must return a layer, got {layer!r}")
+    return serialize(layer)
 
 
 def renewed(model: Any) -> Any:
     """A model of the same architecture with new weights, compiled alike."""
-    parts = _foreign_parts(model)
-    return from_configs(type(model), model.get_config(), model.get_compile_config(), parts)
+    function, arguments = _parts_of(model)
+    return function(*arguments)
+
+
+def _parts_of(model: Any) -> tuple:
+    """What makes it without weights."""
+    with collecting() as parts:
+        configs = model.get_config(), model.get_compile_config()
+    return from_configs, (type(model), *configs, parts)
 
 
 def from_file(contents: bytes, parts: Mapping[str, Any]) -> Any:
@@ -49,14 +86,3 @@ def _as_file(model: Any) -> bytes:
         path = Path(folder) / NAME
         saving.save_model(model, path)
         return path.read_bytes()
-
-
-def _foreign_parts(model: Any) -> dict[str, Any]:
-    """Classes and functions that are not of this package, by name."""
-    found = [type(layer) for layer in model.sublayers()]
-    arguments = model._compile_arguments
-    if arguments is not None:
-        for value in (arguments.loss, arguments.metrics, arguments.weighted_metrics):
-            found += [f if hasattr(f, "__name__") else type(f) for f in leaves(value)]
-        found.append(type(arguments.optimizer))
-    return {f.__name__: f for f in found if not is_own(f) and f.__module__ != "builtins"}

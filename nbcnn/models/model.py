@@ -39,6 +39,7 @@ class Model(Trainer, Layer):
     >>> model = Model(inputs, outputs)
     """
 
+    _unread = Layer._unread | {"stop_training", "history", "optimizer", "loss", "compiled"}
     _tracing_builds: ClassVar[tuple[Any, ...]]  # methods `build` that only trace
     _network: Network | None
     _input_signature: Signature | None

@@ -25,7 +25,6 @@ import numpy as np
 from nbcnn import random_state
 from nbcnn.io import safetensors, zips
 from nbcnn.io.files import FormatError, Window, refuse, replacing
-from nbcnn.layers.base import Layer
 from nbcnn.models import keras_files, own_files, own_variables, rebuilding
 from nbcnn.registry import CustomObjectScope, deserialize, serialize, unsafe
 
@@ -63,6 +62,11 @@ def save_model(
     path = _target(filepath, "save", MODELS, overwrite)
     if not model.built and not model.weights:
         raise ValueError(f"save: {model.name!r} is not built yet; call build() or fit it first")
+    with model._runners.lock:  # not in the middle of a step, where another thread trains
+        _write_model(path, model, include_optimizer)
+
+
+def _write_model(path: Path, model: Any, include_optimizer: bool) -> None:
     if path.suffix == ".keras":
         keras_files.write_model(path, model, include_optimizer)
         return
@@ -149,6 +153,11 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """
     path = _target(filepath, "save_weights", WEIGHT_FILES, overwrite)
     _require_weights(model, "save_weights")
+    with model._runners.lock:
+        _write_weights(path, model)
+
+
+def _write_weights(path: Path, model: Any) -> None:
     if path.suffix == ".h5":
         keras_files.write_weights(path, model)
     elif path.suffix == ".npz":
@@ -187,6 +196,11 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **optio
             "in these places decide, or names (.safetensors)"
         )
     _require_weights(model, "load_weights")
+    with model._runners.lock:
+        _read_weights(path, model, skip_mismatch)
+
+
+def _read_weights(path: Path, model: Any, skip_mismatch: bool) -> None:
     if path.suffix in (".h5", ".keras"):
         keras_files.read_weights(path, model, skip_mismatch)
     elif path.suffix == ".safetensors":
@@ -235,7 +249,7 @@ def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
     for variable, array in found:
         variable.assign(array)
     if skipped:
-        warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=4)
+        warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=5)
 
 
 def _named_as(reader: safetensors.Reader, variables: dict[str, Any]) -> dict[str, Any]:
@@ -296,34 +310,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return deserialize(json.loads(json_string), custom_objects)
 
 
-def clone_model(model: Any, clone_function: Any = None) -> Any:
-    """A model of the same architecture with new layers and new weights.
-
-    Parameters
-    ----------
-    model : functional or sequential, or of a class of one's own with `get_config`.
-    clone_function : called with each layer, returns the layer to take in its place.
-    """
-    if clone_function is None:
-        return type(model).from_config(model.get_config())
-    config = model.get_config()
-    if "layers" not in config:
-        raise ValueError("clone_model: clone_function needs a functional or sequential model")
-    made = {layer.name: serialize_clone(clone_function(layer)) for layer in model.layers}
-    for entry in config["layers"]:
-        name = entry.get("name", entry["config"].get("name"))
-        if name in made:
-            entry.update(made[name])
-    with CustomObjectScope({type(x).__name__: type(x) for x in model.layers}):
-        return type(model).from_config(config)
-
-
-def serialize_clone(layer: Any) -> dict[str, Any]:
-    if not isinstance(layer, Layer):
-        raise ValueError(f"clone_model: clone_function must return a layer, got {layer!r}")
-    return serialize(layer)
-
-
 # -- paths ----------------------------------------------------------------------------------------
 
 
@@ -361,6 +347,6 @@ def _existing(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
 
 
 __all__ = [
-    "FormatError", "clone_model", "load_model", "load_weights", "model_from_json", "save_model",
+    "FormatError", "load_model", "load_weights", "model_from_json", "save_model",
     "save_weights", "to_json",
 ]  # fmt: skip
