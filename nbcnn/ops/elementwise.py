@@ -84,6 +84,14 @@ class UnaryGradient(Op):
     def spec(self, v: TensorSpec, dy: TensorSpec) -> FlatSpec:
         return FlatSpec(dy.size)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        from nbcnn.ops.curvature import curvature
+
+        (v, dy), (g,) = node.inputs, dys
+        bend = curvature(self, v)
+        by_v = None if bend is None else binary("multiply", binary("multiply", g, dy), bend)
+        return [by_v, apply(self, v, g)]
+
     def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
         return 2 * dy.size
 

@@ -47,7 +47,11 @@ class Op:
     def gradient(self, node: Node, *dys: Tensor | None) -> Sequence[Tensor | None]:
         """Gradients of the inputs as new graph nodes, given those of the outputs (None: not needed
         or zero).
+
+        Raises NotImplementedError for a derivative that cannot be differentiated again.
         """
+        if self.name.endswith(("_dx", "_dw")):
+            raise NotImplementedError(f"{self.name} has no gradient: second derivatives end here")
         return [None] * len(node.inputs)
 
     def flops(self, *inputs: TensorSpec) -> int:
