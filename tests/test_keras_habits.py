@@ -224,3 +224,147 @@ def test_variables_by_the_name_of_an_initializer():
 def test_layers_take_arrays(wrong):
     with pytest.raises(TypeError, match="Dense 'mine': expected arrays or symbolic tensors, got"):
         layers.Dense(2, name="mine")(wrong)
+
+
+# What people write into `self` in classes of their own.
+NATURAL = """
+arguments batch_size buffer cache calls callbacks channels config context count data depth
+device direction epoch family fields filters fixed_axes graph index input_shape inputs kernel
+kind layers_list level memory min_rank mode nodes num_classes output_shape outputs params plan
+rank rate rng sample_shape shape size state step steps strides sublayers tensors units valid
+_cache _calls _config _count _data _graph _inputs _network _outputs _rank _reset _results _run
+_source _state _step _track _training _validate
+"""
+
+
+def own(base):
+    class Own(base):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            for number, name in enumerate(NATURAL.split()):
+                setattr(self, name, number)
+            self.dense = layers.Dense(1)
+
+        def call(self, inputs):
+            return self.dense(inputs) * (self.steps / self.steps)
+
+    return Own()
+
+
+@pytest.mark.parametrize("base", [layers.Layer, nbcnn.Model])
+def test_attributes_of_any_name(base, tmp_path):
+    part = own(base)
+    model = part if base is nbcnn.Model else nbcnn.Sequential([nbcnn.Input((3,)), part])
+    compiled(model, metrics=["mae"])
+    model.fit(X, Y, validation_split=0.3, verbose=0)
+    assert len(model.evaluate(X, Y, verbose=0)) == 2
+    model.save_weights(tmp_path / "m.weights.h5")
+    model.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(model.predict(X, verbose=0), part(X), rtol=1e-5, atol=1e-6)
+    model.summary(print_fn=len)
+    assert {name: getattr(part, name) for name in NATURAL.split()} == {
+        n: i for i, n in enumerate(NATURAL.split())
+    }
+
+
+def test_attributes_of_losses_metrics_and_callbacks():
+    class Loss(nbcnn.losses.Loss):
+        valid = call_count = reads_integers = fields = family = None
+
+        def call(self, y_true, y_pred):
+            return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    class Metric(nbcnn.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="seen")
+            self.direction = self.fields = self.family = self.count = self.values = "mine"
+            self.total = self.add_weight(name="total", initializer="zeros")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total.assign_add(ops.sum(ops.ones_like(y_pred)))
+
+        def result(self):
+            return self.total
+
+    class Callback(callbacks.Callback):
+        def __init__(self):
+            self.fields = self.family = self.state = self.steps = self.count = None
+
+    model = compiled(linear(), loss=Loss(), metrics=[Metric()])
+    stop = callbacks.EarlyStopping("seen", patience=3)
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[Callback(), stop]).history
+    assert history["seen"] == [len(X)] * 2
+    assert history["loss"][1] < history["loss"][0]
+
+
+def test_an_axis_of_one_element_more_or_less():
+    """Grey pictures without channels, numbers that are no columns: as with Keras."""
+    model = nbcnn.Sequential([nbcnn.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)])
+    compiled(model)
+    x = RNG.normal(size=(5, 4, 4)).astype("float32")
+    expected = model.predict(x[..., None], verbose=0)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+    assert model(nbcnn.Input((4, 4))).shape == (None, 2)
+    model.fit(x, np.zeros((5, 2)), verbose=0)
+    with pytest.raises(ValueError, match="expected input of shape"):
+        model.predict(x[:, :3], verbose=0)
+    flat = linear()
+    np.testing.assert_array_equal(flat.predict(X[..., None], verbose=0), flat.predict(X, verbose=0))
+
+
+def test_results_have_a_method_numpy():
+    """As tensors of TensorFlow and PyTorch have."""
+    model = compiled(linear())
+    for value in (model(X), ops.add(X, 1.0), ops.mean(X) + 1.0, -ops.convert_to_tensor(X)):
+        assert type(value.numpy()) is np.ndarray
+    loss, slopes = nbcnn.value_and_grad(lambda: ops.mean(model(X)), model.trainable_weights)()
+    assert loss.numpy() == pytest.approx(float(loss))
+    assert slopes[0].numpy().shape == (3, 1)
+    assert type(model.predict(X, verbose=0)) is np.ndarray
+
+
+def test_a_layer_loses_its_activation():
+    """As in examples of Grad-CAM."""
+    model = linear(2, activation="softmax")
+    model.layers[-1].activation = None
+    kernel, bias = model.get_weights()
+    np.testing.assert_allclose(model(X), X @ kernel + bias, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_says_whether_it_is_compiled():
+    model = linear()
+    assert not model.compiled
+    assert compiled(model).compiled
+
+
+def test_clones_of_layers_and_calls():
+    inputs = nbcnn.Input((3,), name="data")
+    hidden = layers.Dense(4, name="hidden")
+    once = hidden(inputs)
+    model = nbcnn.Model(inputs, layers.Dense(1, name="last")(ops.relu(once)), name="mine")
+    same = nbcnn.models.clone_model(model, clone_function=lambda layer: layer)
+    assert (same.name, same.input_names) == ("mine", ["data"])
+    assert same.get_layer("hidden") is hidden
+    np.testing.assert_array_equal(same.predict(X, verbose=0), model.predict(X, verbose=0))
+
+    def doubled(layer, *args, **kwargs):
+        return 2.0 * layer(*args, **kwargs)
+
+    options = {"clone_function": lambda layer: layer, "call_function": doubled}
+    twice = nbcnn.models.clone_model(model, **options)
+    kernel, bias, last, end = model.get_weights()
+    expected = 2 * (2 * np.maximum(X @ kernel + bias, 0) @ last + end)
+    np.testing.assert_allclose(twice.predict(X, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    start = nbcnn.Input((3,))
+    other = nbcnn.models.clone_model(model, input_tensors=[ops.abs(start)])
+    assert other.get_layer("hidden") is not hidden
+    outer = nbcnn.Sequential([nbcnn.Input((3,)), model, layers.Dense(2)])
+    seen = []
+
+    def noted(layer):
+        seen.append(layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    nbcnn.models.clone_model(outer, clone_function=noted, recursive=True)
+    assert seen[:2] == ["hidden", "last"]

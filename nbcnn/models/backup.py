@@ -58,6 +58,6 @@ def read(model: Any, path: Path) -> int:
     if states[0] is not None:
         random_state.set_state(states[0])
     model._runners.drawn["train"] = progress.get("drawn", 0)
-    if model._training is not None:
-        model._training.resumed, model._training.metrics = progress, metrics
+    if model._fit_in_progress is not None:
+        model._fit_in_progress.resumed, model._fit_in_progress.metrics = progress, metrics
     return progress["epoch"]

@@ -53,7 +53,7 @@ def _as_file(model: Any) -> bytes:
 
 def _foreign_parts(model: Any) -> dict[str, Any]:
     """Classes and functions that are not of this package, by name."""
-    found = [type(layer) for layer in model.sublayers()]
+    found = [type(layer) for layer in model._flatten_layers()]
     arguments = model._compile_arguments
     if arguments is not None:
         for value in (arguments.loss, arguments.metrics, arguments.weighted_metrics):

@@ -25,7 +25,6 @@ import numpy as np
 from nbcnn import random_state
 from nbcnn.io import safetensors, zips
 from nbcnn.io.files import FormatError, Window, refuse, replacing
-from nbcnn.layers.base import Layer
 from nbcnn.models import keras_files, own_files, own_variables, rebuilding
 from nbcnn.registry import CustomObjectScope, deserialize, serialize, unsafe
 
@@ -284,34 +283,6 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return deserialize(json.loads(json_string), custom_objects)
 
 
-def clone_model(model: Any, clone_function: Any = None) -> Any:
-    """A model of the same architecture with new layers and new weights.
-
-    Parameters
-    ----------
-    model : functional or sequential, or of a class of one's own with `get_config`.
-    clone_function : called with each layer, returns the layer to take in its place.
-    """
-    if clone_function is None:
-        return type(model).from_config(model.get_config())
-    config = model.get_config()
-    if "layers" not in config:
-        raise ValueError("clone_model: clone_function needs a functional or sequential model")
-    made = {layer.name: serialize_clone(clone_function(layer)) for layer in model.layers}
-    for entry in config["layers"]:
-        name = entry.get("name", entry["config"].get("name"))
-        if name in made:
-            entry.update(made[name])
-    with CustomObjectScope({type(x).__name__: type(x) for x in model.layers}):
-        return type(model).from_config(config)
-
-
-def serialize_clone(layer: Any) -> dict[str, Any]:
-    if not isinstance(layer, Layer):
-        raise ValueError(f"clone_model: clone_function must return a layer, got {layer!r}")
-    return serialize(layer)
-
-
 # -- paths ----------------------------------------------------------------------------------------
 
 
@@ -349,6 +320,6 @@ def _existing(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
 
 
 __all__ = [
-    "FormatError", "clone_model", "load_model", "load_weights", "model_from_json", "save_model",
+    "FormatError", "load_model", "load_weights", "model_from_json", "save_model",
     "save_weights", "to_json",
 ]  # fmt: skip

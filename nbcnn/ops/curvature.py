@@ -10,7 +10,7 @@ from nbcnn.ops.tensor import Tensor
 
 # Made of straight pieces.
 STRAIGHT = frozenset(
-    "relu leaky_relu relu6 abs clip hard_sigmoid hard_shrink soft_shrink".split()
+    ["relu", "leaky_relu", "relu6", "abs", "clip", "hard_sigmoid", "hard_shrink", "soft_shrink"]
 )
 
 
