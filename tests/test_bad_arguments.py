@@ -50,7 +50,7 @@ WRONG = [
     (lambda: layers.Dense(1).compute_output_shape("ab"), "input_shape must be a tuple of sizes"),
     (lambda: layers.Dense(1).compute_output_shape((2, -1)), "input_shape must be a tuple of sizes"),
     (lambda: nbcnn.models.clone_model(3), "clone_model: model must be a model, got 3"),
-    (lambda: nbcnn.models.clone_model(linear(), None, int), "clone_function must return a layer"),
+    (lambda: nbcnn.models.clone_model(linear(), None, repr), "clone_function must return a layer"),
     (lambda: nbcnn.models.clone_model(linear(), call_function=int), "needs a functional model"),
     (lambda: nbcnn.ops.add(1j, 1.0), "cannot make a tensor of complex: 1j"),
 ]

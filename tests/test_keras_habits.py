@@ -269,7 +269,9 @@ def test_attributes_of_any_name(base, tmp_path):
 
 def test_attributes_of_losses_metrics_and_callbacks():
     class Loss(nbcnn.losses.Loss):
-        valid = call_count = reads_integers = fields = family = None
+        def __init__(self):
+            super().__init__()
+            self.fields = self.family = self.count = self.weights = "mine"
 
         def call(self, y_true, y_pred):
             return ops.mean(ops.square(y_true - y_pred), axis=-1)
@@ -368,3 +370,58 @@ def test_clones_of_layers_and_calls():
 
     nbcnn.models.clone_model(outer, clone_function=noted, recursive=True)
     assert seen[:2] == ["hidden", "last"]
+
+
+def test_lists_of_tensors_are_tensors():
+    a, b = nbcnn.Input((3,)), nbcnn.Input((3,))
+    model = nbcnn.Model([a, b], [ops.sum([a, b], axis=0), ops.add([[[1.0]], [[2.0]]], [a, b])])
+    total, each = model.predict([X, 2 * X], verbose=0)
+    np.testing.assert_allclose(total, 3 * X, rtol=1e-6)
+    assert each.shape == (2, len(X), 3)
+    np.testing.assert_allclose(each[1], 2 * X + 2.0, rtol=1e-6)
+
+
+def test_values_of_variables_have_gradients():
+    class Scaled(layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight((input_shape[-1],), "ones")
+
+        def call(self, inputs):
+            positive = ops.cast(self.w > 0, "float32")
+            return inputs * self.w.value * positive
+
+    model = compiled(nbcnn.Sequential([nbcnn.Input((3,)), Scaled(), layers.Dense(1)]))
+    model.fit(X, Y, verbose=0)
+    w = model.layers[0].w
+    assert (w.numpy() != 1).all()
+    assert w.value.numpy().tolist() == w.numpy().tolist()
+    step = nbcnn.Variable(2, dtype="int32")
+    assert (float(step), int(step), abs(-step), step // 2) == (2.0, 2, 2, 1)
+
+
+def test_equality_is_elementwise():
+    """Also in traced code, where a comparison of objects would be False once and for all."""
+
+    class Hits(nbcnn.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="hits")
+            self.hits = self.add_weight(shape=(), name="hits")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            hit = ops.cast(y_true, "int32") == ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+            miss = ops.argmax(y_pred, axis=-1) != y_true
+            self.hits.assign_add(ops.sum(ops.cast(hit, "float32")))
+            self.hits.assign_sub(0.0 * ops.sum(ops.cast(miss, "float32")))
+
+        def result(self):
+            return self.hits
+
+    model = compiled_classifier(metrics=[Hits()])
+    right = (model.predict(X, verbose=0).argmax(1) == LABELS).sum()
+    assert model.evaluate(X, LABELS, batch_size=30, verbose=0)[1] == right
+    tensor, variable = nbcnn.Input((3,)), nbcnn.Variable([1.0, 2.0])
+    assert (tensor == 1.0).shape == (np.ones(3) != tensor).shape == (None, 3)
+    assert (tensor == None, tensor != "a") == (False, True)  # noqa: E711
+    assert (variable == 1.0).tolist() == [True, False]
+    assert [variable] == [variable]
+    assert variable in {variable}

@@ -154,7 +154,8 @@ class StreamSource(Source):
         self, stream: Any, prepare: Callable[..., Prepared], shuffle: bool | str = False
     ) -> None:
         super().__init__()
-        self.stream, self.prepare, self.shuffle = stream, prepare, shuffle
+        self.stream, self.prepare = stream, prepare
+        self.shuffle = shuffle and not getattr(stream, "_keeps_order", False)
         self.is_sequence = is_batch_sequence(stream)
         self._ahead: list[Any] = []
         if self.is_sequence or hasattr(stream, "__len__"):
