@@ -293,7 +293,7 @@ def test_attributes_of_losses_metrics_and_callbacks():
             self.fields = self.family = self.state = self.steps = self.count = None
 
     model = compiled(linear(), loss=Loss(), metrics=[Metric()])
-    stop = callbacks.EarlyStopping("seen", patience=3)
+    stop = callbacks.EarlyStopping("seen", patience=3, mode="max")
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[Callback(), stop]).history
     assert history["seen"] == [len(X)] * 2
     assert history["loss"][1] < history["loss"][0]
@@ -374,11 +374,12 @@ def test_clones_of_layers_and_calls():
 
 def test_lists_of_tensors_are_tensors():
     a, b = nbcnn.Input((3,)), nbcnn.Input((3,))
-    model = nbcnn.Model([a, b], [ops.sum([a, b], axis=0), ops.add([[[1.0]], [[2.0]]], [a, b])])
+    model = nbcnn.Model(
+        [a, b], [ops.sum([a, b], axis=0), ops.stack([a, b], 1) + ops.max([a, a - 1.0], 0)[:, None]]
+    )
     total, each = model.predict([X, 2 * X], verbose=0)
     np.testing.assert_allclose(total, 3 * X, rtol=1e-6)
-    assert each.shape == (2, len(X), 3)
-    np.testing.assert_allclose(each[1], 2 * X + 2.0, rtol=1e-6)
+    np.testing.assert_allclose(each, np.stack([2 * X, 3 * X], 1), rtol=1e-5)
 
 
 def test_values_of_variables_have_gradients():
@@ -425,3 +426,20 @@ def test_equality_is_elementwise():
     assert (variable == 1.0).tolist() == [True, False]
     assert [variable] == [variable]
     assert variable in {variable}
+
+
+def test_dictionaries_count_in_the_order_of_their_keys():
+    """As with Keras, where weights, losses and files have this order."""
+    a, b = nbcnn.Input((3,), name="a"), nbcnn.Input((3,), name="b")
+    outputs = {"z": layers.Dense(2, name="of a")(a), "c": layers.Dense(2, name="of b")(b)}
+    model = nbcnn.Model({"b": b, "a": a}, outputs)
+    assert [layer.name for layer in model.layers] == ["b", "a", "of b", "of a"]
+    assert (model.output_names, model.input_names) == (["c", "z"], ["a", "b"])
+    model.compile("sgd", {"z": "mse", "c": "mae"}, loss_weights={"z": 2.0, "c": 3.0})
+    found = model.predict({"a": X, "b": 2 * X}, verbose=0)
+    kernel = model.get_layer("of a").kernel.numpy()
+    np.testing.assert_allclose(found["z"], X @ kernel, rtol=1e-4, atol=1e-6)
+    logs = model.evaluate({"a": X, "b": X}, {"z": Y * [1, 2], "c": Y * [3, 4]}, verbose=0)
+    assert logs[0] == pytest.approx(3 * logs[1] + 2 * logs[2], rel=1e-5)
+    z = model.predict({"a": X, "b": X}, verbose=0)["z"]
+    assert logs[2] == pytest.approx(((z - Y * [1, 2]) ** 2).mean(), rel=1e-4)

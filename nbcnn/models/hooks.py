@@ -7,6 +7,7 @@ from typing import Any
 
 from nbcnn import ops
 from nbcnn.layers.base import flatten
+from nbcnn.layers.structure import ordered_keys
 from nbcnn.metrics import Mean
 from nbcnn.models.compilation import CompileArguments, Compiled
 from nbcnn.models.gradients import value_and_grad
@@ -248,7 +249,7 @@ class Hooks:
         if network is not None and len(network.output_signature.slots) == len(outputs):
             signature = network.output_signature
         else:
-            keys = list(y_pred) if isinstance(y_pred, Mapping) else []
+            keys = ordered_keys(y_pred) if isinstance(y_pred, Mapping) else []
             names = keys if len(keys) == len(outputs) else None
             slots = [
                 Slot(names[i] if names else f"output_{i + 1}", (None, *t.shape[1:]), str(t.dtype))

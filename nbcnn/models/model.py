@@ -9,6 +9,7 @@ import numpy as np
 from nbcnn.declare import auto_name
 from nbcnn.layers.base import Layer, flatten, map_structure, map_structure_shapes
 from nbcnn.layers.probing import outputs_of
+from nbcnn.layers.structure import ordered_keys
 from nbcnn.models import checks, copying, graph_config, saving, summary
 from nbcnn.models.network import Network
 from nbcnn.models.runners import Runners
@@ -184,7 +185,7 @@ class Model(Trainer, Layer):
         tensors = [Tensor((None, *s), slot.dtype) for s, slot in zip(shapes, inputs.slots)]
         outputs = outputs_of(self, inputs.pack(tensors))
         flat = flatten(outputs)
-        keys = list(outputs) if isinstance(outputs, Mapping) else []
+        keys = ordered_keys(outputs) if isinstance(outputs, Mapping) else []
         names = keys if len(keys) == len(flat) else [f"output_{i + 1}" for i in range(len(flat))]
         slots = [Slot(name, t.shape, t.dtype) for name, t in zip(names, flat)]
         self._output_signatures[tuple(shapes)] = Signature(outputs, slots)

@@ -5,6 +5,7 @@ from typing import Any
 
 from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.core import InputLayer
+from nbcnn.layers.structure import ordered_keys
 from nbcnn.models.checks import rank_adjusted
 from nbcnn.models.functional import replay, trace_back
 from nbcnn.models.signature import Signature, Slot
@@ -128,7 +129,7 @@ def _signature(structure: Any, names: list[str]) -> Signature:
 
 def _keys(structure: Any) -> list[str] | None:
     flat = isinstance(structure, Mapping) and len(flatten(structure)) == len(structure)
-    return [str(key) for key in structure] if flat else None
+    return [str(key) for key in ordered_keys(structure)] if flat else None
 
 
 def _makers_names(tensors: list[Tensor]) -> list[str]:

@@ -41,6 +41,17 @@ def _gelu(x: Tensor) -> Tensor:
     return _times(bell, binary("subtract", 2.0, unary("square", x)))
 
 
+def _gelu_tanh(x: Tensor) -> Tensor:
+    """Of x (1 + tanh u) / 2 with u = c (x + a x^3)."""
+    c, a = math.sqrt(2 / math.pi), 0.044715
+    squared = unary("square", x)
+    t = unary("tanh", _times(c, x, binary("add", 1.0, _times(a, squared))))
+    slope = _times(c, binary("add", 1.0, _times(3 * a, squared)))
+    bend = _times(3 * a * c, squared)  # x / 2 times the second derivative of u
+    inner = binary("subtract", bend, _times(x, t, unary("square", slope)))
+    return _times(binary("subtract", 1.0, unary("square", t)), binary("add", slope, inner))
+
+
 def _softsign(x: Tensor) -> Tensor:
     return _times(-2.0, unary("sign", x), _power(binary("add", 1.0, unary("abs", x)), -3.0))
 
@@ -68,6 +79,7 @@ BENDS: dict[str, Callable[[Tensor], Any]] = {
     "softsign": _softsign,
     "silu": _silu,
     "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
 }
 
 
