@@ -443,3 +443,24 @@ def test_dictionaries_count_in_the_order_of_their_keys():
     assert logs[0] == pytest.approx(3 * logs[1] + 2 * logs[2], rel=1e-5)
     z = model.predict({"a": X, "b": X}, verbose=0)["z"]
     assert logs[2] == pytest.approx(((z - Y * [1, 2]) ** 2).mean(), rel=1e-4)
+
+
+def test_types_and_nests():
+    kinds = (None, "float64", int, np.uint8, nbcnn.Variable([1.0]).dtype, "bfloat16")
+    names = ["float32", "float64", "int32", "uint8", "float32", "bfloat16"]
+    assert list(map(nbcnn.backend.standardize_dtype, kinds)) == names
+    assert list(map(nbcnn.backend.is_float_dtype, names)) == [1, 1, 0, 0, 1, 1]
+    assert list(map(nbcnn.backend.is_int_dtype, names)) == [0, 0, 1, 1, 0, 0]
+    assert nbcnn.backend.result_type("int32", "float32", "uint8") == "float32"
+    assert [nbcnn.backend.get_uid("habit") for _ in range(2)] == [1, 2]
+    with pytest.raises(ValueError, match="no data type: 'flaot'"):
+        nbcnn.backend.standardize_dtype("flaot")
+    nest = {"b": [1, (2, 3)], "a": 4}
+    assert nbcnn.tree.flatten(nest) == [4, 1, 2, 3]
+    doubled = nbcnn.tree.map_structure(lambda x, y: x + y, nest, nest)
+    assert doubled == {"b": [2, (4, 6)], "a": 8} == nbcnn.tree.pack_sequence_as(nest, [8, 2, 4, 6])
+    assert (nbcnn.tree.is_nested(nest), nbcnn.tree.is_nested(1)) == (True, False)
+    with pytest.raises(ValueError, match="equally many leaves, got 4, 1"):
+        nbcnn.tree.map_structure(max, nest, [1])
+    with pytest.raises(ValueError, match="4 values are needed, got 2"):
+        nbcnn.tree.pack_sequence_as(nest, [1, 2])
