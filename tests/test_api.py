@@ -26,7 +26,8 @@ def test_modules_list_what_they_offer(name):
 
 
 COMMON = {
-    "": "Input InputSpec Model Sequential Layer Variable KerasTensor set_device device devices DeviceError",
+    "": "Input InputSpec Model Sequential Layer Variable KerasTensor set_device device devices "
+    "DeviceError",
     "layers": "Conv2D Dense MaxPooling2D AveragePooling2D Flatten Dropout BatchNormalization Input",
     "models": "Model Sequential load_model save_model clone_model model_from_json",
     "saving": "load_model save_model load_weights register_keras_serializable CustomObjectScope",
