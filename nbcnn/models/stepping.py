@@ -28,6 +28,11 @@ class Stepping(Hooks):
     _input_signature_for: Callable[..., Signature]
     _output_signature_for: Callable[..., Signature]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compile_arguments is not None
+
     def _check_compiled(self, where: str) -> None:
         if self._compile_arguments is None:
             raise ValueError(f"{where}: call compile() first, to say optimizer and loss")

@@ -96,15 +96,6 @@ class Trainer(Stepping):
             self._compiled = Compiled(self._compile_arguments, outputs, targets, where)
         return self._compiled
 
-    def _check_compiled(self, where: str) -> None:
-        if self._compile_arguments is None:
-            raise ValueError(f"{where}: call compile() first, to say optimizer and loss")
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` was called."""
-        return self._compile_arguments is not None
-
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile` as plain values; empty before it was called."""
         return {} if self._compile_arguments is None else self._compile_arguments.get_config()
