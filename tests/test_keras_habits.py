@@ -464,3 +464,63 @@ def test_types_and_nests():
         nbcnn.tree.map_structure(max, nest, [1])
     with pytest.raises(ValueError, match="4 values are needed, got 2"):
         nbcnn.tree.pack_sequence_as(nest, [1, 2])
+
+
+def test_einsum_dense_over_axes_before_others():
+    """Here Keras's backends disagree."""
+    x = RNG.normal(size=(2, 3, 4, 5)).astype("float32")
+    layer = layers.EinsumDense("ab...,bc->ac...", 6, activation="relu", bias_axes="c")
+    found = layer(x)
+    layer.set_weights([RNG.normal(size=(3, 6)), RNG.normal(size=(6, 1, 1))])
+    kernel, bias = layer.get_weights()
+    expected = np.maximum(np.einsum("abij,bc->acij", x, kernel) + bias, 0)
+    assert found.shape == expected.shape == (2, 6, 4, 5)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+    rows = layers.EinsumDense("bc,ca->ba", 50, kernel_initializer=nbcnn.initializers.HeNormal(1))
+    rows(np.ones((1, 800), "float32"))  # the inputs are the kernel's first axis
+    assert rows.kernel.numpy().std() == pytest.approx((2 / 800) ** 0.5, rel=0.05)
+    for wrong in ("ab,bc", "...a...,ab->...b...", 3):
+        with pytest.raises(ValueError, match="EinsumDense: equation must be like 'ab,bc->ac'"):
+            layers.EinsumDense(wrong, 2)
+    for arguments, message in {
+        ("ab,bc->ac", (2, 3)): "does not fit an input of shape",
+        ("abc,cd->abd", (7, 2)): "is 3 in the input and 7 in output_shape",
+        ("ab,bc->ac", 2, None, "z"): "bias_axes must be letters of 'ac', got 'z'",
+        ("ab,bd->ac", 2): "must be known",
+    }.items():
+        shape = (None, 3, 4) if arguments[0].startswith("abc") else (None, 4)
+        with pytest.raises(ValueError, match=message):
+            layers.EinsumDense(*arguments).build(shape)
+
+
+def test_layers_of_categories():
+    with pytest.raises(ValueError, match="mask_zero must be False"):
+        layers.Embedding(3, 2, mask_zero=True)
+    first = layers.Embedding(3, 2, weights=[np.arange(6).reshape(3, 2)], input_length=4)
+    assert first(np.array([[2, 0]])).tolist() == [[[4, 5], [0, 1]]]
+    again = layers.Embedding.from_config(first.get_config())
+    assert again.count_params() == 6
+    assert (again(np.array([1])) != [[2, 3]]).any()
+    with pytest.raises(ValueError, match="count_weights are for output_mode='count'"):
+        layers.CategoryEncoding(3)(np.array([[1]]), count_weights=np.ones((1, 1)))
+    counts = layers.CategoryEncoding(3, "count")(np.array([[1, 1, 9]]), np.array([[0.5, 2, 1]]))
+    assert counts.tolist() == [[0, 2.5, 0]]
+    bins = layers.Discretization(num_bins=4)
+    with pytest.raises(ValueError, match=r"call adapt\(\) first"):
+        bins(np.ones((2, 1)))
+    bins.adapt(np.arange(1000.0)[::-1])
+    np.testing.assert_allclose(bins.bin_boundaries, KERAS_BINS, rtol=1e-6)
+    again = layers.Discretization.from_config(bins.get_config())
+    assert again(np.array([[0.0, 300.0], [749.0, 999.0]])).tolist() == [[0, 1], [2, 3]]
+    bins.adapt([np.arange(0.0, 1000, 2), np.arange(1.0, 1000, 2)])
+    np.testing.assert_allclose(bins.bin_boundaries, KERAS_BINS_OF_BATCHES, rtol=1e-6)
+    with pytest.raises(ValueError, match="give either bin_boundaries or num_bins"):
+        layers.Discretization([1.0], num_bins=2)
+    with pytest.raises(ValueError, match="bin_boundaries must be in ascending order"):
+        layers.Discretization([1.0, 0.0])
+    steps = np.array([[[0.0, 0], [1, 0]]], "float32")
+    assert layers.Masking(mask_value=0.0)(steps).tolist() == steps.tolist()
+    assert layers.Masking(1.0)(np.ones((1, 2, 2), "float32")).any() == False  # noqa: E712
+
+
+KERAS_BINS, KERAS_BINS_OF_BATCHES = [], []  # of Discretization

@@ -101,10 +101,11 @@ class UnaryGradientSum(UnaryGradient):
     """`UnaryGradient`, and the sum of dx over all axes but the last: a layer's bias gradient in the
     same pass.
 
-    Inputs v, dy; outputs dx, db.
+    Inputs v, dy; outputs dx, db. Fusion puts it where gradients have been taken.
     """
 
     name = "unary_dx_sum"
+    gradient = Op.gradient
 
     def infer(self, v: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dy, TensorSpec(dy.shape[-1:], dy.dtype))

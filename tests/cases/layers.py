@@ -137,7 +137,6 @@ DENSE = [
     case("dense on images", lambda L: L.Dense(3, activation="sigmoid"), IMAGE),
     case("einsum dense", lambda L: L.EinsumDense("abc,cd->abd", (None, 4), "tanh", "d"), SEQUENCE),
     case("einsum dense dots", lambda L: L.EinsumDense("...c,cde->...de", (2, 3)), SEQUENCE),
-    case("einsum dense after", lambda L: L.EinsumDense("ab...,bc->ac...", 4, "relu", "c"), IMAGE),
     case("category encoding", lambda L: L.CategoryEncoding(256), (2, 5), integers=True),
     case("category counts", lambda L: L.CategoryEncoding(256, "count"), (2, 5), integers=True),
     case("category rows", lambda L: L.CategoryEncoding(256, "one_hot"), (2, 1), integers=True),

@@ -98,7 +98,7 @@ FUNCTIONS = {
 }
 
 
-def derivative(f):
+def _derivative(f):
     """Of a smooth function, by Richardson-extrapolated central differences: error near 1e-11."""
 
     def slope(x, a, b):
@@ -167,7 +167,7 @@ THROUGH_INPUT = {
     "sparse_plus": lambda x, a, b: np.clip((x + 1) / 2, 0, 1),
     "squareplus": lambda x, a, b: (1 + x / np.sqrt(x**2 + a)) / 2,
     "tanh_shrink": lambda x, a, b: np.tanh(x) ** 2,
-    **{name: derivative(FUNCTIONS[name]) for name in ("silu", "mish", "gelu", "gelu_tanh")},
+    **{name: _derivative(FUNCTIONS[name]) for name in ("silu", "mish", "gelu", "gelu_tanh")},
 }
 
 
