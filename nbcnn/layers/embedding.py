@@ -37,6 +37,7 @@ class Embedding(Layer):
     embeddings_regularizer: Any = fields.regularizer()
     embeddings_constraint: Any = fields.constraint()
     mask_zero: bool = arg(False, convert=_no_masks)
+    activity_regularizer: Any = fields.regularizer()
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Without what is no setting: the first weights, and a length that Keras ignores."""
@@ -46,14 +47,12 @@ class Embedding(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.build(None)
         first = self.__dict__.pop("_first_weights")
         if first is not None:
+            self.build()
             self.set_weights(first)
 
-    def build(self, input_shape: Any) -> None:
-        if self.built:
-            return
+    def build(self, input_shape: Any = None) -> None:
         self.embeddings = self.add_weight(
             (self.input_dim, self.output_dim),
             self.embeddings_initializer,

@@ -140,7 +140,6 @@ DENSE = [
     case("category encoding", lambda L: L.CategoryEncoding(256), (2, 5), integers=True),
     case("category counts", lambda L: L.CategoryEncoding(256, "count"), (2, 5), integers=True),
     case("category rows", lambda L: L.CategoryEncoding(256, "one_hot"), (2, 1), integers=True),
-    case("discretization", lambda L: L.Discretization([-0.5, 0.0, 1.0]), ROW),
     case("discretization rows", lambda L: L.Discretization([0.0], output_mode="one_hot"), ROW),
     case("masking", lambda L: L.Masking(), SEQUENCE),
     case("embedding", lambda L: L.Embedding(256, 3), (2, 5), integers=True),
