@@ -28,6 +28,8 @@ class Callback(Declared):
     model = cast(Any, None)
     params = cast(Any, None)
     draws_progress: ClassVar[bool] = False  # in the place of the bar that `fit` draws
+    ends_last: ClassVar[bool] = False  # hears of the end of batches, epochs and training after all
+    kept_in_backups: ClassVar[tuple[str, ...]] = ()  # attributes: numbers, texts, weights
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
@@ -136,10 +138,16 @@ class CallbackList(Callback):
         if add_history and self.history is None:
             self.history = History()
             self.callbacks.append(self.history)
-        self._takers = {hook: [c for c in self.callbacks if overrides(c, hook)] for hook in HOOKS}
+        self._takers = {hook: self._takers_of(hook) for hook in HOOKS}
         self.set_params(params)
         if model is not None:
             self.set_model(model)
+
+    def _takers_of(self, hook: str) -> list[Any]:
+        takers = [c for c in self.callbacks if overrides(c, hook)]
+        if hook.endswith("_end"):
+            takers.sort(key=lambda callback: getattr(callback, "ends_last", False))
+        return takers
 
     @property
     def draw_progress(self) -> bool:
@@ -149,9 +157,7 @@ class CallbackList(Callback):
     def append(self, callback: Any) -> None:
         """Adds one at the end."""
         self.callbacks.append(callback)
-        for hook, takers in self._takers.items():
-            if overrides(callback, hook):
-                takers.append(callback)
+        self._takers = {hook: self._takers_of(hook) for hook in HOOKS}
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params

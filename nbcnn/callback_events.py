@@ -42,6 +42,8 @@ class TensorBoard(Callback):
     write_images, profile_batch, embeddings_freq, embeddings_metadata : not supported.
     """
 
+    kept_in_backups = ("_batches",)
+
     log_dir: str = arg("logs", convert=os.fspath)
     histogram_freq: int = arg(0, check=non_negative)
     write_graph: bool = True

@@ -84,6 +84,8 @@ class EarlyStopping(Monitor):
     start_from_epoch : epochs before this one, counted from 0, are not looked at; default 0.
     """
 
+    kept_in_backups = ("wait", "stopped_epoch", "best_epoch", "best", "best_weights")
+
     monitor: str = "val_loss"
     min_delta: float = 0
     patience: int = arg(0, check=non_negative)
@@ -142,6 +144,8 @@ class ReduceLROnPlateau(Monitor):
     cooldown : epochs after a reduction that are not counted; default 0.
     min_lr : the rate goes no lower; default 0.
     """
+
+    kept_in_backups = ("best", "wait", "cooldown_counter")
 
     monitor: str = "val_loss"
     factor: float = arg(
@@ -208,6 +212,8 @@ class ModelCheckpoint(Monitor):
     save_freq : "epoch" (default), or a number of training batches.
     initial_value_threshold : only values better than this count as best; default None.
     """
+
+    kept_in_backups = ("best", "batches_since_saving", "last_batch")
 
     filepath: str = arg(convert=os.fspath)
     monitor: str = "val_loss"

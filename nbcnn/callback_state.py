@@ -20,14 +20,16 @@ class SwapEMAWeights(Callback):
         that come after this one, such as `ModelCheckpoint`, find the averages; default False.
     """
 
+    kept_in_backups = ("_swapped",)
+
     swap_on_epoch: bool = False
 
     def __post_init__(self) -> None:
         self._swapped = False
 
     def _store(self) -> Any:
-        store = self.model._runners.store
-        if store is None or store.optimizer is not self.model.optimizer or not store.averaged():
+        store = self.model._runners.filled_store
+        if store is None or not store.averaged():
             raise ValueError(
                 "SwapEMAWeights: there are no moving averages; give the optimizer use_ema=True "
                 "and train first"
@@ -79,11 +81,12 @@ def _frequency(value: Any) -> Any:
 class BackupAndRestore(Callback):
     """Lets training that was interrupted go on at the next `fit` with the same arguments.
 
-    One file holds weights, the states of optimizer, metrics and random generators, and how far
-    training is; it is replaced in one step. `fit` with a callback for the same folder goes on from
-    there, within an epoch too, and comes to the same weights, bit for bit, as if it had not been
-    interrupted. A `fit` that ends removes the file. What other callbacks have counted is not kept,
-    and a generator has to give its data again from the start.
+    One file holds weights, the states of optimizer, metrics, callbacks and random generators, and
+    how far training is; it is replaced in one step, after all other callbacks have ended a batch or
+    an epoch. `fit` with a callback for the same folder goes on from there, within an epoch too, and
+    comes to the same weights, bit for bit, as if it had not been interrupted. A `fit` that ends
+    removes the file. Callbacks of one's own start again, but for attributes (numbers) that they
+    name in `kept_in_backups`. A generator has to give its data again from the start.
 
     Parameters
     ----------
@@ -93,6 +96,8 @@ class BackupAndRestore(Callback):
         False.
     delete_checkpoint : default True; False leaves the file when training ends.
     """
+
+    ends_last = True
 
     backup_dir: str = arg(convert=_folder)
     save_freq: Any = arg("epoch", convert=_frequency)

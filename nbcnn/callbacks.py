@@ -126,7 +126,8 @@ class CSVLogger(Callback):
     ----------
     filename : the file.
     separator : between values; default a comma.
-    append : keep what is in the file; default False.
+    append : keep what is in the file, as is always done where training is resumed by
+        `BackupAndRestore`; default False.
     """
 
     filename: str = arg(convert=os.fspath)
@@ -139,11 +140,31 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.on_train_end()
-        has_header = self.append and os.path.exists(self.filename)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.file is not None:
+            return
+        training = getattr(self.model, "_training", None)
+        resumed = training is not None and training.is_resumed
+        if resumed and os.path.exists(self.filename):
+            self._cut(epoch)
+        keeps = self.append or resumed
+        has_header = keeps and os.path.exists(self.filename)
         self.needs_header = not (has_header and os.path.getsize(self.filename))
         self.file = open(  # noqa: SIM115 - it stays open until training ends
-            self.filename, "a" if self.append else "w", newline="", encoding="utf-8"
+            self.filename, "a" if keeps else "w", newline="", encoding="utf-8"
         )
+
+    def _cut(self, epoch: int) -> None:
+        """Leave out what the interrupted training has written of epochs that come again."""
+        with open(self.filename, "r+b") as file:
+            lines = file.readlines()
+            while lines:
+                first = lines[-1].split(self.separator.encode())[0].strip()
+                if not first.isdigit() or int(first) < epoch:
+                    break
+                lines.pop()
+            file.truncate(sum(map(len, lines)))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = logs or {}

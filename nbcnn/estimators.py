@@ -57,13 +57,24 @@ class _Wrapper(BaseEstimator):
         ------
         RuntimeError
             For a model that is not compiled with a loss and an optimizer.
+
+        Whatever ends it early leaves the estimator with what it was fitted to before.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, y, kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, y: Any, options: Mapping[str, Any]) -> Any:
         X, y = _validated(self, X, y, multi_output=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         y = self._encoded(y)
         model = self._model_for(X, y)
-        self.history_ = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
+        self.history_ = model.fit(X, y, **{**(self.fit_kwargs or {}), **options})
         self.model_ = model
         return self
 
@@ -168,6 +179,8 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
     classes_ : the labels, sorted; that of output i is `classes_[i]`.
     """
 
+    classes_: np.ndarray
+
     def decision_function(self, X: Any) -> np.ndarray:
         """The model's outputs, by class; of two classes the second's less the first's."""
         outputs = self._outputs(X)
@@ -181,6 +194,13 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
         classes, places = np.unique(y, return_inverse=True)
         if len(classes) == 1:
             raise ValueError(f"y must have at least two classes, got one class: {classes[0]!r}")
+        if self.warm_start and hasattr(self, "model_"):  # whose outputs have their meaning
+            if not np.isin(classes, self.classes_).all():
+                raise ValueError(
+                    f"warm_start: y has the labels {classes}, the last fit had {self.classes_}"
+                )
+            classes = self.classes_
+            places = np.searchsorted(classes, y)
         self.classes_ = classes
         return np.eye(len(classes), dtype=np.float32)[places]
 

@@ -14,14 +14,15 @@ import marshal
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 import numpy as np
 
 FAMILIES: dict[str, "Family"] = {}
 _custom: dict[str, Any] = {}
-_scopes: list[Mapping[str, Any]] = []
+_scopes: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("scopes", default=())
+_collected: ContextVar[dict[str, Any] | None] = ContextVar("collected", default=None)
 _is_unsafe: ContextVar[bool] = ContextVar("unsafe", default=False)
 
 
@@ -128,7 +129,7 @@ class Family:
 
 def find_custom(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A user's class or function by its name or registered name (`package>name`), or None."""
-    for scope in (custom_objects or {}, *reversed(_scopes), _custom):
+    for scope in (custom_objects or {}, *reversed(_scopes.get()), _custom):
         for key in (name, f"Custom>{name}"):
             if key in scope:
                 return scope[key]
@@ -171,13 +172,38 @@ def get_registered_name(member: Any) -> str:
     return next(names, getattr(member, "__name__", repr(member)))
 
 
+@contextmanager
+def collecting() -> Iterator[dict[str, Any]]:
+    """Within, what is serialized names users' classes and functions by the keys of the dictionary
+    that this gives, each by one of its own, however many are called alike.
+    """
+    found: dict[str, Any] = {}
+    before = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(before)
+
+
+def _name_to_keep(member: Any) -> str:
+    """What names a user's class or function in a configuration."""
+    name, collected = get_registered_name(member), _collected.get()
+    if collected is None:
+        return name
+    key, number = name, 0
+    while collected.setdefault(key, member) is not member:
+        number += 1
+        key = f"{name}~{number}"
+    return key
+
+
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The class or function registered under `name`, or None."""
     return find_custom(name, custom_objects)
 
 
 class CustomObjectScope:
-    """Makes names known inside a `with` block.
+    """Makes names known inside a `with` block, to its thread.
 
     Examples
     --------
@@ -187,13 +213,14 @@ class CustomObjectScope:
 
     def __init__(self, custom_objects: Mapping[str, Any]) -> None:
         self.custom_objects = dict(custom_objects)
+        self._tokens: list[Token] = []
 
     def __enter__(self) -> "CustomObjectScope":
-        _scopes.append(self.custom_objects)
+        self._tokens.append(_scopes.set((*_scopes.get(), self.custom_objects)))
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        _scopes.remove(self.custom_objects)
+        _scopes.reset(self._tokens.pop())
 
 
 @contextmanager
@@ -234,7 +261,8 @@ def serialize(obj: Any) -> Any:
     if isinstance(obj, (float, np.floating)):
         return float(obj)
     if isinstance(obj, (list, tuple)):
-        return type(obj)(serialize(x) for x in obj) if type(obj) in (list, tuple) else list(obj)
+        items = [serialize(x) for x in obj]
+        return tuple(items) if type(obj) is tuple else items
     if isinstance(obj, Mapping) and not hasattr(obj, "get_config"):
         return {key: serialize(value) for key, value in obj.items()}
     if isinstance(obj, np.generic):
@@ -265,14 +293,14 @@ def _serialize_instance(obj: Any) -> dict:
     if is_own(cls):
         module = family.module if family else "keras"
         return _described(module, cls.__name__, obj.get_config())
-    return _described(cls.__module__, cls.__name__, obj.get_config(), get_registered_name(cls))
+    return _described(cls.__module__, cls.__name__, obj.get_config(), _name_to_keep(cls))
 
 
 def _serialize_function(function: Any) -> Any:
     name = function.__name__
     if is_own(function) and any(name in family.members for family in FAMILIES.values()):
         return name
-    return _described("builtins", "function", name, get_registered_name(function))
+    return _described("builtins", "function", name, _name_to_keep(function))
 
 
 def deserialize(

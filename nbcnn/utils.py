@@ -162,8 +162,15 @@ class PyDataset:
     """Base of data that comes in batches made by Python code.
 
     A subclass defines `__len__`, the number of batches, and `__getitem__(index)`, one batch: (x, y)
-    or (x, y, sample_weight). `workers`, `use_multiprocessing` and `max_queue_size` are kept as
-    given.
+    or (x, y, sample_weight).
+
+    Parameters
+    ----------
+    workers : how many threads or processes make batches while the model trains; default 1, which
+        makes each when it is due.
+    use_multiprocessing : processes, also a single one; default False, threads. The sequence must
+        be one that pickle takes where processes are not forked.
+    max_queue_size : how many batches may wait; default 10.
 
     Examples
     --------

@@ -1,11 +1,13 @@
 """Feeds every reader of files with damaged ones.
 
     python tests/fuzz_files.py [--inputs 20000] [--seed 0] [--report tests/reports/fuzz.md]
+        [--formats .onnx]
 
 Each input is a valid file of one format, mutated: bits, bytes, numbers and stretches of it; members
-of archives, with checksums that are right again; values of JSON texts. Loading has to succeed, or
-to raise `FormatError` that names the file. After a refusal weights are as before, no other file
-has been touched, and no input takes long or much memory.
+of archives, with checksums that are right again; values of JSON texts; operators, names and sizes
+of ONNX graphs (`fuzz_onnx.py`; without the package onnx these are left out). Loading has to
+succeed, or to raise `FormatError` that names the file. After a refusal weights are as before, no
+other file has been touched, and no input takes long or much memory.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import tempfile
 import time
 import warnings
@@ -23,6 +26,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import fuzz_onnx
 import numpy as np
 
 import nbcnn
@@ -73,6 +77,12 @@ class Targets:
         np.savez_compressed(folder / "c.npz", *model.get_weights())
         self._take(folder / "c.npz", model.load_weights)
         self._take(folder / "latest.backup", lambda path: backup.read(model, path))
+        if fuzz_onnx.AVAILABLE:
+            model.export(folder / "own.onnx")
+            for name in fuzz_onnx.NETWORKS:
+                shutil.copy(fuzz_onnx.FOLDER / name, folder)
+            for name in ("own.onnx", *fuzz_onnx.NETWORKS):
+                self._take(folder / name, nbcnn.onnx.load)
         self.weights = [w.copy() for w in model.get_weights()]
 
     def _take(self, path, load):
@@ -171,15 +181,16 @@ def mutated_archive(content, rng):
 # -- the run --------------------------------------------------------------------------------------
 
 
-def run(inputs, seed, folder, budget=None):
+def run(inputs, seed, folder, budget=None, formats=""):
     """Counts of what happened; AssertionError with the input's number where a promise was broken.
 
     budget : seconds after which no further input is made.
+    formats : the end of the names of the files that are tried.
     """
     rng = random.Random(seed)
     folder = Path(folder)
     targets = Targets(folder)
-    names = sorted(targets.files)
+    names = sorted(name for name in targets.files if name.endswith(formats))
     counts = {name: Counter() for name in names}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.monotonic()
@@ -189,8 +200,10 @@ def run(inputs, seed, folder, budget=None):
             break
         name = names[number % len(names)]
         content, load = targets.files[name]
-        is_archive = content[:2] == b"PK"
-        change = mutated_archive if is_archive and rng.random() < 0.7 else mutated
+        change = mutated
+        if content[:2] == b"PK" or name.endswith(".onnx"):  # most of them below the outer bytes
+            inside = fuzz_onnx.mutated_graph if name.endswith(".onnx") else mutated_archive
+            change = inside if rng.random() < 0.7 else mutated
         damaged = change(content, rng)
         counts[name][_outcome(folder / name, damaged, load, targets, number)] += 1
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -231,16 +244,18 @@ def main():
     parser.add_argument("--inputs", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report")
+    parser.add_argument("--formats", default="")
     options = parser.parse_args()
     nbcnn.set_device("cpu")
     with tempfile.TemporaryDirectory() as folder:
-        counts, seconds, grown = run(options.inputs, options.seed, folder)
+        counts, seconds, grown = run(options.inputs, options.seed, folder, formats=options.formats)
+    chosen = f" --formats {options.formats}" if options.formats else ""
     rows = [f"| `{n}` | {sum(c.values())} | {c['refused']} | {c['loaded']} |"
             for n, c in counts.items()]  # fmt: skip
     lines = [
         "# Damaged files",
         "",
-        f"`python tests/fuzz_files.py --inputs {options.inputs} --seed {options.seed}`, "
+        f"`python tests/fuzz_files.py --inputs {options.inputs} --seed {options.seed}{chosen}`, "
         f"nbcnn {nbcnn.__version__}, Python {platform.python_version()}, {seconds:.0f} s, "
         f"{grown:.0f} MiB more memory at most.",
         "",

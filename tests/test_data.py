@@ -1,5 +1,7 @@
 """Sources of batches, apart from any model."""
 
+import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -163,6 +165,33 @@ def test_sequences_of_batches_start_again_and_hear_of_the_end():
     assert [y[0] for y in taken(source, 4)[1]] == [0, 1, 2, 0]
 
 
+class Slow(Numbered):
+    """Says which threads and processes have made batches; later ones are made sooner."""
+
+    def __init__(self, count, wrong=None, **options):
+        super().__init__(count)
+        nbcnn.utils.PyDataset.__init__(self, **options)
+        self.wrong = wrong
+
+    def __getitem__(self, index):
+        if index == self.wrong:
+            raise OSError("no such picture")
+        time.sleep(0.002 * (self.count - index))
+        return np.full((2, 1), threading.get_native_id()), np.full(2, index)
+
+
+@pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+def test_workers_make_batches_ahead_and_in_order(processes):
+    options = {"workers": 2, "use_multiprocessing": processes, "max_queue_size": 3}
+    xs, ys = taken(stream(Slow(9, **options)))
+    assert [y[0] for y in ys] == list(range(9))
+    makers = {int(x[0, 0]) for x in xs}
+    assert len(makers) <= 2
+    assert threading.get_native_id() not in makers
+    with pytest.raises(OSError, match="no such picture"):
+        taken(stream(Slow(9, wrong=4, **options)))
+
+
 def test_sequences_are_shuffled_by_batches():
     nbcnn.utils.set_random_seed(1)
     order = [int(y[0]) for y in taken(stream(Numbered(20), True))[1]]
@@ -248,6 +277,8 @@ def test_weights_of_classes():
     labels = np.array([[0, 1, 2], [2, 2, 0]])  # of pixels, and not one-hot
     expected = [[2, 1, 3], [3, 3, 2]]
     np.testing.assert_array_equal(prepare.weights_of_classes(labels, 4, table), expected)
+    others = np.array([-1, 10**12, 2])  # which no class has
+    np.testing.assert_array_equal(prepare.weights_of_classes(others, 3, table), [1, 1, 3])
 
 
 def test_the_validation_part_is_the_last_one():

@@ -175,6 +175,96 @@ def test_copies_of_models_without_weights():
     assert compiled_classifier().name != other.name
 
 
+class Scaled(layers.Layer):
+    factor = 2.0
+
+    def call(self, x):
+        return self.factor * x
+
+
+def test_calls_on_arrays_see_what_has_been_changed():
+    layer = Scaled()
+    np.testing.assert_allclose(layer(X), 2 * X, rtol=1e-6)
+    layer.factor = 3.0
+    np.testing.assert_allclose(layer(X), 3 * X, rtol=1e-6)
+    leaky = layers.LeakyReLU(0.3)
+    leaky(X)
+    leaky.negative_slope = 0.5
+    np.testing.assert_allclose(leaky(X), np.where(X > 0, X, X / 2), rtol=1e-6)
+    norm = layers.BatchNormalization(momentum=0.0)
+    model = nbcnn.Sequential([nbcnn.Input((3,)), norm])
+    centred = model(X, training=True)
+    np.testing.assert_allclose(centred.mean(axis=0), 0, atol=1e-5)
+    before = norm.get_weights()
+    norm.trainable = False
+    shifted = model(X + 1, training=True)
+    np.testing.assert_allclose(shifted, model(X + 1, training=False), rtol=1e-5)
+    for old, new in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def times(factor):
+    return lambda x: factor * x
+
+
+def error(power):
+    return lambda t, p: ops.mean(ops.abs(t - p) ** power)
+
+
+def test_copies_keep_functions_of_equal_names_apart():
+    parts = [layers.Dense(2, times(2)), layers.Dense(1, times(0.5))]
+    model = nbcnn.Sequential([nbcnn.Input((3,)), *parts])
+    model.compile("sgd", error(2), metrics=[error(1)])
+    expected = model.evaluate(X, Y, verbose=0)
+    assert expected[0] != expected[1]
+    assert copy.deepcopy(model).evaluate(X, Y, verbose=0) == expected
+
+
+class Blocks(nbcnn.Model):
+    def __init__(self, count=2):
+        super().__init__()
+        self.blocks = []
+        self.heads = {}
+        self.rounds = [[]]
+        for _ in range(count):
+            self.blocks.append(layers.Dense(3, "tanh"))
+            self.rounds[0].append(layers.Dense(3))
+        self.heads["last"] = layers.Dense(1)
+        self.blocks += [layers.Dropout(0.1)]
+
+    def call(self, x):
+        for layer in (*self.blocks, *self.rounds[0]):
+            x = layer(x)
+        return self.heads["last"](x)
+
+
+def test_layers_that_are_put_into_lists_later_belong_to_the_model(tmp_path):
+    model = Blocks()
+    model.compile(nbcnn.optimizers.SGD(0.1), "mse")
+    model.fit(X, Y, verbose=0)
+    assert len(model.trainable_weights) == 10
+    assert len(model.layers) == 6
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    assert all((a != b).any() for a, b in zip(model.get_weights(), before, strict=True))
+    model.save_weights(tmp_path / "w.weights.h5")
+    again = Blocks()
+    again(X)
+    again.load_weights(tmp_path / "w.weights.h5")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    model.trainable = False
+    assert not any(layer.trainable for layer in model.blocks)
+    removed = model.blocks.pop(0)
+    del model.rounds[0][1]
+    model.heads.clear()
+    assert len(model.weights) == 4
+    assert removed not in model.layers
+    model.blocks[:] = [removed]
+    model.heads.update(last=model.rounds[0][0])
+    assert len(model.weights) == 4
+    assert type(copy.deepcopy(model.blocks)) is type(copy.copy(model.blocks)) is list
+
+
 def test_products_have_gradients_where_they_are_zero():
     class Product(layers.Layer):
         def build(self, input_shape):

@@ -225,6 +225,16 @@ def test_weighted_metrics_count_by_weight():
     assert logs["weighted_accuracy"] == pytest.approx(right[:10].mean())
 
 
+def test_one_metric_with_weights_and_without():
+    metric = nbcnn.metrics.MeanAbsoluteError(name="error")
+    model = compiled(linear(), metrics=[metric], weighted_metrics=[metric])
+    weights = np.linspace(0, 1, 23)
+    found = model.evaluate(X, Y, sample_weight=weights, verbose=0, return_dict=True)
+    error = np.abs(model.predict(X, verbose=0) - Y)[:, 0]
+    assert found["error"] == pytest.approx(error.mean(), rel=1e-5)
+    assert found["weighted_error"] == pytest.approx(np.average(error, weights=weights), rel=1e-5)
+
+
 def test_regularizers_and_added_losses_count():
     model = compiled(linear(kernel_regularizer=nbcnn.regularizers.L2(0.1)))
     kernel = model.get_weights()[0]
@@ -277,6 +287,41 @@ def test_a_part_of_a_model_shares_its_weights():
     kernel, bias = model.get_weights()[:2]
     assert (before != after).any()
     np.testing.assert_allclose(after, X @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_models_that_share_layers_are_trained_in_turn():
+    inputs = nbcnn.Input((3,))
+    head = layers.Dense(2, use_bias=False)
+    shared = layers.Dense(2, use_bias=False)
+    models = [
+        nbcnn.Model(inputs, layers.Dense(1, use_bias=False)(layer(shared(inputs))))
+        for layer in (head, layers.Dense(2, use_bias=False))
+    ]
+    expected = [[w.astype("float64") for w in model.get_weights()] for model in models]
+    steps = []
+    for turn in range(4):
+        for number, model in enumerate(models):
+            if turn == 0:
+                compiled(model, optimizer=nbcnn.optimizers.SGD(0.05))
+            model.train_on_batch(X, Y)
+            steps.append(model._runners._latest["train"])
+            first, second, third = expected[number]
+            error = 2 * (X @ first @ second @ third - Y) / len(X)
+            slopes = [
+                X.T @ error @ (second @ third).T,
+                (X @ first).T @ error @ third.T,
+                (X @ first @ second).T @ error,
+            ]
+            expected[number] = [w - 0.05 * g for w, g in zip(expected[number], slopes)]
+            expected[1 - number][0] = expected[number][0]
+    for model, wanted in zip(models, expected):
+        for weight, value in zip(model.get_weights(), wanted, strict=True):
+            np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-6)
+    assert len(set(map(id, steps))) == 2  # nothing moves, so nothing is traced again
+    models[0].compile(nbcnn.optimizers.SGD(0.05), "mse")
+    del models[1]
+    models[0].train_on_batch(X, Y)
+    assert len(models[0]._runners.store.groups) == 1
 
 
 def test_sequential_grows_and_shrinks():

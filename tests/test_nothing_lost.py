@@ -104,6 +104,47 @@ def test_an_interrupted_epoch_of_steps_of_ones_own_goes_on(tmp_path, monkeypatch
     assert found == history
 
 
+def watched(folder, interruption=None, frequency=2):
+    """Training with callbacks that count: what it ends with."""
+    model, (x, y) = kill_trainer.model_of(), kill_trainer.data()
+    optimizer = nbcnn.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, model.loss)
+    used = [
+        callbacks.BackupAndRestore(folder / "backup", save_freq=frequency),
+        callbacks.EarlyStopping("loss", 9.0, patience=4, restore_best_weights=True),
+        callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=9.0, cooldown=1),
+        callbacks.ModelCheckpoint(folder / "best.nbcnn", "loss", save_best_only=True),
+        callbacks.CSVLogger(folder / "log.csv"),
+        callbacks.SwapEMAWeights(swap_on_epoch=True),
+    ]
+    if interruption is not None:
+        used.append(Interruption(interruption))
+    try:
+        model.fit(x, y, batch_size=8, epochs=7, verbose=0, callbacks=used)
+    except KeyboardInterrupt:
+        return None
+    best = nbcnn.saving.load_model(folder / "best.nbcnn")
+    lines = (folder / "log.csv").read_text().splitlines()
+    return [*model.get_weights(), *best.get_weights()], lines, float(optimizer.learning_rate)
+
+
+@pytest.mark.parametrize("frequency", [2, "epoch"])
+def test_other_callbacks_go_on_too(frequency, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    weights, lines, rate = watched(whole)
+    batches = len(kill_trainer.data()[0]) // 8
+    for batch in (batches + 1, 2 * batches + 2):  # in the second epoch, and two later
+        assert watched(parts, batch, frequency) is None
+    found, found_lines, found_rate = watched(parts, None, frequency)
+    assert found_rate == rate < 0.05
+    assert found_lines == lines
+    assert 3 < len(lines) < 8  # stopped early
+    for a, b in zip(found, weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_killed_trainer_comes_to_the_same_weights(tmp_path):
     seen = kill_trainer.campaign(5, 1, tmp_path)
     assert seen["kills"] == 5

@@ -203,6 +203,53 @@ def test_a_loss_without_the_argument_training():
     assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
 
 
+def test_fit_goes_on_where_a_loop_of_ones_own_ended():
+    model, plain = (network(nbcnn.Model) for _ in range(2))
+    for each in (model, plain):
+        each.compile(nbcnn.optimizers.SGD(0.1, momentum=0.9), "mse")
+
+    def loss_of():
+        return ops.mean(ops.square(model(X, training=True) - Y))
+
+    _, slopes = nbcnn.value_and_grad(loss_of, model.trainable_variables)()
+    model.optimizer.apply(slopes, model.trainable_variables)
+    model.train_on_batch(X, Y)
+    model.optimizer.apply(slopes, model.trainable_variables)
+    for _ in range(2):
+        plain.train_on_batch(X, Y)
+    plain.optimizer.apply(slopes, plain.trainable_variables)
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert model.optimizer.iterations == 3
+
+
+class Counting(nbcnn.Model):
+    def test_step(self, data):
+        return {"samples": ops.sum(ops.ones_like(data[1]))}
+
+
+def test_a_test_step_alone_is_taken_for_a_part_of_the_data_too():
+    model = network(Counting)
+    model.compile("sgd", "mse")
+    found = model.fit(X, Y, validation_split=0.3, validation_batch_size=30, **FIT).history
+    assert found["val_samples"] == [7, 7]
+    assert set(found) == {"loss", "val_samples"}
+
+
+@pytest.mark.parametrize("ending", ["keras", "nbcnn"])
+def test_files_keep_the_optimizers_state(ending, tmp_path):
+    model = network(ByHand)
+    model.compile(nbcnn.optimizers.Adam(0.01), "mse")
+    model.fit(X, Y, **FIT)
+    path = tmp_path / f"m.{ending}"
+    model.save(path)
+    again = nbcnn.saving.load_model(path, custom_objects={"ByHand": ByHand})
+    for each in (model, again):
+        each.fit(X, Y, **FIT)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 class Wrapped(nbcnn.Model):
     def train_step(self, data):
         logs = super().train_step(data)

@@ -254,6 +254,24 @@ def test_a_classifier_wants_two_classes_and_one_label_each(classes):
         classifier().fit(X, np.eye(2)[np.arange(len(X)) % 2])
 
 
+def test_classes_stay_those_of_the_outputs(classes):
+    X, y = classes
+    estimator = classifier().set_params(warm_start=True).fit(X, y)
+    known = estimator.classes_
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.fit(X, np.where(y == known[0], known[1], y), batch_size=0)
+    with pytest.raises(ValueError, match="warm_start: y has the labels"):
+        estimator.fit(X, np.where(y == known[0], "another", y))
+    with pytest.raises(ValueError, match="expected input"):
+        estimator.fit(X[:, :2], y)
+    assert estimator.n_features_in_ == 6
+    np.testing.assert_array_equal(estimator.classes_, known)
+    some = y != known[0]
+    estimator.fit(X[some], y[some])
+    np.testing.assert_array_equal(estimator.classes_, known)
+    assert set(estimator.predict(X)) <= set(known)
+
+
 def test_without_scikit_learn_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(vars(nbcnn.wrappers), "SKLearnClassifier", raising=False)

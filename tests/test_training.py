@@ -170,6 +170,75 @@ def test_validation_weights_and_steps():
     assert history["val_loss"][0] == pytest.approx(model.evaluate(X[:4], Y[:4], verbose=0), 1e-6)
 
 
+def test_every_validation_is_of_the_same_data():
+    model = compiled(linear(), optimizer=nbcnn.optimizers.SGD(0.0))
+    some = {"validation_steps": 2, "epochs": 3, "verbose": 0}
+    expected = model.evaluate(X[:8], Y[:8], verbose=0)
+    found = model.fit(X, Y, validation_data=(X, Y), validation_batch_size=4, **some).history
+    assert found["val_loss"] == pytest.approx([expected] * 3, rel=1e-6)
+    expected = model.evaluate(X[:12], Y[:12], verbose=0)
+    found = model.fit(X, Y, validation_data=Numbered(), **some).history
+    assert found["val_loss"] == pytest.approx([expected] * 3, rel=1e-6)
+    with pytest.warns(UserWarning, match=r"the data ran out after [01] of 2"):
+        found = model.fit(X, Y, validation_data=batches(3), **some).history
+    assert len(found["val_loss"]) == 2  # in the third epoch there is nothing left
+    assert np.isfinite(found["val_loss"]).all()
+
+
+def test_more_steps_than_there_is_data():
+    model = compiled(linear())
+    with pytest.warns(UserWarning, match="predict: the data ran out after 3 of 5 batches"):
+        assert model.predict(X, batch_size=8, steps=5, verbose=0).shape == (23, 1)
+    with pytest.warns(UserWarning, match="evaluate: the data ran out after 3 of 5 batches"):
+        loss = model.evaluate(X, Y, batch_size=8, steps=5, verbose=0)
+    assert loss == model.evaluate(X, Y, batch_size=8, verbose=0)
+
+
+def test_unknown_targets_can_be_nan_for_a_loss_of_ones_own():
+    class Known(nbcnn.losses.MeanSquaredError):
+        def call(self, y_true, y_pred):
+            known = nbcnn.ops.logical_not(nbcnn.ops.isnan(y_true))
+            return nbcnn.ops.square(nbcnn.ops.where(known, y_true - y_pred, 0.0))
+
+    model, masked = compiled(linear()), compiled(linear(), loss=Known())
+    masked.set_weights(model.get_weights())
+    targets = Y.copy()
+    targets[::3] = np.nan
+    weights = np.isfinite(targets[:, 0])
+    model.fit(X, Y, sample_weight=weights, shuffle=False, verbose=0)
+    masked.fit(X, targets, shuffle=False, verbose=0)
+    np.testing.assert_allclose(masked.get_weights()[0], model.get_weights()[0], rtol=1e-5)
+
+
+def test_frozen_weights_leave_the_state_of_the_others():
+    model = nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(2), layers.Dense(1)])
+    optimizer = nbcnn.optimizers.SGD(0.1, momentum=0.9)
+    compiled(model, optimizer=optimizer).fit(X, Y, verbose=0)
+    model.layers[0].trainable = False
+    with pytest.warns(UserWarning, match="trainable has changed; compile"):
+        model.fit(X, Y, verbose=0)
+    optimizer.learning_rate = 0.0  # from now on momentum shrinks by itself
+    momentum = model._runners.store.slot_values()["momentum"]
+    model.compile(optimizer, "mse")
+    model.train_on_batch(X, Y)
+    found = model._runners.store.slot_values()["momentum"]
+    for now, then in zip(found, momentum[2:], strict=True):
+        np.testing.assert_allclose(now, 0.9 * then, rtol=1e-5)
+
+
+def test_averages_of_weights_that_are_no_longer_frozen_begin_with_these():
+    model = nbcnn.Sequential([nbcnn.Input((3,)), layers.Dense(2), layers.Dense(1)])
+    optimizer = nbcnn.optimizers.SGD(0.1, use_ema=True)
+    model.layers[0].trainable = False
+    compiled(model, optimizer=optimizer).fit(X, Y, verbose=0)
+    optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.layers[0].trainable = True
+    compiled(model, optimizer=optimizer).fit(X, Y, verbose=0)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_allclose(now, then, rtol=1e-5)
+
+
 def test_initial_epoch_and_history():
     model = compiled(linear())
     history = model.fit(X, Y, epochs=5, initial_epoch=3, verbose=0)

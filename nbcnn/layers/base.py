@@ -14,9 +14,9 @@ from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import current, is_active
 from nbcnn.layers.input_spec import check_inputs
 from nbcnn.layers.layer_call import LayerCall, default_training
-from nbcnn.layers.layer_state import LayerState, is_metric
 from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
+from nbcnn.layers.tracking import Tracking
 from nbcnn.layers.variable import Variable
 from nbcnn.ops.bfloat16 import products_in
 from nbcnn.ops.elementwise import Cast, StopGradient
@@ -41,7 +41,7 @@ def _marking_built(build: Callable) -> Callable:
     return marked
 
 
-class Layer(LayerState, Declared, family=family):
+class Layer(Tracking, Declared, family=family):
     """A computation with weights.
 
     A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of
@@ -73,9 +73,11 @@ class Layer(LayerState, Declared, family=family):
         _built_for: Any
         _sample_shape: tuple | None  # the argument `input_shape`
         _symbolic_calls: list[LayerCall]
+        _changes: int  # how often an attribute has been set, which `call` may read
 
         dtype_policy: DTypePolicy
 
+    _unread: ClassVar[frozenset[str]] = frozenset({"trainable"})  # not counted by `_changes`
     autocast = True  # whether float inputs are converted to the layer's dtype
     input_spec: ClassVar[Any] = None  # an InputSpec, or a list of them, that inputs must fit
     activity_regularizer = None  # of the outputs; a field of the layers that take it
@@ -88,7 +90,9 @@ class Layer(LayerState, Declared, family=family):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
         state = {"_variables": [], "_sublayers": [], "_own_metrics": [], "built": False}
-        layer.__dict__.update(state, _built_for=None, _symbolic_calls=[], _sample_shape=None)
+        layer.__dict__.update(
+            state, _built_for=None, _symbolic_calls=[], _sample_shape=None, _changes=0
+        )
         return layer
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -106,26 +110,13 @@ class Layer(LayerState, Declared, family=family):
         if name == "trainable" and "_sublayers" in self.__dict__:
             for layer in self._sublayers:
                 layer.trainable = value
-        else:
+        elif name in type(self).fields:  # an argument, which stays as it is
             self._keep_track(value)
+        else:
+            value = self._tracked(value)
+        if name not in self._unread and not is_active():
+            self.__dict__["_changes"] += self.__dict__.get(name, self) is not value
         object.__setattr__(self, name, value)
-
-    def _keep_track(self, value: Any) -> None:
-        if isinstance(value, Variable):
-            if not any(v is value for v in self._variables):
-                self._variables.append(value)
-        elif isinstance(value, Layer):
-            if not any(layer is value for layer in self._sublayers):
-                self._sublayers.append(value)
-        elif is_metric(value):
-            if not any(metric is value for metric in self._own_metrics):
-                self._own_metrics.append(value)
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                self._keep_track(item)
-        elif isinstance(value, dict):
-            for item in value.values():
-                self._keep_track(item)
 
     # -- to be defined by layers ------------------------------------------------------------
 
@@ -154,6 +145,7 @@ class Layer(LayerState, Declared, family=family):
         """Outputs within the current tracing."""
         if current().calls == 0:
             current().forget_losses(self._flatten_layers())
+        current().layers.append(self)
         self._build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))

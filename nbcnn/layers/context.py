@@ -27,6 +27,7 @@ class Context:
         self.seeded = False  # whether something draws by the step alone, from a seed of its own
         self.differentiated = False  # whether gradients have been taken
         self.calls = 0  # how many layers' calls are open, one inside the other
+        self.layers: list[Any] = []  # that were called
         self.added: list[tuple[Any, Tensor]] = []
         self._streams = 0
         self._symbols: dict[int, tuple[Any, list[VariableTensor]]] = {}  # of variables written

@@ -11,21 +11,23 @@ FORMAT, INDEX = "nbcnn backup", "backup.json"
 
 
 def write(model: Any, path: Path, epoch: int, step: int) -> None:
-    """Write weights and the states of optimizer, metrics, data and random generators, after `step`
-    batches of an epoch.
+    """Write weights and the states of optimizer, metrics, callbacks, data and random generators,
+    after `step` batches of an epoch.
     """
     weights, arrays = own_files.weights_of(model)
     entry, state = own_files.optimizer_of(model)
     progress, metrics = resuming.progress_of(model, epoch, step)
+    entries, counted = resuming.counted(model._fit_in_progress.callbacks)
     index = {
         "progress": progress,
+        "callbacks": entries,
         "inputs": rebuilding.inputs_of(model),
         "weights": weights,
         "optimizer": entry,
         "random_state": random_state.get_state(),
         "seed": model._runners.seed,
     }
-    groups = {"weights": arrays, "optimizer": state, "metrics": metrics}
+    groups = {"weights": arrays, "optimizer": state, "metrics": metrics, "callbacks": counted}
     own_files.write(path, INDEX, FORMAT, model, index, groups)
 
 
@@ -52,6 +54,7 @@ def read(model: Any, path: Path) -> int:
             with rebuilding.limited(reader.whole.size, file.refuse):
                 rebuilding.trace(model, file.index["inputs"])
         metrics = {} if file.version == 1 else file.group("metrics")
+        counts = _counts(file, model)
         weights, own = file.weights(model), own_variables.read_layers(file, model)
         own_files.restore_training(file, model)
         saving._assign(model, weights, own)
@@ -60,4 +63,17 @@ def read(model: Any, path: Path) -> int:
     model._runners.drawn["train"] = progress.get("drawn", 0)
     if model._fit_in_progress is not None:
         model._fit_in_progress.resumed, model._fit_in_progress.metrics = progress, metrics
+        model._fit_in_progress.counts = counts
     return progress["epoch"]
+
+
+def _counts(file: own_files.File, model: Any) -> list[tuple[Any, str, Any]]:
+    """What callbacks had counted, for those of the `fit` that runs."""
+    entries = file.index.get("callbacks")
+    if model._fit_in_progress is None or not entries:
+        return []
+    try:
+        arrays = file.group("callbacks")
+        return resuming.counts_of(model, model._fit_in_progress.callbacks, entries, arrays)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise file.refuse(f"does not say what callbacks had counted: {error!r}"[:300]) from None

@@ -62,6 +62,8 @@ def inputs(where: str, arrays: Sequence[Any], slots: Sequence[Slot]) -> list[np.
             raise ValueError(
                 f"{where}: {prefix}expected input of shape {shown(slot.shape)}, got {array.shape}"
             )
+        if np.dtype(slot.dtype).kind in "iu":
+            within_32_bits(where, name, array)
         checked.append(array)
     return checked
 
@@ -101,20 +103,28 @@ def equal_lengths(where: str, groups: Mapping[str, Sequence[Any]]) -> int:
 
 def target(where: str, name: str, array: np.ndarray, loss: Any, predicted: Slot) -> np.ndarray:
     """Targets of one output, with the shape and values that its loss can take."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{where}: {name} holds NaN or infinite values")
     formula = formula_of(loss)
+    # A loss of a user's may take NaN as "unknown", and leave it out.
+    if formula is not None and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{where}: {name} holds NaN or infinite values")
     if formula in SPARSE:
         return class_numbers(where, name, array, loss, predicted)
     if formula is not None:
         _target_shape(where, name, array, formula, predicted)
-    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4:
-        low, high = array.min(), array.max()
-        if low < INT32.min or high > INT32.max:
-            raise ValueError(
-                f"{where}: {name} must fit 32-bit integers, got values from {low} to {high}"
-            )
+    within_32_bits(where, name, array)
     return array
+
+
+def within_32_bits(where: str, name: str, array: Any) -> None:
+    """Refuse whole numbers that are too large for what steps take."""
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize >= 4 and array.dtype != np.int32
+    if not wide or is_on_a_gpu(array):
+        return
+    low, high = array.min(), array.max()
+    if low < INT32.min or high > INT32.max:
+        raise ValueError(
+            f"{where}: {name} must fit 32-bit integers, got values from {low} to {high}"
+        )
 
 
 SPARSE = (
@@ -126,7 +136,7 @@ SPARSE = (
 def formula_of(loss: Any) -> Any:
     """The package's own formula that a loss computes, or None for a user's."""
     if isinstance(loss, losses.FormulaLoss):
-        return type(loss).formula
+        return type(loss).formula if type(loss).call is losses.FormulaLoss.call else None
     function = getattr(loss, "fn", None)
     own = getattr(function, "__module__", None) == loss_formulas.__name__
     return function if own else None

@@ -5,10 +5,12 @@ from typing import Any
 
 from nbcnn.layers.base import Layer, flatten
 from nbcnn.layers.core import Input, InputLayer
+from nbcnn.models.copying import renewed
 from nbcnn.models.functional import replay
 from nbcnn.models.model import Model
 from nbcnn.models.sequential import Sequential
 from nbcnn.ops.tensor import Tensor
+from nbcnn.registry import CustomObjectScope, collecting
 
 
 def clone_model(
@@ -18,7 +20,7 @@ def clone_model(
     call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
 ) -> Any:
-    """A model of the same architecture with new layers and new weights.
+    """A model of the same architecture with new layers and new weights, compiled alike.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def clone_model(
                 "clone_model: clone_function and the like need a functional or sequential model, "
                 f"got a {type(model).__name__}"
             )
-        return type(model).from_config(model.get_config())
+        return renewed(model)
     if is_chain and call_function is not None:
         raise ValueError("clone_model: call_function needs a functional model, got a Sequential")
 
@@ -62,9 +64,12 @@ def clone_model(
         return made
 
     begin = None if input_tensors is None else flatten(input_tensors)
-    if is_chain:
-        return _chain(model, clone, begin)
-    return _graph(model, clone, begin, call_function)
+    made = _chain(model, clone, begin) if is_chain else _graph(model, clone, begin, call_function)
+    with collecting() as parts:
+        compiling = model.get_compile_config()
+    with CustomObjectScope(parts):
+        made.compile_from_config(compiling)
+    return made
 
 
 def _chain(model: Any, clone: Callable[[Layer], Layer], begin: list[Tensor] | None) -> Sequential:

@@ -1,7 +1,7 @@
 """What `compile` was given, and what it means once the shapes of targets are known."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,10 +90,20 @@ def leaves(value: Any) -> list[Any]:
     return [value]
 
 
+class Counted(NamedTuple):
+    """A metric of one output, its key in logs, and whether it counts by weight."""
+
+    name: str
+    output: int
+    metric: Any
+    weighted: bool
+
+
 class Compiled:
     """Losses and metrics of each output, in order.
 
     losses : a loss object or None. loss_weights : floats. metrics, weighted_metrics : lists.
+    counted : all metrics by name.
     """
 
     def __init__(
@@ -118,36 +128,31 @@ class Compiled:
         self.weighted_metrics = _metrics_of(
             arguments.weighted_metrics, shapes, slots, f"{where}: weighted_metrics"
         )
-        self._names = self._name_metrics()
+        self.counted = self._named()
 
-    def metric_name(self, output: int, metric: Any) -> str:
-        """The metric's key in logs."""
-        return self._names[output, id(metric)]
-
-    def _name_metrics(self) -> dict[tuple[int, int], str]:
+    def _named(self) -> list[Counted]:
         """`accuracy`; with several outputs `digit_accuracy`; a name used twice is changed."""
-        names: dict[tuple[int, int], str] = {}
-        for group, prefix in ((self.metrics, ""), (self.weighted_metrics, "weighted_")):
+        found: list[Counted] = []
+        taken: set[str] = set()
+        for group, weighted in ((self.metrics, False), (self.weighted_metrics, True)):
             for i, members in enumerate(group):
                 output = f"{self.output_names[i]}_" if len(self.output_names) > 1 else ""
                 for metric in members:
-                    name = f"{output}{metric.name}"
-                    if name in names.values() and prefix:
-                        name = f"{output}{prefix}{metric.name}"
-                    taken, number = name, 0
-                    while name in names.values():
+                    plain = f"{output}{metric.name}"
+                    if plain in taken and weighted:
+                        plain = f"{output}weighted_{metric.name}"
+                    name, number = plain, 0
+                    while name in taken:
                         number += 1
-                        name = f"{taken}_{number}"
-                    names[i, id(metric)] = name
-        return names
+                        name = f"{plain}_{number}"
+                    taken.add(name)
+                    found.append(Counted(name, i, metric, weighted))
+        return found
 
     @property
     def all_metrics(self) -> list[Any]:
         """Every metric object once."""
-        found = [
-            m for group in (self.metrics, self.weighted_metrics) for part in group for m in part
-        ]
-        return list({id(m): m for m in found}.values())
+        return list({id(each.metric): each.metric for each in self.counted}.values())
 
     @property
     def names_losses(self) -> bool:
@@ -163,7 +168,7 @@ class Compiled:
             for name, loss in zip(self.output_names, self.losses)
             if self.names_losses and loss is not None
         ]
-        named = list(self._names.values())
+        named = [each.name for each in self.counted]
         return ["loss", *parts, *(sorted(named) if several else named)]
 
     def finished(self, means: Mapping[str, float]) -> dict[str, Any]:
@@ -171,17 +176,14 @@ class Compiled:
         gives logs: numbers, or arrays where a metric has several.
         """
         results: dict[str, Any] = dict(means)
-        for group in (self.metrics, self.weighted_metrics):
-            for i, members in enumerate(group):
-                for metric in members:
-                    name = self.metric_name(i, metric)
-                    if hasattr(metric, "add") and name in results:
-                        metric.reset_state()
-                        metric.add(results[name], 1.0)
-                        results[name] = float(metric.result())
-                    elif name not in results:
-                        value = np.asarray(metric.result())
-                        results[name] = value if value.ndim else float(value)
+        for name, _, metric, _ in self.counted:
+            if hasattr(metric, "add") and name in results:
+                metric.reset_state()
+                metric.add(results[name], 1.0)
+                results[name] = float(metric.result())
+            elif name not in results:
+                value = np.asarray(metric.result())
+                results[name] = value if value.ndim else float(value)
         return {name: results[name] for name in sorted(self.log_names) if name in results}
 
     def in_order(self, logs: Mapping[str, Any]) -> Any:
@@ -198,7 +200,7 @@ class Compiled:
     @property
     def watched(self) -> int:
         """How many running sums a step needs, at most."""
-        return 1 + len(self.output_names) + len(self._names)
+        return 1 + len(self.output_names) + len(self.counted)
 
 
 def _target_slot(target: Any, slot: Slot) -> Slot:

@@ -1,4 +1,6 @@
-"""Copies of models, for `copy.deepcopy` and `pickle`: through the contents of a saved file."""
+"""Copies of models, for `copy.deepcopy` and `pickle` through the contents of a saved file, and
+models of the same architecture with new weights.
+"""
 
 import tempfile
 from collections.abc import Mapping
@@ -6,24 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from nbcnn.models import saving
-from nbcnn.models.compilation import leaves
-from nbcnn.registry import CustomObjectScope, is_own
+from nbcnn.registry import CustomObjectScope, collecting
 
 NAME = "model.nbcnn"
 
 
 def reduced(model: Any) -> tuple:
     """What a model is made again from: a function and its arguments."""
-    parts = _foreign_parts(model)
-    if model.weights or model.built:
+    if not model.weights and not model.built:
+        return _parts_of(model)
+    with collecting() as parts:
         return from_file, (_as_file(model), parts)
-    return from_configs, (type(model), model.get_config(), model.get_compile_config(), parts)
 
 
 def renewed(model: Any) -> Any:
     """A model of the same architecture with new weights, compiled alike."""
-    parts = _foreign_parts(model)
-    return from_configs(type(model), model.get_config(), model.get_compile_config(), parts)
+    function, arguments = _parts_of(model)
+    return function(*arguments)
+
+
+def _parts_of(model: Any) -> tuple:
+    """What makes it without weights."""
+    with collecting() as parts:
+        configs = model.get_config(), model.get_compile_config()
+    return from_configs, (type(model), *configs, parts)
 
 
 def from_file(contents: bytes, parts: Mapping[str, Any]) -> Any:
@@ -49,14 +57,3 @@ def _as_file(model: Any) -> bytes:
         path = Path(folder) / NAME
         saving.save_model(model, path)
         return path.read_bytes()
-
-
-def _foreign_parts(model: Any) -> dict[str, Any]:
-    """Classes and functions that are not of this package, by name."""
-    found = [type(layer) for layer in model._flatten_layers()]
-    arguments = model._compile_arguments
-    if arguments is not None:
-        for value in (arguments.loss, arguments.metrics, arguments.weighted_metrics):
-            found += [f if hasattr(f, "__name__") else type(f) for f in leaves(value)]
-        found.append(type(arguments.optimizer))
-    return {f.__name__: f for f in found if not is_own(f) and f.__module__ != "builtins"}

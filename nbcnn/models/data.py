@@ -7,12 +7,13 @@ the data is allocated while training.
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbcnn import random_state
+from nbcnn.models.loading import batches_of
 from nbcnn.models.prepare import Prepared, Specs, split_off
 from nbcnn.runtime.cuda_memory import is_on_a_gpu
 from nbcnn.utils import unpack_x_y_sample_weight
@@ -42,10 +43,12 @@ def arrays_of(data: Prepared) -> list[np.ndarray | None]:
 class Source(ABC):
     """Batches, pass after pass.
 
-    steps : batches in a pass, None where that is unknown.
+    steps : batches in a pass, None where that is unknown. restarts : whether a new pass begins with
+    the first batch, in contrast to what an iterator has left.
     """
 
     steps: int | None = None
+    restarts = True
 
     @abstractmethod
     def one_pass(self) -> Iterator[Batch]:
@@ -57,11 +60,16 @@ class Source(ABC):
         self._given = 0  # batches of this pass
         self._resumed = False
 
-    def batches(self, limit: int | None = None) -> Iterator[Batch]:
+    def batches(self, limit: int | None = None, anew: bool = False) -> Iterator[Batch]:
         """One pass, or `limit` batches that go on where the last call ended.
 
-        With a limit the data starts again at its end; a source that cannot gives fewer.
+        With a limit the data starts again at its end; a source that cannot gives fewer. `anew`:
+        begin with the first batch, where the source can.
         """
+        if anew and self.restarts:
+            self._begin()
+            yield from itertools.islice(self._running, limit)
+            return
         if limit is None:
             if not self._resumed:
                 self._begin()
@@ -157,7 +165,8 @@ class StreamSource(Source):
         self.stream, self.prepare = stream, prepare
         self.shuffle = shuffle and not getattr(stream, "_keeps_order", False)
         self.is_sequence = is_batch_sequence(stream)
-        self._ahead: list[Any] = []
+        self._opened: Iterable[Any] | None = None  # what `peek` has looked into
+        self.restarts = not isinstance(stream, Iterator)
         if self.is_sequence or hasattr(stream, "__len__"):
             self.steps = len(stream)
 
@@ -165,11 +174,11 @@ class StreamSource(Source):
         """The first batch, which stays in the stream."""
         if self.is_sequence:
             return self.prepared(self.stream[0])
-        first = next(iter(self.stream), self)
+        items = iter(self.stream)
+        first = next(items, self)
         if first is self:
             raise ValueError("the data yields no batches")
-        if iter(self.stream) is self.stream:  # an iterator: what was read would be lost
-            self._ahead = [first]
+        self._opened = itertools.chain([first], items)
         return self.prepared(first)
 
     def prepared(self, item: Any) -> Prepared:
@@ -177,23 +186,19 @@ class StreamSource(Source):
         return self.prepare(*unpack_x_y_sample_weight(item))
 
     def one_pass(self) -> Iterator[Batch]:
-        items = (
-            self._sequence() if self.is_sequence else itertools.chain(self._first(), self.stream)
-        )
-        for item in items:
+        for item in self._sequence() if self.is_sequence else self._rest():
             yield whole_batch(self.prepared(item))
 
-    def _first(self) -> list[Any]:
-        ahead, self._ahead = self._ahead, []
-        return ahead
+    def _rest(self) -> Iterable[Any]:
+        opened, self._opened = self._opened, None
+        return self.stream if opened is None else opened
 
     def _sequence(self) -> Iterator[Any]:
         _call(self.stream, "on_epoch_begin")
         order = np.arange(len(self.stream))
         if self.shuffle:
             random_state.generator().shuffle(order)
-        for index in order.tolist():
-            yield self.stream[index]
+        yield from batches_of(self.stream, order.tolist())
         _call(self.stream, "on_epoch_end")
 
 

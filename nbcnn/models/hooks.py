@@ -49,8 +49,7 @@ class CompiledMetrics:
         compiled = self.model._compiled
         if compiled is None:
             return {}
-        groups = [*enumerate(compiled.metrics), *enumerate(compiled.weighted_metrics)]
-        return {compiled.metric_name(i, m): m.result() for i, group in groups for m in group}
+        return {each.name: each.metric.result() for each in compiled.counted}
 
     def reset_state(self) -> None:
         for metric in self.metrics:

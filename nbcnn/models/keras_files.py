@@ -69,8 +69,8 @@ def _contents(
         for key, array in _own_arrays(place).items():
             arrays[f"{place.group}/{key}"] = array
     optimizer = model.optimizer if include_optimizer else None
-    store = model._runners.store
-    if optimizer is not None and store is not None and store.optimizer is optimizer:
+    store = model._runners.filled_store
+    if optimizer is not None and store is not None:
         if keras_optimizer.is_known(optimizer):
             attributes[keras_optimizer.GROUP] = {"name": optimizer.name}
             found = keras_optimizer.arrays(optimizer, store)
@@ -84,7 +84,7 @@ def _contents(
             warnings.warn(
                 f"save: Keras's files have no place for the state of {type(optimizer).__name__}; "
                 "a .nbcnn file has",
-                stacklevel=5,
+                stacklevel=6,
             )
     return arrays, {"": {DIGEST: digest(arrays.items())}, **attributes}
 
@@ -253,7 +253,7 @@ def _match(weights: hdf5.Reader, model: Any, skip_mismatch: bool = False) -> lis
             skipped.append(path)
     if skipped:
         text = ", ".join(skipped)
-        warnings.warn(f"load_weights: left as they were: {text}", stacklevel=5)
+        warnings.warn(f"load_weights: left as they were: {text}", stacklevel=6)
     return found
 
 

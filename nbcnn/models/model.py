@@ -50,6 +50,7 @@ class Model(Trainer, Layer):
     >>> model = Model(inputs, outputs)
     """
 
+    _unread = Layer._unread | {"stop_training", "history", "optimizer", "loss", "_compiled"}
     _tracing_builds: ClassVar[tuple[Any, ...]]  # methods `build` that only trace
     _functional: Network | None
     _input_signature: Signature | None

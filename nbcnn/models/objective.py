@@ -22,9 +22,9 @@ class Watched(NamedTuple):
 class Objective:
     """Losses and metrics of one model, by output.
 
-    compiled: has `losses`, `loss_weights`, `metrics`, `weighted_metrics` (lists by output; the last
-    two of lists), and `output_names`. Metrics that are means of `values(y_true, y_pred)` become
-    running sums in the graph; others update their own variables there, through `update_state`.
+    compiled: what `compile` said, a `Compiled`. Metrics that are means of `values(y_true, y_pred)`
+    become running sums in the graph; others update their own variables there, through
+    `update_state`.
     """
 
     def __init__(self, model: Any, compiled: Any):
@@ -60,9 +60,8 @@ class Objective:
 
     def _metrics(self, i: int, y_pred: Tensor, feeds: Any) -> list[Watched]:
         found = []
-        plain, weighted = self.compiled.metrics[i], self.compiled.weighted_metrics[i]
-        for metric, weight in [(m, None) for m in plain] + [(m, feeds.w[i]) for m in weighted]:
-            name = self.compiled.metric_name(i, metric)
+        for name, _, metric, weighted in (e for e in self.compiled.counted if e.output == i):
+            weight = feeds.w[i] if weighted else None
             if not is_mean_of_values(metric):
                 metric.update_state(feeds.y[i], y_pred, weight)
                 continue
@@ -76,16 +75,6 @@ class Objective:
                 values, weight = metric.weighted_values(feeds.y[i], y_pred, weight)
             found.append(_weighted(name, ops.cast(values, y_pred.dtype), weight))
         return found
-
-    def host_metrics(self) -> list[tuple[str, Any]]:
-        """(name, metric) of metrics that keep their own variables."""
-        groups = [*enumerate(self.compiled.metrics), *enumerate(self.compiled.weighted_metrics)]
-        return [
-            (self.compiled.metric_name(i, m), m)
-            for i, group in groups
-            for m in group
-            if not is_mean_of_values(m)
-        ]
 
 
 def reduced(loss: Any, y_true: Any, y_pred: Any, weight: Any) -> Any:

@@ -103,6 +103,7 @@ class OwnPreparer:
 
     def _array(self, name: str, value: Any) -> Any:
         array = checks.numeric(self.where, name, value)
+        checks.within_32_bits(self.where, name, array)
         return self.model._runners.device.borrow(array) if is_on_a_gpu(array) else array
 
     def _weighted(self, data: Any) -> Any:

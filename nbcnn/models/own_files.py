@@ -75,10 +75,8 @@ def optimizer_of(model: Any) -> tuple[dict[str, Any] | None, dict[str, np.ndarra
     slots: dict[str, list[str | None]] = {}
     arrays: dict[str, np.ndarray] = {}
     optimizer = model.optimizer
-    store = None if optimizer.store is None else optimizer.store()
-    if store is None or not store.serves(model._runners.trained, optimizer):
-        store = model._runners.store
-    if store is not None and store.optimizer is optimizer:
+    store = model._runners.filled_store
+    if store is not None:
         for slot, values in store.slot_values().items():
             names = [None if a is None else f"{slot}/{i:05d}" for i, a in enumerate(values)]
             slots[slot] = names

@@ -173,17 +173,17 @@ def weights_of_classes(
     labels: np.ndarray, width: int | None, table: Mapping[int, float]
 ) -> np.ndarray:
     """The weight of each class number or one-hot label, which is as wide as the output; 1 for
-    classes not listed.
+    what is not listed.
     """
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     elif labels.ndim > 1 and labels.shape[-1] == width:
         labels = labels.argmax(axis=-1)
     labels = labels.astype(np.int64)
-    size = max(int(labels.max()), *table) + 1
-    weights = np.ones(size)
-    weights[list(table)] = list(table.values())
-    return weights[np.clip(labels, 0, size - 1)]
+    listed = sorted(table)
+    places = np.searchsorted(listed, labels).clip(max=len(listed) - 1)
+    known = np.asarray(listed)[places] == labels
+    return np.where(known, np.array([table[number] for number in listed])[places], 1.0)
 
 
 def split_off(where: str, data: Prepared, share: float) -> tuple[Prepared, Prepared]:

@@ -2,12 +2,14 @@
 
 import os
 import threading
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nbcnn import config, random_state
+from nbcnn.graph.eager import lock
 from nbcnn.graph.memory import Arena
 from nbcnn.graph.room import Measuring
 from nbcnn.layers.base import flatten
@@ -82,7 +84,8 @@ class Runners:
         if runner is None or not runner.valid():
             self._kept.pop(key, None)
             try:
-                runner = self._kept[key] = self._make(mode, specs, device)
+                with lock():  # tracing writes to variables, which other models may share
+                    runner = self._kept[key] = self._make(mode, specs, device)
             except OutOfMemory as error:
                 raise DeviceError(f"{error}. {self._advice(mode, specs, error.free)}") from None
             while len(self._kept) > CAPACITY:
@@ -110,11 +113,33 @@ class Runners:
             self._trained = self.model.trainable_weights
         return self._trained
 
+    def warn_of_freezing(self, where: str) -> None:
+        """Warn where `trainable` is no longer as it was when training steps were made."""
+        now = {id(variable) for variable in self.model.trainable_weights}
+        if self._trained is not None and now != {id(variable) for variable in self._trained}:
+            text = f"{where}: trainable has changed; compile() again for it to take effect"
+            warnings.warn(text, stacklevel=4)
+
     def renew_store(self, device: Any) -> storage.Store:
         """The optimizer's buffers on `device`, made or moved there where necessary."""
-        optimizer = self.model.optimizer
-        self.store = storage.renewed(self.store, self.trained, optimizer, device)
+        optimizer, store = self.model.optimizer, self.store
+        if store is None or store.optimizer is not optimizer:
+            store = self.filled_store
+        self.store = storage.renewed(store, self.trained, optimizer, device, self.store)
         return self.store
+
+    @property
+    def filled_store(self) -> storage.Store | None:
+        """What holds the state of the model's optimizer: here, or, where steps are overridden, with
+        the optimizer; None where it has none yet.
+        """
+        optimizer = self.model.optimizer
+        if optimizer is None:
+            return None
+        latest = None if optimizer.store is None else optimizer.store()
+        fits = latest is not None and latest.serves(self.trained, optimizer)
+        store = latest if fits else self.store
+        return store if store is not None and store.optimizer is optimizer else None
 
     def move(self, device: Any) -> None:
         """Weights and optimizer state continue on `device`."""

@@ -62,6 +62,11 @@ def save_model(
     path = _target(filepath, "save", MODELS, overwrite)
     if not model.built and not model.weights:
         raise ValueError(f"save: {model.name!r} is not built yet; call build() or fit it first")
+    with model._runners.lock:  # not in the middle of a step, where another thread trains
+        _write_model(path, model, include_optimizer)
+
+
+def _write_model(path: Path, model: Any, include_optimizer: bool) -> None:
     if path.suffix == ".keras":
         keras_files.write_model(path, model, include_optimizer)
         return
@@ -143,6 +148,11 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """
     path = _target(filepath, "save_weights", WEIGHT_FILES, overwrite)
     _require_weights(model, "save_weights")
+    with model._runners.lock:
+        _write_weights(path, model)
+
+
+def _write_weights(path: Path, model: Any) -> None:
     if path.suffix == ".h5":
         keras_files.write_weights(path, model)
     elif path.suffix == ".npz":
@@ -181,6 +191,11 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **optio
             "in these places decide, or names (.safetensors)"
         )
     _require_weights(model, "load_weights")
+    with model._runners.lock:
+        _read_weights(path, model, skip_mismatch)
+
+
+def _read_weights(path: Path, model: Any, skip_mismatch: bool) -> None:
     if path.suffix in (".h5", ".keras"):
         keras_files.read_weights(path, model, skip_mismatch)
     elif path.suffix == ".safetensors":
@@ -229,7 +244,7 @@ def _load_safetensors(model: Any, path: Path, skip_mismatch: bool) -> None:
     for variable, array in found:
         variable.assign(array)
     if skipped:
-        warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=4)
+        warnings.warn(f"load_weights: left as they were: {', '.join(skipped)}", stacklevel=5)
 
 
 def _named_as(reader: safetensors.Reader, variables: dict[str, Any]) -> dict[str, Any]:

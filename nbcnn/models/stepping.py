@@ -1,6 +1,7 @@
 """Single steps, and `predict`: the part of a model's training side that needs no epochs."""
 
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,22 +9,21 @@ import numpy as np
 from nbcnn import config, keras_settings
 from nbcnn.callback_base import CallbackList
 from nbcnn.models import checks
+from nbcnn.models.compile import Compiling
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream, whole_batch
-from nbcnn.models.hooks import CompiledMetrics, Hooks
+from nbcnn.models.hooks import CompiledMetrics
 from nbcnn.models.outputs import Growing, Outputs, Pieces, Whole
 from nbcnn.models.own_data import OwnPreparer, OwnStream
 from nbcnn.models.prepare import Preparer
-from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature
 from nbcnn.progress import Progress
 
 Logs = dict[str, float]
 
 
-class Stepping(Hooks):
+class Stepping(Compiling):
     """What `Trainer` builds on; see `Model`."""
 
-    _runners: Runners
     _own_outputs: Signature | None  # of `predict_step`
     _input_signature_for: Callable[..., Signature]
     _output_signature_for: Callable[..., Signature]
@@ -32,10 +32,6 @@ class Stepping(Hooks):
     def compiled(self) -> bool:
         """Whether `compile` was called."""
         return self._compile_arguments is not None
-
-    def _check_compiled(self, where: str) -> None:
-        if self._compile_arguments is None:
-            raise ValueError(f"{where}: call compile() first, to say optimizer and loss")
 
     def reset_metrics(self) -> None:
         """The running means of loss and metrics start again."""
@@ -205,7 +201,8 @@ class Stepping(Hooks):
         """Flat outputs."""
         used: dict[Any, Any] = {}
         try:
-            for step, batch in enumerate(_checked(source.batches(limit))):
+            step = -1
+            for step, batch in enumerate(source.batches(limit, anew=True)):
                 callbacks.on_predict_batch_begin(step)
                 with self._runners.lock:
                     runner = used[batch.specs] = self._runners.renewed(
@@ -216,6 +213,9 @@ class Stepping(Hooks):
                 progress.update(batch.size)
         finally:
             self._runners.release(used.values())
+        if step < 0:
+            raise ValueError("predict: x yields no batches")
+        warn_of_fewer("predict", step + 1, limit)
         return results.whole()
 
     def _home_of_outputs(self, on_device: bool) -> Any:
@@ -292,16 +292,6 @@ def _predicted(runner: Any, batch: Batch, targets: list[Any]) -> list[Any]:
     return targets
 
 
-def _checked(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; ValueError where there is none."""
-    empty = True
-    for batch in batches:
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("predict: x yields no batches")
-
-
 def batch_size_or_default(where: str, value: Any, name: str = "batch_size") -> int:
     return 32 if value is None else checks.whole_number(where, name, value, 1)
 
@@ -315,3 +305,10 @@ def within_limit(limit: int | None, source: Source) -> int | None:
     most = keras_settings.max_steps_per_epoch()
     fewer = any(steps and most is not None and steps <= most for steps in (limit, source.steps))
     return limit if most is None or fewer else most
+
+
+def warn_of_fewer(where: str, steps: int, limit: int | None) -> None:
+    """Warn where there were no batches, or fewer than asked for."""
+    if steps < (limit or 1):
+        wanted = "" if limit is None else f" of {limit}"
+        warnings.warn(f"{where}: the data ran out after {steps}{wanted} batches", stacklevel=4)

@@ -7,7 +7,7 @@ reduction.
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Slot:
         self.shapes = [optimizer.slot_shape(name, v.shape) for v in group.variables]
         sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self.shapes]
         self.starts, self.size = _layout(sizes, dtype)
-        start = optimizer.slot_start(name)
+        start = None if name == AVERAGE else optimizer.slot_start(name)
         self.values = _numbers(group.device, self.size, dtype, start or 0.0)
         self.views = [view(self.values, *where) for where in zip(self.starts, self.shapes)]
         if start is None:
@@ -57,20 +57,38 @@ class Slot:
 
 
 class Group:
-    """Variables side by side in one buffer on one device, all of them updated alike."""
+    """Variables side by side in one buffer on one device, all of them updated alike.
 
-    def __init__(self, variables: Sequence[Variable], part: Any, device: Any) -> None:
+    home : where they lie so already, in another store's buffer, which then is shared.
+    """
+
+    def __init__(
+        self, variables: Sequence[Variable], part: Any, device: Any, home: "Home | None" = None
+    ) -> None:
         self.variables, self.part, self.device = list(variables), part, device
         self.dtype = self.variables[0].dtype
         self.starts, self.size = _layout([v.size for v in self.variables], self.dtype)
-        self.values = _numbers(device, self.size, self.dtype)
         self.gradients: Any = None  # a stretch of the pool's
+        self.values: Any
+        if home is not None:
+            first = home.group.starts[home.place]
+            self.values = home.group.values[first : first + self.size]
+        else:
+            self.values = _numbers(device, self.size, self.dtype)
         self.slots = {name: Slot(name, self) for name in part.slots}
-        for variable, start in zip(self.variables, self.starts):
+        if home is None:
+            self._move()
+
+    def _move(self) -> None:
+        """The variables come here."""
+        self.places: list[Any] = []
+        for number, (variable, start) in enumerate(zip(self.variables, self.starts)):
             values = variable.numpy()
             place = view(self.values, start, variable.shape)
-            device.upload(place, values)
-            variable.move(place, device)
+            self.device.upload(place, values)
+            variable.move(place, self.device)
+            self.places.append(place)
+            HOMES[variable] = weakref.ref(self), number
 
     def segments(self) -> np.ndarray:
         """Where each variable starts and stops: int64 (variables, 2)."""
@@ -81,6 +99,43 @@ class Group:
     def nbytes(self) -> int:
         slots = sum(slot.size for slot in self.slots.values())
         return (2 * self.size + slots) * np.dtype(self.dtype).itemsize
+
+
+class Home(NamedTuple):
+    """A place among the variables of a group."""
+
+    group: Group
+    place: int
+
+
+HOMES: weakref.WeakKeyDictionary[Variable, tuple[Any, int]] = weakref.WeakKeyDictionary()
+
+
+def _home(variable: Variable, device: Any, but: Sequence[Group]) -> Home | None:
+    """Where a variable lies in a store that is in use, on this device; groups of `but` are not."""
+    known, place = HOMES.get(variable, (None, 0))
+    group = None if known is None else known()
+    if group is None or group.device.name != device.name or any(group is g for g in but):
+        return None
+    return Home(group, place) if variable.array is group.places[place] else None
+
+
+def _stretches(
+    variables: Sequence[Variable], device: Any, but: Sequence[Group]
+) -> list[tuple[Home | None, list[Variable]]]:
+    """The variables in their order, cut where those that lie side by side in another store begin
+    and end: models that share layers and are trained in turn then leave them where they are.
+    """
+    found: list[tuple[Home | None, list[Variable]]] = []
+    for variable in variables:
+        home = _home(variable, device, but)
+        first, members = found[-1] if found else (None, [])
+        after = None if first is None else Home(first.group, first.place + len(members))
+        if members and home == after:
+            members.append(variable)
+        else:
+            found.append((home, [variable]))
+    return found
 
 
 class Pool:
@@ -113,9 +168,18 @@ def pools_of(groups: Sequence[Group], device: Any) -> list[Pool]:
 
 
 class Store:
-    """The groups of one compiled model, on one device."""
+    """The groups of one compiled model, on one device.
 
-    def __init__(self, variables: Sequence[Variable], optimizer: Any, device: Any):
+    replaced : the store that this one comes after, whose places are given up.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        optimizer: Any,
+        device: Any,
+        replaced: "Store | None" = None,
+    ) -> None:
         self.device, self.optimizer = device, optimizer
         self.variables = list(variables)
         kinds: dict[tuple[str, Any, Any], list[Variable]] = {}
@@ -123,7 +187,12 @@ class Store:
             kind = (variable.dtype, optimizer.part(variable), optimizer.partition(variable))
             kinds.setdefault(kind, []).append(variable)
         self.partition = [optimizer.partition(v) for v in self.variables]
-        self.groups = [Group(members, part, device) for (_, part, _), members in kinds.items()]
+        but = [] if replaced is None else replaced.groups
+        self.groups: list[Group] = [
+            Group(stretch, part, device, home)
+            for (_, part, _), members in kinds.items()
+            for home, stretch in _stretches(members, device, but)
+        ]
         self.pools = pools_of(self.groups, device)
         self._views = {id(v): v.array for v in self.variables}
         for each in (optimizer, *self.optimizers):
@@ -193,6 +262,14 @@ class Store:
                     source = np.asarray(array, dtype=variable.dtype)
                     self.device.upload(views[name][id(variable)], source)
 
+    def take_over(self, other: "Store") -> None:
+        """Continue the state that another store of the optimizer has for weights of this one."""
+        theirs = other.slot_views()
+        for name, views in self.slot_views().items():
+            for variable, array in theirs.get(name, {}).items():
+                if variable in views and tuple(views[variable].shape) == tuple(array.shape):
+                    self.device.upload(views[variable], other.device.download(array))
+
     def averaged(self) -> list[Group]:
         """The groups of optimizers that keep a moving average of their weights."""
         return [group for group in self.groups if AVERAGE in group.slots]
@@ -224,16 +301,20 @@ class Store:
 
 
 def renewed(
-    store: Store | None, variables: Sequence[Variable], optimizer: Any, device: Any
+    store: Store | None,
+    variables: Sequence[Variable],
+    optimizer: Any,
+    device: Any,
+    replaced: Store | None = None,
 ) -> Store:
-    """`store` if it still fits; otherwise a new one that continues its optimizer state."""
-    state = None
+    """`store` if it still fits; otherwise a new one that continues its optimizer's state, for the
+    weights that it had. `replaced`: as for `Store`, by default `store`.
+    """
     if store is not None and store.serves(variables, optimizer):
         if store.device.name == device.name and store.intact():
             return store
-        state = store.slot_values()
-    fresh = Store(variables, optimizer, device)
-    if state is not None:
-        fresh.set_slot_values(state)
+    fresh = Store(variables, optimizer, device, store if replaced is None else replaced)
+    if store is not None and store.optimizer is optimizer:
+        fresh.take_over(store)
     Clock.places += 1
     return fresh

@@ -81,8 +81,8 @@ def totals(model: Any) -> list[str]:
 
 def _optimizer_size(model: Any) -> tuple[int, int]:
     """(values, bytes) of the optimizer's state, once there is one."""
-    store = model._runners.store
-    if store is None or store.optimizer is not model.optimizer:
+    store = model._runners.filled_store
+    if store is None:
         return 0, 0
     shapes = [s for part in store.slot_shapes().values() for s in part if s is not None]
     count = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes)

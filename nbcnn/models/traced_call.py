@@ -70,6 +70,9 @@ class TracedCall:
         with context:
             outputs = function(*args, **kwargs)
             more = [] if extras is None else extras(context)
+        self.layers = [
+            (layer, _settings(layer)) for layer in {id(x): x for x in context.layers}.values()
+        ]
         self.structure = outputs
         flat = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         self.own = len(flat)
@@ -89,8 +92,10 @@ class TracedCall:
         self.extra: list[np.ndarray] = []
 
     def valid(self) -> bool:
-        """Whether all variables are where the plan has found them."""
-        return all(variable.array is array for variable, array in self.bound)
+        """Whether all variables are where the plan has found them, and layers as they were."""
+        return all(variable.array is array for variable, array in self.bound) and all(
+            _settings(layer) == settings for layer, settings in self.layers
+        )
 
     def run(self, arrays: list[np.ndarray], step: int = 0) -> Any:
         """The results for other arrays of the same shapes, in the order of the arguments'."""
@@ -110,3 +115,8 @@ class TracedCall:
         return map_structure(
             lambda t: next(results) if isinstance(t, Tensor) else t, self.structure
         )
+
+
+def _settings(layer: Any) -> tuple[int, bool]:
+    """What is another once a layer may compute something else."""
+    return layer._changes, layer.trainable

@@ -1,4 +1,4 @@
-"""`compile`, `fit`, `evaluate` and `predict`: what `Model` adds to a layer."""
+"""`fit` and `evaluate`, with which the training side of a model is whole."""
 
 import time
 import warnings
@@ -7,19 +7,17 @@ from typing import Any
 
 from nbcnn import keras_settings
 from nbcnn.callback_base import CallbackList, History
-from nbcnn.metrics import Mean
 from nbcnn.models import checks
-from nbcnn.models.compilation import CompileArguments, Compiled, check_options
 from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_stream
 from nbcnn.models.own_data import OwnPreparer, OwnStream
 from nbcnn.models.prepare import Preparer
 from nbcnn.models.resuming import Training
-from nbcnn.models.signature import Signature
 from nbcnn.models.stepping import (
     Logs,
     Stepping,
     batch_size_or_default,
     limit_or_none,
+    warn_of_fewer,
     within_limit,
 )
 from nbcnn.progress import Progress
@@ -29,111 +27,10 @@ from nbcnn.utils import unpack_x_y_sample_weight
 class Trainer(Stepping):
     """The training side of a model; see `Model`."""
 
-    optimizer: Any
-    loss: Any  # as `compile` was given it
     stop_training: bool
-    _run_eagerly: bool
-    _jit_compile: Any
     _first_epoch: int
     _fit_in_progress: Training | None = None  # the `fit` that runs
     history: History | None
-
-    # -- compile --------------------------------------------------------------------------------
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: bool | str = "auto",
-        auto_scale_loss: bool = True,
-    ) -> None:
-        """Says how to train.
-
-        Parameters
-        ----------
-        optimizer : an optimizer or its name.
-        loss : a loss, its name, or a function of (y_true, y_pred) made of `nbcnn.ops`; with several
-            outputs a list, or a dictionary by output name.
-        loss_weights : factors of the losses, likewise; default 1.
-        metrics : list of metrics, names or functions; with several outputs a list of such lists, or
-            a dictionary by output name.
-        weighted_metrics : likewise; these count samples by `sample_weight`.
-        run_eagerly : call an overridden `train_step`, `test_step`, `compute_loss` or
-            `compute_metrics` on arrays, for each batch, to see what it does; default False. Layers
-            and models are plans all the same.
-        steps_per_execution, jit_compile, auto_scale_loss : accepted for Keras's sake; a step is
-            always compiled.
-
-        Raises
-        ------
-        ValueError
-            For names that are unknown, with the nearest known one.
-        """
-        check_options(steps_per_execution)
-        arguments = CompileArguments(optimizer, loss, loss_weights, metrics, weighted_metrics)
-        self._set_compile_arguments(arguments)
-        self.__dict__.update(
-            _run_eagerly=bool(run_eagerly),
-            _jit_compile=jit_compile if jit_compile != "auto" else not run_eagerly,
-        )
-
-    def _set_compile_arguments(self, arguments: CompileArguments) -> None:
-        self._compile_arguments, self._compiled = arguments, None
-        self.optimizer, self.loss = arguments.optimizer, arguments.loss
-        self.__dict__.update(_loss_tracker=Mean(name="loss"), _part_trackers={})
-        self._runners.forget()
-
-    def _resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
-        """Losses and metrics as objects, made for the shapes of the first targets."""
-        self._check_compiled(where)
-        assert self._compile_arguments is not None
-        if self._compiled is None:
-            self._compiled = Compiled(self._compile_arguments, outputs, targets, where)
-        return self._compiled
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile` as plain values; empty before it was called."""
-        return {} if self._compile_arguments is None else self._compile_arguments.get_config()
-
-    def compile_from_config(
-        self, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> None:
-        """Compile as `get_compile_config` says."""
-        if config:
-            self._set_compile_arguments(CompileArguments.from_config(config, custom_objects))
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """The names of what `evaluate` and `train_on_batch` return, in order; of a model whose
-        steps are overridden those of its `metrics`.
-        """
-        if self._has_own_step("test") or self._has_own_step("train"):
-            return [metric.name for metric in self.metrics]
-        return ["loss"] if self._compiled is None else self._compiled.log_names
-
-    @property
-    def run_eagerly(self) -> bool:
-        """Whether overridden steps are called on arrays, for each batch; see `compile`."""
-        return self._run_eagerly
-
-    @run_eagerly.setter
-    def run_eagerly(self, value: bool) -> None:
-        self.__dict__["_run_eagerly"] = bool(value)
-        self._runners.forget()
-
-    @property
-    def jit_compile(self) -> Any:
-        """What `compile` was given, for Keras's sake; steps are compiled in any case."""
-        return self._jit_compile
-
-    @jit_compile.setter
-    def jit_compile(self, value: Any) -> None:
-        self.__dict__["_jit_compile"] = value
 
     # -- fit ------------------------------------------------------------------------------------
 
@@ -214,12 +111,13 @@ class Trainer(Stepping):
         if validation_data is not None:
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
-            source, held_out = source.split("fit", share, validation.batch_size)
-            if class_weight is not None:  # which is for training
-                whole = ArraySource(Preparer("fit", self)(x, y, sample_weight), size)
-                _, held_out = whole.split("fit", share, validation.batch_size)
-            validation.source = held_out
+            # Prepared anew: class_weight is for training, and one step alone may be overridden.
+            whole = self._data_source("fit", "test", x, y, sample_weight, size)
+            assert isinstance(whole, ArraySource)
+            source, _ = source.split("fit", share, validation.batch_size)
+            _, validation.source = whole.split("fit", share, validation.batch_size)
         limit = within_limit(limit, source)
+        self._runners.warn_of_freezing("fit")
         if validation.source is not None:
             validation.limit = within_limit(validation.limit, validation.source)
         if not isinstance(callbacks, CallbackList):
@@ -248,7 +146,9 @@ class Trainer(Stepping):
         progress: Progress,
     ) -> None:
         self._first_epoch = epochs.start
-        training = self._fit_in_progress = Training(source, validation.source, limit)
+        training = self._fit_in_progress = Training(
+            source, validation.source, limit, callbacks.callbacks
+        )
         callbacks.on_train_begin()  # which may set the first epoch, and say that it is resumed
         training.go_on()
         logs: Logs = {}
@@ -285,9 +185,11 @@ class Trainer(Stepping):
     def _validate_after_epoch(
         self, source: Source, limit: int | None, callbacks: CallbackList
     ) -> Logs:
+        """Results by name; none, with a warning, once a generator has nothing left."""
         callbacks.on_test_begin()
-        self._run_batches("test", source.batches(limit), callbacks)
-        logs = self._logs_so_far("test")
+        steps = self._run_batches("test", source.batches(limit, anew=True), callbacks)
+        warn_of_fewer("fit (validation_data)", steps, limit)
+        logs = self._logs_so_far("test") if steps else {}
         callbacks.on_test_end(logs)
         return {f"val_{name}": value for name, value in logs.items()}
 
@@ -393,8 +295,10 @@ class Trainer(Stepping):
         try:
             callbacks.on_test_begin()
             progress.begin_epoch(steps=limit or source.steps)
-            if not self._run_batches("test", source.batches(limit), callbacks, progress):
+            done = self._run_batches("test", source.batches(limit, anew=True), callbacks, progress)
+            if not done:
                 raise ValueError("evaluate: x yields no batches")
+            warn_of_fewer("evaluate", done, limit)
             logs = self._logs_so_far("test")
             progress.end_epoch(logs)
             callbacks.on_test_end(logs)

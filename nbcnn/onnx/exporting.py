@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.graph.aliases import WITHOUT_GRADIENTS
-from nbcnn.graph.graph import Graph, rewrite
+from nbcnn.graph.aliases import WITHOUT_GRADIENTS, differentiated
+from nbcnn.graph.graph import Graph, Rewriting, rewrite
 from nbcnn.io.files import replacing
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
@@ -18,6 +18,14 @@ from nbcnn.ops.tensor import Constant, Node, Tensor, VariableTensor
 from nbcnn.version import __version__
 
 OPSET = 17
+
+
+def _simpler(node: Node, inputs: Sequence[Tensor], context: Rewriting) -> Any:
+    """As everywhere, but convolutions of volumes stay as they are: ONNX has them."""
+    return None if node.op.name == "conv3d" else differentiated(node, inputs, context)
+
+
+REWRITES = tuple(_simpler if rule is differentiated else rule for rule in WITHOUT_GRADIENTS)
 
 
 def save(model: Any, filepath: Any) -> None:
@@ -51,7 +59,7 @@ def exported(model: Any) -> Any:
         outputs = flatten(_call(model, network, leaves))
     if context.updates:
         raise ValueError("export: the model changes its variables when it predicts")
-    graph = rewrite(Graph(outputs), WITHOUT_GRADIENTS)
+    graph = rewrite(Graph(outputs), REWRITES)
     return _Writer(onnx, model.name).model(leaves, graph)
 
 
@@ -71,6 +79,9 @@ class _Writer:
         self.names: dict[int, str] = {}
         self.taken: set[str] = set()
         self.turned: dict[str, tuple[str, tuple[int, ...]]] = {}  # results of transpositions
+        self.reshaped: dict[str, tuple[str, tuple[Any, ...]]] = {}  # and of reshapes: of what
+        self.biased: dict[str, Any] = {}  # results of convolutions that may still get a bias
+        self.readers: dict[int, int] = {}  # how many read a tensor
         self.kept: list[Tensor] = []  # ids stay theirs while the tensors live
 
     def unique(self, name: str) -> str:
@@ -86,6 +97,8 @@ class _Writer:
         for i, leaf in enumerate(leaves):
             self.names[id(leaf)] = self.unique(leaf.name or f"input{i}")
         problems = []
+        for tensor in [*graph.outputs, *(t for node in graph.nodes for t in node.inputs)]:
+            self.readers[id(tensor)] = self.readers.get(id(tensor), 0) + 1
         for node in graph.nodes:
             try:
                 self._add(node)
@@ -101,6 +114,7 @@ class _Writer:
             name = self.unique(f"output{i}" if len(graph.outputs) > 1 else "output")
             self.nodes.append(helper.make_node("Identity", [self.name(tensor)], [name]))
             results.append(self._info(name, tensor))
+        self._drop_unread({result.name for result in results})
         made = helper.make_graph(
             self.nodes,
             self.model_name,
@@ -115,6 +129,16 @@ class _Writer:
             producer_name="nbcnn",
             producer_version=__version__,
         )
+
+    def _drop_unread(self, read: set[str]) -> None:
+        """Leaves out operators and arrays that others have made superfluous."""
+        kept = []
+        for node in reversed(self.nodes):
+            if not read.isdisjoint(node.output):
+                kept.append(node)
+                read.update(node.input)
+        self.nodes = kept[::-1]
+        self.arrays = {name: array for name, array in self.arrays.items() if name in read}
 
     def _info(self, name: str, tensor: Tensor) -> Any:
         dtype = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
@@ -143,6 +167,10 @@ class _Writer:
             self.names[id(tensor)] = found
             self.kept.append(tensor)
         return self.names[id(tensor)]
+
+    def named(self, value: Any) -> str:
+        """The name of a tensor, or of an array that joins the file."""
+        return self.name(value) if isinstance(value, Tensor) else self.array(value)
 
     def array(self, value: Any, name: str = "constant") -> str:
         name = self.unique(name or "constant")

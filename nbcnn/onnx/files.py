@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ from nbcnn.saving import FormatError
 
 OLDEST, NEWEST = 7, 25  # versions of the operators' set
 SIZE_LIMIT = 2 << 30  # of the file without its external data; protobuf takes no more either
+NODE_LIMIT = 20_000  # operators of a graph; the largest CNNs have a tenth
 SAMPLE_LIMIT = 1 << 27  # numbers in one sample of a tensor, whatever sizes a file declares
 FIXED_AT_LOAD = 1 << 24  # numbers in an array that folding may make
 
@@ -29,6 +31,15 @@ class Entry:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}" if self.name else self.kind
+
+
+@dataclasses.dataclass
+class Branch:
+    """A graph inside of another one, whose tensors it may read: what an If chooses."""
+
+    entries: list[Entry]
+    outputs: list[str]
+    arrays: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass
@@ -84,12 +95,17 @@ def read(source: Any) -> Contents:
 class _Reader:
     def __init__(self, onnx: Any, name: str, folder: Path | None, model: Any) -> None:
         self.onnx, self.name, self.folder, self.model = onnx, name, folder, model
+        self.beside: dict[Path, int] = {}  # files with external data, and their sizes
+        self.taken = 0  # bytes from them
+        self.count = len(model.graph.node)  # operators, with those of inner graphs
 
     def refuse(self, text: str) -> NoReturn:
         raise FormatError(f"{self.name}: {text}")
 
     def contents(self) -> Contents:
         graph = self.model.graph
+        if self.count > NODE_LIMIT:
+            self.refuse(f"has {self.count} operators; {NODE_LIMIT} are read at most")
         texts = [graph.name, *(v.name for v in (*graph.input, *graph.output, *graph.initializer))]
         for node in graph.node:
             texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
@@ -105,6 +121,11 @@ class _Reader:
         outputs = [o.name for o in graph.output]
         if not inputs or not outputs:
             self.refuse("the graph has no inputs or no outputs")
+        made = Counter(name for entry in entries for name in entry.outputs if name)
+        made.update([*inputs, *arrays])
+        twice = [name for name, count in made.items() if count > 1]
+        if twice or len(arrays) < len(graph.initializer) or len(set(outputs)) < len(outputs):
+            self.refuse(f"tensors with the same name: {', '.join(twice[:10]) or 'arrays, outputs'}")
         return Contents(self.name, graph.name, opset, entries, inputs, outputs, arrays)
 
     def _opset(self) -> int:
@@ -131,14 +152,26 @@ class _Reader:
                 value = value.decode("utf-8", "replace")
             elif isinstance(value, self.onnx.TensorProto):
                 value = self.array(value)
+            elif isinstance(value, self.onnx.GraphProto):
+                value = self._branch(value)
             elif not isinstance(value, (int, float, str)):
                 value = (
                     list(value)
                     if isinstance(value, (list, tuple)) or hasattr(value, "append")
                     else value
                 )
+            if np.any(np.not_equal(value, value)) if isinstance(value, (float, list)) else False:
+                self.refuse(f"{kind} {node.name!r}: attribute {a.name!r} is no number")
             attributes[a.name] = value
         return Entry(node.name, kind, list(node.input), list(node.output), attributes)
+
+    def _branch(self, graph: Any) -> Branch:
+        self.count += len(graph.node)
+        if self.count > NODE_LIMIT:
+            self.refuse(f"has more than {NODE_LIMIT} operators")
+        arrays = {t.name: self.array(t) for t in graph.initializer}
+        entries = [self._entry(node) for node in graph.node]
+        return Branch(entries, [o.name for o in graph.output], arrays)
 
     def _type(self, value: Any) -> tuple[list[int | None], str]:
         kind = value.type.tensor_type
@@ -149,6 +182,8 @@ class _Reader:
             dtype = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
         except (KeyError, TypeError, ValueError):
             self.refuse(f"input {value.name!r} has an unknown data type")
+        if np.dtype(dtype).kind not in "biuf" and dtype != "bfloat16":
+            self.refuse(f"input {value.name!r} has data type {dtype}, which is not supported")
         return sizes, dtype
 
     def array(self, tensor: Any) -> np.ndarray:
@@ -193,6 +228,10 @@ class _Reader:
         length = int(given.get("length", need))
         if offset < 0 or length != need or offset + need > path.stat().st_size:
             self.refuse(f"{who}: {location!r} is too short, or of another size")
+        self.beside[path] = path.stat().st_size
+        self.taken += need
+        if self.taken > 2 * sum(self.beside.values()):
+            self.refuse(f"{who}: more is taken from {location!r} than it holds")
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(need)

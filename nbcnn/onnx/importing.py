@@ -6,17 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn import ops
 from nbcnn.layers import Input
 from nbcnn.models import Model
-from nbcnn.onnx import layer_rules, plain_rules
+from nbcnn.onnx import layer_rules, moved_rules, moving_rules, plain_rules
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import SAMPLE_LIMIT, Contents, Entry, read
+from nbcnn.onnx.files import SAMPLE_LIMIT, Branch, Contents, Entry, read
 from nbcnn.onnx.folding import BATCH, FOLD, fold, span
-from nbcnn.onnx.values import Value
+from nbcnn.onnx.moved_rules import Numbering
+from nbcnn.onnx.values import Mixed, Value
 from nbcnn.saving import FormatError
 
-RULES: dict[str, Callable[..., Any]] = {**plain_rules.RULES, **layer_rules.RULES}
-WITHOUT_INPUTS = {"Constant", "Shape", "Size"}
+RULES: dict[str, Callable[..., Any]] = {
+    **plain_rules.RULES, **moving_rules.RULES, **layer_rules.RULES,
+}  # fmt: skip
+WITHOUT_RULES = {"Constant", "Shape", "Size", "If"}
+JOINING = {"Reshape", "Flatten"}  # may join axes to that of the samples
 # What rules raise for attributes and sizes that no file should have.
 DAMAGE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, MemoryError,
@@ -52,7 +57,7 @@ def load(source: Any, *, channels_last: bool = False, name: str | None = None) -
     builder = Builder(contents)
     inputs = [_input(builder, key, channels_last) for key in contents.inputs]
     problems: list[str] = []
-    for entry in contents.entries:
+    for entry in _constants_first(contents):
         _add(builder, entry, problems)
     if problems:
         contents.refuse("not supported: " + "; ".join(dict.fromkeys(problems)))
@@ -66,7 +71,7 @@ def load(source: Any, *, channels_last: bool = False, name: str | None = None) -
 
 
 def _refuse_unknown(contents: Contents) -> None:
-    known = set(RULES) | set(FOLD) | WITHOUT_INPUTS
+    known = set(RULES) | set(FOLD) | WITHOUT_RULES
     unknown: dict[str, int] = {}
     for entry in contents.entries:
         if entry.kind not in known:
@@ -74,6 +79,18 @@ def _refuse_unknown(contents: Contents) -> None:
     if unknown:
         listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(unknown.items()))
         contents.refuse(f"operators that are not supported: {listed}")
+
+
+def _constants_first(contents: Contents) -> list[Entry]:
+    """The operators, those before all others whose results are known when the file is read."""
+    known, early, late = {"", *contents.arrays}, [], []
+    for entry in contents.entries:
+        if known.issuperset(entry.inputs) and entry.kind != "If":
+            known.update(entry.outputs)
+            early.append(entry)
+        else:
+            late.append(entry)
+    return early + late
 
 
 def _input(builder: Builder, key: str, channels_last: bool) -> Any:
@@ -100,7 +117,12 @@ def _output(builder: Builder, key: str, channels_last: bool) -> Any:
         builder.contents.refuse(
             f"output {key!r} does not depend on the inputs, or nothing makes it"
         )
-    return value.either(channels_last)
+    if value.at:
+        builder.contents.refuse(f"output {key!r} does not have the batch on its first axis")
+    tensor = value.either(channels_last and value.rows == 1)
+    if value.rows == 1:
+        return tensor
+    return ops.reshape(tensor, (-1, value.rows, *tensor.shape[1:]))
 
 
 def _check_size(builder: Builder, who: str, shape: Any) -> None:
@@ -132,28 +154,68 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
     try:
         if entry.kind == "Constant":
             return [_constant(entry)]
+        if entry.kind == "If":
+            return _chosen(builder, entry, inputs[0], problems)
         if entry.kind in ("Shape", "Size") and isinstance(inputs[0], Value):
-            shape = np.array([BATCH if n is None else n for n in inputs[0].shape], "int64")
+            sizes = [int(n) for n in inputs[0].shape[1:]]
+            sizes.insert(inputs[0].at, BATCH * inputs[0].rows)
+            shape = np.array(sizes, "int64")
             if entry.kind == "Size":
                 raise Unsupported(f"{entry}: of a tensor that depends on the batch")
             return [shape[span(entry, len(shape))]]
         if not any(isinstance(value, Value) for value in inputs):
+            numbers = moved_rules.numbering(entry, inputs)
+            if numbers is not None:
+                return [numbers]
             if entry.kind in FOLD:
-                return fold(entry, inputs)
+                return fold(entry, inputs, builder.spend)
             raise Unsupported(f"{entry}: of constants only")
         if entry.kind not in RULES:
             raise Unsupported(f"{entry}: of what depends on the inputs")
-        with np.errstate(all="ignore"):  # weights may be anything
-            found = RULES[entry.kind](builder, entry, *inputs)
-        return list(found) if isinstance(found, list) else [found]
+        return _applied(builder, entry, inputs)
     except Unsupported as error:
         problems.append(str(error))
+        return [MISSING] * len(entry.outputs)
+    except Mixed as error:
+        problems.append(f"{entry}: {error}")
         return [MISSING] * len(entry.outputs)
     except FormatError:
         raise
     except DAMAGE as error:
         text = f"needs attribute {error}" if isinstance(error, KeyError) else str(error)
         builder.contents.refuse(f"{entry} is damaged, or of sizes that do not fit: {text}")
+
+
+def _chosen(builder: Builder, entry: Entry, condition: Any, problems: list[str]) -> list[Any]:
+    """The results of the branch that is always taken: exporters ask for sizes that are known."""
+    if not isinstance(condition, np.ndarray) or condition.size != 1:
+        raise Unsupported(f"{entry}: a condition that depends on the inputs")
+    key = "then_branch" if condition.reshape(()) else "else_branch"
+    branch = entry.attributes[key]
+    if not isinstance(branch, Branch):
+        raise ValueError(f"{key} is no graph")
+    builder.values.update(branch.arrays)
+    for inner in branch.entries:
+        _add(builder, inner, problems)
+    return [builder.values[name] for name in branch.outputs]
+
+
+def _applied(builder: Builder, entry: Entry, inputs: list[Any]) -> list[Any]:
+    rows = {value.rows for value in inputs if isinstance(value, Value)}
+    if len(rows) > 1:
+        raise Mixed(f"tensors with {sorted(rows)} rows a sample")
+    moved = any(value.at for value in inputs if isinstance(value, Value))
+    rules = moved_rules.RULES if moved else RULES
+    if entry.kind not in rules or (moved and not isinstance(inputs[0], Value)):
+        raise Mixed("samples are not on the first axis")
+    builder.begin(entry)
+    with np.errstate(all="ignore"):  # weights may be anything
+        found = rules[entry.kind](builder, entry, *inputs)
+    results = list(found) if isinstance(found, list) else [found]
+    if entry.kind not in JOINING and not any(isinstance(v, Numbering) for v in inputs):
+        for result in results:
+            result.rows = max(rows)
+    return results
 
 
 def _constant(entry: Entry) -> np.ndarray:

@@ -9,96 +9,17 @@ from typing import Any
 import numpy as np
 
 from nbcnn.kernels.scalar import SELU_ALPHA, SELU_SCALE
-from nbcnn.ops.conv import window_output
+from nbcnn.onnx.window_operators import (
+    TO_FIRST,
+    TO_LAST,
+    Unknown,
+    conv2d,
+    conv2d_dx,
+    conv3d,
+    pool,
+)
 from nbcnn.ops.shape import Slice as SliceOp
 from nbcnn.ops.tensor import Tensor
-
-TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-
-
-class Unknown(ValueError):
-    """An operation that ONNX does not have."""
-
-
-def _pads(op: Any, x: Tensor, window: Sequence[int], strides: Any, dilation: Any) -> dict[str, Any]:
-    if op.padding == "same":
-        if any(n is None for n in x.shape[1:3]):
-            return {"auto_pad": "SAME_UPPER"}
-        pairs = [
-            window_output(int(n or 0), k, s, "same", d)[1:]
-            for n, k, s, d in zip(x.shape[1:3], window, strides, dilation)
-        ]
-    else:
-        pairs = [(0, 0), (0, 0)] if op.padding == "valid" else list(op.padding)
-    return {"pads": [p[0] for p in pairs] + [p[1] for p in pairs]}
-
-
-def _kernel(w: Any, tensor: Tensor, perm: Sequence[int]) -> str:
-    value = w.value(tensor)
-    if value is None:
-        return w.node("Transpose", w.name(tensor), perm=perm)
-    return w.array(value.transpose(perm), getattr(getattr(tensor, "variable", None), "path", None))
-
-
-def conv2d(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
-    if op.bias or op.act or op.pool:
-        raise Unknown("fused conv2d")
-    x, kernel = inputs
-    window: Any = kernel.shape[:2]
-    y = w.node(
-        "Conv",
-        w.node("Transpose", w.name(x), perm=TO_FIRST),
-        _kernel(w, kernel, (3, 2, 0, 1)),
-        kernel_shape=window,
-        strides=op.strides,
-        dilations=op.dilation,
-        group=op.groups,
-        **_pads(op, x, window, op.strides, op.dilation),
-    )
-    return w.node("Transpose", y, perm=TO_LAST)
-
-
-def conv2d_dx(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
-    """A transposed convolution: pads from the convolution that it transposes, the rest behind."""
-    dy, kernel = inputs
-    sizes, window = outputs[0].shape[1:3], kernel.shape[:2]
-    if None in sizes or op.groups != 1:
-        raise Unknown("conv2d_dx of unknown sizes, or in groups")
-    padding = (op.padding,) * 2 if isinstance(op.padding, str) else op.padding
-    begin, end, extra = [], [], []
-    for n, size, k, s, d, side in zip(
-        dy.shape[1:3], sizes, window, op.strides, op.dilation, padding
-    ):
-        before = window_output(int(size or 0), k, s, side, d)[1]
-        left = (int(n or 0) - 1) * s + (k - 1) * d + 1 - before - int(size or 0)
-        begin.append(before)
-        end.append(max(left, 0))
-        extra.append(max(-left, 0))
-    y = w.node(
-        "ConvTranspose",
-        w.node("Transpose", w.name(dy), perm=TO_FIRST),
-        _kernel(w, kernel, (3, 2, 0, 1)),
-        kernel_shape=window,
-        strides=op.strides,
-        dilations=op.dilation,
-        pads=begin + end,
-        output_padding=[min(e, s - 1) for e, s in zip(extra, op.strides)],
-    )
-    more = [max(e - s + 1, 0) for e, s in zip(extra, op.strides)]
-    y = w.node("Transpose", y, perm=TO_LAST)
-    return w.node("Pad", y, w.ints(0, 0, 0, 0, 0, *more, 0)) if any(more) else y
-
-
-def pool(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
-    (x,) = inputs
-    y = w.node(
-        "MaxPool" if op.name == "maxpool2d" else "AveragePool",
-        w.node("Transpose", w.name(x), perm=TO_FIRST),
-        kernel_shape=op.window,
-        strides=op.strides,
-        **_pads(op, x, op.window, op.strides, (1, 1)),
-    )
-    return w.node("Transpose", y, perm=TO_LAST)
 
 
 def upsample(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
@@ -110,8 +31,44 @@ def upsample(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor
 
 
 def scale_shift(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
-    x, scale, shift = map(w.name, inputs)
-    return w.node("Add", w.node("Mul", x, scale), shift)
+    x, scale, shift = inputs
+    found = _statistics(w, scale, shift)
+    if found is None:
+        return w.node("Add", w.node("Mul", w.name(x), w.name(scale)), w.name(shift))
+    *arrays, epsilon = found
+    name, axes = w.name(x), x.ndim - 2
+    if axes:
+        name = w.node("Transpose", name, perm=(0, axes + 1, *range(1, axes + 1)))
+    y = w.node("BatchNormalization", name, *(w.named(a) for a in arrays), epsilon=epsilon)
+    return w.node("Transpose", y, perm=(0, *range(2, axes + 2), 1)) if axes else y
+
+
+def _parts(tensor: Any, function: str) -> Any:
+    """The inputs of an operation, if it is this function; else twice None."""
+    node = tensor.node if tensor is not None else None
+    named = node is not None and getattr(node.op, "function", None) == function
+    return node.inputs if named else (None, None)
+
+
+def _statistics(w: Any, scale: Tensor, shift: Tensor) -> Any:
+    """(gamma, beta, mean, variance, epsilon), if that is what scale and shift are made of."""
+    root, gamma = _parts(scale, "multiply")
+    root = scale if root is None else root
+    less, beta = _parts(shift, "add")
+    (product, *_) = _parts(shift if less is None else less, "negative")
+    mean, factor = _parts(product, "multiply")
+    (total, *_) = _parts(root, "rsqrt")
+    variance, epsilon = _parts(total, "add")
+    if variance is None or factor is not scale or w.value(epsilon) is None:
+        return None
+    size = variance.shape
+    values = [
+        np.full(size, default, "float32") if tensor is None else tensor
+        for tensor, default in ((gamma, 1), (beta, 0), (mean, 0), (variance, 1))
+    ]
+    if any(isinstance(v, Tensor) and w.value(v) is None for v in values):
+        return None
+    return (*values, float(w.value(epsilon)))
 
 
 def layernorm(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
@@ -154,6 +111,8 @@ def _formula(w: Any, op: Any, x: Tensor, name: str) -> str:
     f = op.function
     if f == "square":
         return w.node("Mul", name, name)
+    if f == "isfinite":
+        return w.node("Not", w.node("Or", w.node("IsInf", name), w.node("IsNaN", name)))
     if f == "rsqrt":
         return w.node("Reciprocal", w.node("Sqrt", name))
     if f == "log1p":
@@ -217,11 +176,28 @@ def _cast(w: Any, name: str, dtype: str) -> str:
     return w.node("Cast", name, to=w.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
+def _took_bias(w: Any, name: str, inputs: Sequence[Tensor]) -> bool:
+    """Whether a convolution that only this addition reads has taken the vector that is added."""
+    x, added = inputs
+    bias = w.value(added)
+    if name not in w.biased or w.readers[id(x)] > 1 or bias is None:
+        return False
+    if bias.size != x.shape[-1] or bias.shape[-1:] != x.shape[-1:]:
+        return False
+    conv = w.biased.pop(name)
+    conv.input.append(
+        w.array(bias.reshape(-1), getattr(getattr(added, "variable", None), "path", ""))
+    )
+    return True
+
+
 def binary(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
     dtype = outputs[0].dtype
     if dtype == "bool":
         dtype = "bool" if op.function in TRUTHS else np.result_type(*(t.dtype for t in inputs)).name
     names = [w.name(t) if t.dtype == dtype else _cast(w, w.name(t), dtype) for t in inputs]
+    if op.function == "add" and _took_bias(w, names[0], inputs):
+        return names[0]
     if op.function == "squared_difference":
         difference = w.node("Sub", *names)
         return w.node("Mul", difference, difference)
@@ -266,6 +242,9 @@ def reshape(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     sizes = outputs[0].shape
     if sum(n is None for n in sizes) > 1:
         raise Unknown("reshapes to more than one unknown size")
+    source, shape = w.reshaped.get(w.name(inputs[0]), ("", ()))
+    if source and shape == sizes:
+        return source
     return w.node("Reshape", w.name(inputs[0]), w.ints(*(-1 if n is None else n for n in sizes)))
 
 
@@ -349,6 +328,6 @@ RULES: dict[str, Callable[..., Any]] = {
     "flatten": reshape, "batch_reshape": reshape, "squeeze": reshape, "expand_dims": reshape,
     "transpose": transpose, "slice": slice_, "pad": pad, "concat": concat,
     "broadcast_to": broadcast, "gather": gather, "softmax": softmax, "log_softmax": softmax,
-    "cast": cast, "stop_gradient": alias, "conv3d": alias, "custom_gradient": alias,
+    "cast": cast, "stop_gradient": alias, "conv3d": conv3d, "custom_gradient": alias,
     "fold_planes": fold_planes,
 }  # fmt: skip

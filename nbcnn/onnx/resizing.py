@@ -7,7 +7,7 @@ import numpy as np
 
 from nbcnn import layers
 from nbcnn.onnx.building import Builder, Unsupported
-from nbcnn.onnx.files import FIXED_AT_LOAD, Entry, ints
+from nbcnn.onnx.files import Entry, ints
 from nbcnn.onnx.values import Value, made, place_of
 from nbcnn.ops.numpy_shape import picked
 from nbcnn.ops.windows import along
@@ -40,6 +40,7 @@ def resize(b: Builder, entry: Entry, x: Value, *rest: Any) -> Value:
     if repeats:
         return Value(last=layers.UpSampling2D(repeats, name=b.name(entry))(x.last()))
     for axis, size, output, scale in reversed(changes):
+        b.spend(output * size)
         places, place = _places(entry, where, size, output, scale), place_of(axis, x.rank, last)
         if mode == "nearest":
             numbers = np.clip(NEAREST[rounding](places), 0, size - 1).astype(int)
@@ -87,7 +88,7 @@ def _changes(entry: Entry, x: Value, arrays: list[Any], old: bool) -> list[Any]:
                 found.append((0, 1, 2, 1.0))
             continue
         output = int(np.floor(np.float32(size) * np.float32(number))) if sizes is None else number
-        if not 0 < output <= 1 << 20 or output * size > FIXED_AT_LOAD:
+        if not 0 < output <= 1 << 20:
             raise ValueError(f"axis {axis} would be of size {output}")
         found.append((axis % x.rank, size, output, number if sizes is None else output / size))
     return found

@@ -4,11 +4,16 @@ ONNX has channels first, the engine's layers want them last. A value is held in 
 it was made, and brought into the other one only where something asks; each time once.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nbcnn import ops
+
+
+class Mixed(ValueError):
+    """What would mix the samples of a batch, or treat them differently."""
 
 
 def to_last(rank: int) -> tuple[int, ...]:
@@ -22,10 +27,13 @@ def to_first(rank: int) -> tuple[int, ...]:
 
 
 class Value:
-    """A tensor. `shape` is ONNX's, with None for the batch only."""
+    """A tensor. `shape` is ONNX's, with None for the batch only; `rows` is how many elements along
+    that axis belong to one sample (more than one after a reshape that joins an axis to it).
+    `at`: where ONNX has the axis of the samples; if not first, `moved_rules` know what to do.
+    """
 
-    def __init__(self, first: Any = None, last: Any = None) -> None:
-        self._first, self._last = first, last
+    def __init__(self, first: Any = None, last: Any = None, rows: int = 1, at: int = 0) -> None:
+        self._first, self._last, self.rows, self.at = first, last, rows, at
         if self.rank < 3:  # both are the same
             self._first = self._last = first if first is not None else last
 
@@ -77,6 +85,34 @@ def place_of(axis: int, rank: int, last: bool) -> int:
     """The place of ONNX's axis in a tensor of that order."""
     axis = axis % rank
     return to_last(rank).index(axis) if last and rank > 2 else axis
+
+
+def shared(array: np.ndarray, rank: int) -> np.ndarray:
+    """A constant for tensors of this rank, without an axis of samples: it must be the same for all.
+
+    Raises Mixed where it differs: a file for one size of the batch may hold such ones.
+    """
+    if array.ndim < rank or array.shape[0] == 1:
+        return array
+    if array.ndim > rank:
+        raise Mixed(f"a constant of {array.ndim} axes beside a tensor of {rank}")
+    if not (array.shape[0] and np.array_equal(array, np.broadcast_to(array[:1], array.shape))):
+        raise Mixed(f"a constant of shape {array.shape} that differs from sample to sample")
+    return array[:1]
+
+
+def joined(function: Callable, *operands: Any) -> Value:
+    """A function that broadcasts, in the order of axes in which most is there already."""
+    values = [v for v in operands if isinstance(v, Value)]
+    rank = max(v.rank for v in values)
+    if any(v.rank != rank for v in values):
+        raise Mixed("tensors of different ranks: the batch of one would meet another axis")
+    last = any(v.is_last for v in values)
+    tensors = [
+        v.either(last) if isinstance(v, Value) else arranged(shared(v, rank), rank, last)
+        for v in operands
+    ]
+    return made(function(*tensors), last)
 
 
 def arranged(array: np.ndarray, rank: int, last: bool) -> np.ndarray:

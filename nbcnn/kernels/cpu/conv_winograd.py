@@ -70,9 +70,10 @@ LEAST_TILES = 16  # 64 -> 64 has 1.6 at 16 tiles, 512 -> 512 as much, and 0.9 at
 # tiles are few: blocks of 16 would be as few tasks. One image of 28 x 28, 64 -> 64, takes 0.13 ms
 # instead of 0.24 on two cores, 16 of 7 x 7, 512 -> 512, 7 to 8 instead of 9 to 12. At 128 tiles of
 # 256 -> 256, 75 KB each, both take as long, at 98 tiles of 256 -> 512, 188 KB each, panels 0.76 of
-# the time (2 cores of Zen 3 with 512 KB of L2). Where the transform is kept from run to run it is
-# made as a whole: then 256 -> 256 has 3.6 at 16 tiles and 512 -> 512 has 3.1.
-DEEP_BYTES = 128 * 1024
+# the time (2 cores of Zen 3 with 512 KB of L2); on 2 cores of a Xeon with 2 MB, whose L3 is slower,
+# panels take 0.86 to 0.95 at 75 KB. Where the transform is kept from run to run it is made as a
+# whole: then 256 -> 256 has 3.6 at 16 tiles and 512 -> 512 has 3.1.
+DEEP_BYTES = 64 * 1024
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 DEEP_BLOCK = 64  # tiles of a group, at most; so many are few
 DEEP_DEPTH = 64  # channels of a part of the sums, at most

@@ -8,8 +8,8 @@ from L2, and y is written a few rows at a time. When the first rows meet a panel
 packs it as it multiplies (`gemm_micro.py`), so that packing costs no pass of its own. Only
 transposed w and a last panel that is not full are packed before. x is read where it is, in either
 orientation: the tile's rows are addresses with a free stride. It is packed only if it is stored
-transposed, enough panels read it, and its steps would compete for the same lines of L1 or vectors
-are shorter than lines: columns then become panels of one vector of rows.
+transposed, enough panels read it, and its steps would compete for the same lines of L1, are far
+apart or shorter than lines: columns then become panels of one vector of rows.
 
 Meanwhile a tile asks, a line with each step, for what comes next: its neighbour's rows of x; the
 next panel of w; where w is transposed, a square of as many rows as steps for as many panels as are

@@ -35,7 +35,10 @@ SLAB_ROWS, ROW_SLABS = 32, 8  # rows, up to which the sum is cut in so many slab
 # one thread, 8x56x56, 64 to 256 channels: 82 % of the peak before, 94 % so; two vary more.
 STREAM_RESULTS, STREAM = 1 << 16, 1 << 21
 STREAM_SLABS, STREAM_DEPTH = 4, 128  # 8 slabs or 256 steps were 1 to 3 % slower
-ALIAS = 2048  # rows at a multiple of so many bytes compete for the same lines of L1
+# Rows of x at a multiple of so many bytes compete for the same lines of L1; with longer ones each
+# step is on another page (two cores with 2 MB of L2, dw: 128x1280x1000 takes 0.78 of the time if
+# packed, 672 -> 112 and 512x784x512 0.87).
+ALIAS, LONG = 1024, 2048
 LINE = 64
 TURN = range(9, 513)  # rows of results that are computed transposed, if
 TURN_STEPS = 2  # the sum has so many steps for each
@@ -130,10 +133,11 @@ def streamed(s: MatmulSpec, tile: Tile, caps: Caps) -> Blocks:
 
 
 def awkward(s: MatmulSpec, tile: Tile) -> bool:
-    """Whether steps of x compete for the same lines of L1, or a tile's rows of a step, 24 bytes
-    with AVX2, are part of a line or of two.
+    """Whether steps of x compete for the same lines of L1 or lie on pages of their own, or a tile's
+    rows of a step, 24 bytes with AVX2, are part of a line or of two.
     """
-    return bool(s.tx) and (s.m * tile.item % ALIAS == 0 or tile.lanes * tile.item < LINE)
+    size = s.m * tile.item
+    return bool(s.tx) and (size % ALIAS == 0 or size >= LONG or tile.lanes * tile.item < LINE)
 
 
 def task_block(s: MatmulSpec, tile: Tile, caps: Caps, count, highest, widest, whole_rows):
