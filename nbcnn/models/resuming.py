@@ -133,7 +133,7 @@ class Training:
     """A `fit` that runs: its sources and callbacks, and where it is to go on, if it is resumed.
 
     limit : batches of an epoch, where that is given. resumed : what `progress_of` returned.
-    metrics : arrays of that. counts : what callbacks had counted. path : the file that all are from.
+    metrics : arrays of that. counts : what callbacks had counted. path : the file of all that.
     """
 
     def __init__(
