@@ -261,11 +261,15 @@ class MultiOptimizer(Optimizer):
     def learning_rate(self, value: Any) -> None:
         raise AttributeError("MultiOptimizer has no learning_rate; set that of its optimizers")
 
-    def part(self, variable: Any) -> Part:
+    def chosen(self, variable: Any) -> Any:
+        """The optimizer of a weight."""
         if id(variable) not in self._chosen:
             optimizer = self._take(self.optimizer_map(variable))
             self._chosen[id(variable)] = optimizer, variable
-        return self._chosen[id(variable)][0].part(variable)
+        return self._chosen[id(variable)][0]
+
+    def part(self, variable: Any) -> Part:
+        return self.chosen(variable).part(variable)
 
     def count(self) -> None:
         super().count()

@@ -346,7 +346,7 @@ def deserialize(
         return {key: deserialize(value, custom_objects) for key, value in config.items()}
     name, inner = config["class_name"], config["config"]
     if name == "__numpy__":
-        return np.array(inner["value"], dtype=inner["dtype"])
+        return _array(inner)
     if name == "__tuple__":
         return tuple(deserialize(x, custom_objects) for x in config.get("items", inner))
     if name == "__lambda__":
@@ -356,6 +356,13 @@ def deserialize(
     cls = _find(config, name, custom_objects, family)
     with CustomObjectScope(custom_objects or {}):
         return cls.from_config(inner)
+
+
+def _array(config: Mapping) -> np.ndarray:
+    dtype = np.dtype(config["dtype"])
+    if dtype.kind not in "biuf":  # texts can be of any length
+        raise ValueError(f"an array has dtype {dtype}, expected numbers")
+    return np.array(config["value"], dtype=dtype)
 
 
 def _find(config: Mapping, name: str, custom_objects: Any, family: Family | None) -> Any:

@@ -1,6 +1,7 @@
 """Files and configurations, under Keras's names."""
 
 from nbcnn.io.files import FormatError
+from nbcnn.models.file_editor import KerasFileEditor
 from nbcnn.models.saving import load_model, load_weights, save_model, save_weights
 from nbcnn.registry import (
     CustomObjectScope,
@@ -17,6 +18,7 @@ custom_object_scope = CustomObjectScope
 __all__ = [
     "CustomObjectScope",
     "FormatError",
+    "KerasFileEditor",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",

@@ -19,6 +19,7 @@ import platform
 import random
 import resource
 import shutil
+import tarfile
 import tempfile
 import time
 import warnings
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import fuzz_onnx
 import numpy as np
+from cases.files import CASES, made, own_classes
 
 import nbcnn
 from nbcnn import callbacks, layers
@@ -38,7 +40,8 @@ SECONDS = 5.0  # for one input
 GROWTH = 512  # MiB that all inputs together may add to the process's memory
 NUMBERS = [0, 1, 2, 7, 255, 2**16, 2**31 - 1, 2**31, 2**32, 2**40, 2**62, 2**63 - 1, 2**64 - 1]
 VALUES = [
-    None, True, 0, -1, 1.5, 1e308, float("nan"), 10**12, 2**63, 10**30, "", "x", "__keras_tensor__",
+    None, True, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**6, 10**9, 10**12, 2**63, 10**30,
+    10**400, "", "x", "\ud800", "\0", "../x", "y" * 10**5, "__keras_tensor__",
     "Conv2D", "Lambda", "os.system", [], [[]], {}, {"class_name": "Dense", "config": {}},
     {"class_name": "__lambda__", "config": {"value": "4w=="}}, [1] * 100,
     {"module": "os", "class_name": "function", "config": "system"},
@@ -83,11 +86,44 @@ class Targets:
                 shutil.copy(fuzz_onnx.FOLDER / name, folder)
             for name in ("own.onnx", *fuzz_onnx.NETWORKS):
                 self._take(folder / name, nbcnn.onnx.load)
+        self.files["any.keras"] = list(recorded(".keras").values()), load_with_own_classes
+        self.files["older.h5"] = recorded(".h5")[OLDER], Older().load
         self.weights = [w.copy() for w in model.get_weights()]
 
     def _take(self, path, load):
         self.files[path.name] = path.read_bytes(), load
         path.unlink()
+
+
+OLDER = next(i for i, case in enumerate(CASES) if case.name == "nested")
+
+
+def recorded(ending):
+    """Files that real Keras wrote of models with layers of all kinds, by number."""
+    with tarfile.open(Path(__file__).parent / "golden" / "keras_files.tar.xz") as archive:
+        members = [m for m in archive.getmembers() if m.name.partition(".")[2] == ending[1:]]
+        return {int(m.name.partition(".")[0]): archive.extractfile(m).read() for m in members}
+
+
+class Older:
+    """A model for weights in Keras 2's files."""
+
+    def __init__(self):
+        self.model = made(CASES[OLDER], nbcnn)
+        self.weights = self.model.get_weights()
+
+    def load(self, path):
+        try:
+            self.model.load_weights(path)
+        except FormatError:
+            for a, b in zip(self.model.get_weights(), self.weights, strict=True):
+                np.testing.assert_array_equal(a, b)
+            raise
+        self.model.set_weights(self.weights)
+
+
+def load_with_own_classes(path):
+    return nbcnn.saving.load_model(path, custom_objects=own_classes(nbcnn))
 
 
 # -- mutations ------------------------------------------------------------------------------------
@@ -200,6 +236,7 @@ def run(inputs, seed, folder, budget=None, formats=""):
             break
         name = names[number % len(names)]
         content, load = targets.files[name]
+        content = rng.choice(content) if isinstance(content, list) else content
         change = mutated
         if content[:2] == b"PK" or name.endswith(".onnx"):  # most of them below the outer bytes
             inside = fuzz_onnx.mutated_graph if name.endswith(".onnx") else mutated_archive

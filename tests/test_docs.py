@@ -72,6 +72,32 @@ def readme(root):
     return (root / "README.md").read_text(encoding="utf-8")
 
 
+REWRITING = """
+import h5py
+with h5py.File("model.weights.h5") as old:
+    arrays = {}
+    old.visititems(lambda n, x: arrays.update({n: x[()]}) if isinstance(x, h5py.Dataset) else None)
+with h5py.File("model.weights.h5", "w", libver="latest") as new:
+    for name, array in arrays.items():
+        new.create_dataset(name, data=array, compression="gzip" if array.ndim else None)
+try:
+    again.load_weights("model.weights.h5")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_snippets_about_files_run(root, python, tmp_path):
+    """The last one is for files that are compressed and in the newer layout."""
+    pytest.importorskip("h5py")
+    text = (root / "docs" / "files.md").read_text(encoding="utf-8")
+    *first, last = snippets(text)
+    script = tmp_path / "snippets.py"
+    start = f"import os\nos.chdir({str(tmp_path)!r})"
+    script.write_text("\n".join([start, *first, REWRITING, last]), encoding="utf-8")
+    assert "docs/files.md says how to rewrite" in python(script, NBCNN_DEVICE="cpu")
+
+
 def test_readme_has_both_commands_and_they_make_their_own_environment(readme):
     commands = dict(COMMAND.findall(readme))
     assert set(commands) == {"train", "test"}

@@ -151,29 +151,47 @@ def test_a_killed_trainer_comes_to_the_same_weights(tmp_path):
     assert seen["trainings finished"] >= 1
 
 
-@pytest.mark.parametrize("ending", ["keras", "nbcnn"])
+MODELS = ("keras", "nbcnn")
+ENDINGS = (*MODELS, "weights.h5", "weights.json", "weights.nbcnn", "safetensors", "npz")
+
+
+def saving(model, ending):
+    """What saves a model to a file of that ending, and what reads it."""
+    if ending in MODELS:
+        return model.save, nbcnn.saving.load_model
+    if ending == "weights.json":
+        return lambda path: model.save_weights(path, max_shard_size=1e-6), model.load_weights
+    return model.save_weights, model.load_weights
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_full_disk_leaves_the_old_file(ending, tmp_path, monkeypatch):
     """At every write of a save the disk is full once."""
     model = kill_trainer.model_of()
     path = tmp_path / f"m.{ending}"
-    model.save(path)
-    old = path.read_bytes()
+    save, load = saving(model, ending)
+    save(path)
+    old = contents(tmp_path)
     model.set_weights([w + 1 for w in model.get_weights()])
     done = False
     room = 0
     while not done:
         with monkeypatch.context() as patch:
             patch.setattr(files, "open", lambda *a, room=room: Small(*a, room), raising=False)
-            error = failure(model.save, path)
+            error = failure(save, path)
         done = error is None
         if not done:
             assert error.errno == errno.ENOSPC
-            assert path.read_bytes() == old
-        assert [p.name for p in tmp_path.iterdir()] == [path.name]
-        room += 997
-    assert room > 5000
-    assert path.read_bytes() != old
-    nbcnn.saving.load_model(path)
+            assert contents(tmp_path) == old
+        room += 499
+    assert room > 1000
+    assert contents(tmp_path).keys() == old.keys()
+    assert contents(tmp_path) != old
+    load(path)
 
 
 def failure(function, *arguments):
@@ -228,11 +246,13 @@ def test_a_full_disk_during_a_backup_leaves_the_one_before(tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are not read-only there")
-def test_a_read_only_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_read_only_folder(ending, tmp_path, monkeypatch):
     model = kill_trainer.model_of()
-    path = tmp_path / "m.nbcnn"
-    model.save(path)
-    old = path.read_bytes()
+    path = tmp_path / f"m.{ending}"
+    save, load = saving(model, ending)
+    save(path)
+    old = contents(tmp_path)
     tmp_path.chmod(0o500)
     try:
         if os.geteuid() == 0:  # whom permissions do not stop: the system refuses instead
@@ -242,12 +262,41 @@ def test_a_read_only_folder(tmp_path, monkeypatch):
 
             monkeypatch.setattr(files, "open", refuse, raising=False)
         with pytest.raises(OSError, match=r"Permission denied|Read-only"):
-            model.save(path)
+            save(path)
         monkeypatch.undo()
-        assert path.read_bytes() == old
-        nbcnn.saving.load_model(path)
+        assert contents(tmp_path) == old
+        load(path)
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("ending", ["keras", "weights.h5", "weights.nbcnn", "nbcnn"])
+def test_checkpoints_of_the_best_epoch(ending, tmp_path):
+    """What is saved is the model as it was then."""
+    model = kill_trainer.model_of()
+    x, y = kill_trainer.data()
+    whole = ending in MODELS
+    kept = callbacks.ModelCheckpoint(
+        tmp_path / f"{{epoch}}-{{loss:.2f}}.{ending}",
+        monitor="loss",
+        save_best_only=True,
+        save_weights_only=not whole,
+    )
+    seen = {}
+    note = callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.update({epoch: model.get_weights()})
+    )
+    losses = model.fit(x, y, 8, 3, verbose=0, callbacks=[note, kept]).history["loss"]
+    best = [i for i, loss in enumerate(losses) if loss == min(losses[: i + 1])]
+    names = {f"{i + 1}-{losses[i]:.2f}.{ending}" for i in best}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for i in best:
+        path = tmp_path / f"{i + 1}-{losses[i]:.2f}.{ending}"
+        again = nbcnn.saving.load_model(path) if whole else kill_trainer.model_of()
+        if not whole:
+            again.load_weights(path)
+        for a, b in zip(again.get_weights(), seen[i], strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_names_reach_the_disk(tmp_path, monkeypatch):

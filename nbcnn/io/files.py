@@ -13,9 +13,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-TEXT_LIMIT = 256 << 20  # bytes of a JSON text
+TEXT_LIMIT = 64 << 20  # bytes of a JSON text; as objects it takes up to thirty times as much
 DEPTH_LIMIT = 200  # of lists and objects inside each other; each model inside a model takes four
 BLOCK = 1 << 20
+
+
+MESSAGE_LIMIT = 2000  # letters; names come from files
 
 
 class FormatError(ValueError):
@@ -57,7 +60,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def refuse(source: str, member: str | None, text: str) -> NoReturn:
-    raise FormatError(f"{source}: {text}" if member is None else f"{source}: {member}: {text}")
+    inside = "" if member is None else f"{_short(member)}: "
+    raise FormatError(f"{source}: {inside}{_short(text)}")
+
+
+def _short(text: str) -> str:
+    """Of bounded length, and printable whatever letters it has."""
+    cut = text if len(text) <= MESSAGE_LIMIT else f"{text[:MESSAGE_LIMIT]}..."
+    return cut.encode(errors="backslashreplace").decode()
 
 
 class Window:

@@ -5,9 +5,11 @@ the superblock, groups as B-trees of symbol tables, version 1 of object headers,
 piece. https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html describes it. Whatever
 else the format can do is refused by name: links to other places and files, arrays that are made of
 others, stored elsewhere, or compressed. Every length is compared with the file before it is
-believed, so nothing is allocated that the file does not hold.
+believed, so nothing is allocated that the file does not hold; and what is read is counted, because
+many objects may point to the same bytes.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ TREE_DEPTH = 8
 OBJECT_LIMIT = 1 << 20
 HEADER_LIMIT = 1 << 22  # bytes of an object's header, with all its continuations
 RANK_LIMIT = 32
+NAME_LIMIT = 1 << 16  # bytes
+READ_LIMIT = 8  # how often all of the file may be read, arrays aside
 # Types of header messages.
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS = 0x1, 0x2, 0x3, 0x6, 0x7, 0x8, 0xB
 ATTRIBUTE, CONTINUATION, SYMBOL_TABLE = 0xC, 0x10, 0x11
@@ -30,7 +34,7 @@ REFUSED = {
     EXTERNAL: "an array in another file",
     FILTERS: "a compressed array",
 }
-ADVICE = "; Keras's own files have none of that"
+ADVICE = "; Keras's own files have none of that: docs/files.md says how to rewrite such a file"
 
 
 class Entry(NamedTuple):
@@ -44,23 +48,28 @@ class Entry(NamedTuple):
 class Reader:
     """The arrays of a file, or of a member of one.
 
-    arrays : by path, such as "layers/conv2d/vars/0". attributes : texts of the root group, by name.
+    arrays : by path, such as "layers/conv2d/vars/0". attributes : texts by group's path ("" is the
+    root) and name; one that is a single text has a list of one.
     """
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.arrays: dict[str, Entry] = {}
-        self.attributes: dict[str, str] = {}
+        self.attributes: dict[str, dict[str, list[str]]] = {}
         self.groups: dict[str, dict[str, Entry]] = {}
+        self._heaps: dict[int, dict[int, bytes]] = {}
         self._seen: set[int] = set()
+        self._left = READ_LIMIT * window.size
         head = window.read(0, 96)
         if head[:8] != SIGNATURE:
             window.refuse("is no HDF5 file")
         if head[8] != 0 or head[13] != 8 or head[14] != 8:
-            window.refuse(f"is an HDF5 file of version {head[8]}, expected the one Keras writes")
+            window.refuse(f"is an HDF5 file of version {head[8]}{ADVICE}")
         if _number(head, 24) != 0:
             window.refuse("has its contents at another place than the start")
         self._walk(_number(head, 64))
+        if sum(_nbytes(entry) for entry in self.arrays.values()) > window.size:
+            window.refuse("has arrays that overlap")
 
     def array(self, path: str) -> np.ndarray:
         """The array at that path."""
@@ -78,6 +87,15 @@ class Reader:
 
     # -- the tree -------------------------------------------------------------------------------
 
+    def _read(self, path: str, offset: int, size: int) -> bytes:
+        self._spend(path, size)
+        return self.window.read(offset, size)
+
+    def _spend(self, path: str, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            self._refuse(path, "describes more than the file holds")
+
     def _walk(self, root: int) -> None:
         pending = [("", root, 0)]
         while pending:
@@ -85,6 +103,7 @@ class Reader:
             if address in self._seen or len(self._seen) >= OBJECT_LIMIT:
                 self._refuse(path, "is there twice, or there are too many")
             self._seen.add(address)
+            self._spend(path[:100], len(path))
             messages = self._messages(path, address)
             for kind, _ in messages:
                 if kind in REFUSED:
@@ -99,25 +118,25 @@ class Reader:
                 self._refuse(path, "has no root group")
             if depth > DEPTH_LIMIT:
                 self._refuse(path, "is too deep inside")
-            if not path:
-                for kind, data in messages:
-                    if kind == ATTRIBUTE:
-                        self._take_attribute(data)
+            texts = self.attributes[path] = {}
+            for kind, data in messages:
+                if kind == ATTRIBUTE:
+                    self._take_texts(path, data, texts)
             self.groups[path] = {}
             for name, target in self._members(path, tables[0]):
                 pending.append((f"{path}/{name}" if path else name, target, depth + 1))
 
     def _messages(self, path: str, address: int) -> list[tuple[int, bytes]]:
         """The messages of an object's header: types and contents."""
-        head = self.window.read(address, 16)
+        head = self._read(path, address, 16)
         if head[0] != 1:
-            self._refuse(path, "has an object header of a newer layout")
+            self._refuse(path, f"has an object header of a newer layout{ADVICE}")
         stretches, found, total = [(address + 16, _number(head, 8, 4))], [], 0
         for offset, size in stretches:  # continuations are appended
             total += size
             if total > HEADER_LIMIT or len(stretches) > 1000:
                 self._refuse(path, "has too large a header")
-            block, at = self.window.read(offset, size), 0
+            block, at = self._read(path, offset, size), 0
             while at + 8 <= size:
                 kind, length, flags = (
                     _number(block, at, 2),
@@ -139,10 +158,10 @@ class Reader:
         if len(table) < 16:
             self._refuse(path, "has a damaged symbol table")
         tree, heap = _number(table, 0), _number(table, 8)
-        head = self.window.read(heap, 32)
+        head = self._read(path, heap, 32)
         if head[:4] != b"HEAP":
             self._refuse(path, "has no list of names")
-        names = self.window.read(_number(head, 24), _number(head, 8))
+        names = self._read(path, _number(head, 24), _number(head, 8))
         found: dict[str, int] = {}
         pending = [(tree, 0)]
         seen: set[int] = set()
@@ -151,7 +170,7 @@ class Reader:
             if address in seen or depth > TREE_DEPTH or len(seen) > OBJECT_LIMIT:
                 self._refuse(path, "has a damaged list of members")
             seen.add(address)
-            kind = self.window.read(address, 8)
+            kind = self._read(path, address, 8)
             if kind[:4] == b"TREE":
                 children = self._children(path, address, kind)
                 pending += [(child, depth + 1) for child in children]
@@ -168,18 +187,19 @@ class Reader:
         if head[4] != 0:
             self._refuse(path, "is a group made of pieces of an array")
         count = _number(head, 6, 2)
-        keys = self.window.read(address + 24, 8 * (2 * count + 1))
+        keys = self._read(path, address + 24, 8 * (2 * count + 1))
         return [_number(keys, 8 * (2 * i + 1)) for i in range(count)]
 
     def _symbols(self, path: str, address: int, head: bytes, names: bytes) -> list[tuple[str, int]]:
         count = _number(head, 6, 2)
-        entries = self.window.read(address + 8, 40 * count)
+        entries = self._read(path, address + 8, 40 * count)
         found = []
         for at in range(0, 40 * count, 40):
             start = _number(entries, at)
-            stop = names.find(b"\0", start) if start < len(names) else -1
+            stop = names.find(b"\0", start, start + NAME_LIMIT) if start < len(names) else -1
             if stop <= start:
                 self._refuse(path, "has a member without a name")
+            self._spend(path, stop - start)
             try:
                 name = names[start:stop].decode()
             except UnicodeDecodeError:
@@ -202,9 +222,7 @@ class Reader:
         if len(layout) < 18 or layout[0] != 3 or layout[1] != 1:
             self._refuse(path, f"is an array in pieces, or made of others{ADVICE}")
         offset, stored = _number(layout, 2), _number(layout, 10)
-        size = dtype.itemsize
-        for n in shape:
-            size *= n
+        size = _nbytes(Entry(shape, dtype, offset))
         if size == 0:
             return Entry(shape, dtype, 0)
         if offset == UNDEFINED or size != stored or offset + size > self.window.size:
@@ -235,24 +253,64 @@ class Reader:
         self._refuse(path, "has a data type that is no plain number")
         raise AssertionError
 
-    def _take_attribute(self, data: bytes) -> None:
-        """Texts of fixed length only: this package's own."""
+    # -- attributes -----------------------------------------------------------------------------
+
+    def _take_texts(self, path: str, data: bytes, found: dict[str, list[str]]) -> None:
+        """Adds an attribute that is a text, or a list of them; others are left out."""
         if len(data) < 8 or data[0] != 1:
             return
-        sizes = [_number(data, at, 2) for at in (2, 4, 6)]
         starts = [8]
-        for size in sizes:
+        for at in (2, 4, 6):
+            size = _number(data, at, 2)
             starts.append(starts[-1] + size + -size % 8)
-        kind = data[starts[1] : starts[2]]
-        if len(kind) >= 8 and kind[0] & 15 == 3:
-            name = data[8 : starts[1]].split(b"\0")[0].decode(errors="replace")
-            value = data[starts[3] : starts[3] + _number(kind, 4, 4)]
-            self.attributes[name] = value.rstrip(b"\0").decode(errors="replace")
+        kind, space = data[starts[1] : starts[2]], data[starts[2] : starts[3]]
+        is_elsewhere = kind[:2] in (b"\x19\1", b"\x19\x11")  # of any length, in a heap
+        is_text = len(kind) >= 8 and (kind[0] & 15 == 3 or is_elsewhere)
+        if not is_text or len(space) < 8 or space[0] != 1 or space[1] > 1:
+            return
+        size, count = _number(kind, 4, 4), _number(space, 8) if space[1] else 1
+        values = data[starts[3] : starts[3] + size * count]
+        if len(values) != size * count or not size:
+            return
+        name = data[8 : starts[1]].split(b"\0")[0].decode(errors="replace")
+        parts = [values[at : at + size] for at in range(0, len(values), size)]
+        if is_elsewhere and size == 16:
+            parts = [self._from_heap(path, part) for part in parts]
+        found[name] = [part.rstrip(b"\0").decode(errors="replace") for part in parts]
+
+    def _from_heap(self, path: str, place: bytes) -> bytes:
+        """A text by its length, the address of its heap and its number there."""
+        size, address, number = _number(place, 0, 4), _number(place, 4), _number(place, 12, 4)
+        if address not in self._heaps:
+            head = self._read(path, address, 16)
+            if head[:4] != b"GCOL":
+                self._refuse(path, "has a text that is nowhere")
+            self._heaps[address] = self._objects(self._read(path, address, _number(head, 8)))
+        found = self._heaps[address].get(number, b"")
+        self._spend(path, size)
+        if len(found) < size:
+            self._refuse(path, "has a text that is nowhere")
+        return found[:size]
+
+    @staticmethod
+    def _objects(heap: bytes) -> dict[int, bytes]:
+        found, at = {}, 16
+        while at + 16 <= len(heap):
+            number, size = _number(heap, at, 2), _number(heap, at + 8)
+            if not number:  # what is free
+                break
+            found[number] = heap[at + 16 : at + 16 + size]
+            at += 16 + size + -size % 8
+        return found
 
     def _refuse(self, path: str, text: str) -> None:
         member = path or "/"
         whole = member if self.window.member is None else f"{self.window.member}: {member}"
         self.window.inside(0, 0, whole).refuse(text)
+
+
+def _nbytes(entry: Entry) -> int:
+    return math.prod(entry.shape, start=entry.dtype.itemsize)
 
 
 def _number(data: bytes, at: int, size: int = 8) -> int:

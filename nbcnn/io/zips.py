@@ -133,6 +133,8 @@ class Reader:
             head = window.read(0, min(window.size, 2 * NPY_HEADER_LIMIT))
             dtype, offset = self._npy_header(member, io.BytesIO(head), shape, info.file_size)
             return window.array(offset, shape, dtype)
+        if info.compress_type != zipfile.ZIP_DEFLATED:  # others take memory as the file says
+            self.refuse(member, "is compressed in another way than NumPy's")
         with self._explaining(member), self.archive.open(info) as file:
             dtype, _ = self._npy_header(member, file, shape, info.file_size)
             return self._inflated(file, shape, dtype)

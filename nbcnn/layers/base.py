@@ -17,7 +17,7 @@ from nbcnn.layers.layer_call import LayerCall, default_training
 from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
 from nbcnn.layers.tracking import Tracking
-from nbcnn.layers.variable import Variable
+from nbcnn.layers.variable import Budget, Variable
 from nbcnn.ops.bfloat16 import products_in
 from nbcnn.ops.elementwise import Cast, StopGradient
 from nbcnn.ops.op import apply, is_symbolic
@@ -143,6 +143,7 @@ class Layer(Tracking, Declared, family=family):
 
     def _traced_call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Outputs within the current tracing."""
+        Budget.check_operations()
         if current().calls == 0:
             current().forget_losses(self._flatten_layers())
         current().layers.append(self)

@@ -8,7 +8,7 @@ import numpy as np
 from nbcnn import initializers
 from nbcnn.ops.host_array import hosted
 from nbcnn.ops.op import is_tracing, not_tracing
-from nbcnn.ops.tensor import Tensor, VariableTensor
+from nbcnn.ops.tensor import Node, Tensor, VariableTensor
 
 
 class Clock:
@@ -19,10 +19,13 @@ class Clock:
 
 
 class Budget:
-    """Within, new variables may take so many bytes in all: a file may say any size.
+    """Within, new variables may take so many bytes in all: a file may say any size; and models
+    may be traced through so many operations: each model inside a model may be used twice.
 
     Raises `Budget.Exceeded`, before anything is allocated.
     """
+
+    OPERATIONS = 100_000
 
     class Exceeded(Exception):
         pass
@@ -31,6 +34,7 @@ class Budget:
 
     def __init__(self, size: int) -> None:
         self.left = size
+        self.last = next(Node._count) + self.OPERATIONS
 
     def __enter__(self) -> "Budget":
         self._token = self.current.set(self)
@@ -51,6 +55,13 @@ class Budget:
         if size > budget.left:
             raise cls.Exceeded(f"weight {name!r} of shape {shape} needs {size} bytes")
         budget.left -= size
+
+    @classmethod
+    def check_operations(cls) -> None:
+        """Whether there may be more of them."""
+        budget = cls.current.get()
+        if budget is not None and next(Node._count) > budget.last:
+            raise cls.Exceeded(f"the model has more than {cls.OPERATIONS} operations")
 
 
 class Variable:

@@ -64,6 +64,7 @@ def read(model: Any, path: Path) -> int:
     if model._fit_in_progress is not None:
         model._fit_in_progress.resumed, model._fit_in_progress.metrics = progress, metrics
         model._fit_in_progress.counts = counts
+        model._fit_in_progress.path = str(path)
     return progress["epoch"]
 
 

@@ -154,7 +154,10 @@ def _call_all(waiting: list, tensors: dict[Address, Tensor]) -> None:
     needs: list[int] = []  # of each call: how many tensors, and the call before, are not there
     readers: dict[Any, list[int]] = {}
     for number, (name, index, node, _) in enumerate(waiting):
-        wanted: set[Any] = {a for a in _addresses(node) if a not in tensors}
+        addresses = list(_addresses(node))
+        if not addresses:  # a call of numbers would not describe something, but compute it
+            raise ValueError(f"the call of layer {name!r} takes no tensors")
+        wanted: set[Any] = {address for address in addresses if address not in tensors}
         wanted |= {(name, index - 1)} if index else set()
         needs.append(len(wanted))
         for address in wanted:

@@ -80,6 +80,9 @@ def _arguments(name: str, config: Mapping[str, Any], is_layer: bool) -> dict[str
     kept = {key: item for key, item in given.items() if key not in dropped}
     if name == "InputLayer":
         return {**kept, **INPUT}
+    if name == "RandomShear":  # Keras takes a number for a pair about 0, and not the pair
+        pairs = {key: kept[key] for key in ("x_factor", "y_factor")}
+        kept.update({key: high for key, (low, high) in pairs.items() if low == -high})
     if isinstance(kept.get("dtype"), str):
         kept["dtype"] = {**POLICY, "config": {"name": kept["dtype"]}}
     return kept

@@ -4,7 +4,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -15,15 +15,15 @@ from nbcnn import random_state
 from nbcnn.io import hdf5, hdf5_write, zips
 from nbcnn.io.files import Window, digest, refuse, replacing
 from nbcnn.layers.base import Layer
-from nbcnn.models import keras_optimizer, rebuilding
+from nbcnn.models import keras_optimizer, keras_shards, rebuilding
 from nbcnn.models.keras_config import from_keras, to_keras
+from nbcnn.models.keras_shards import DIGEST
 from nbcnn.models.keras_tree import Place, places
 from nbcnn.registry import is_own, serialize
 from nbcnn.version import __version__
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 KERAS_VERSION = "3.15.1"  # whose files these are like
-DIGEST = "nbcnn_sha256"
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -51,9 +51,14 @@ def write_model(path: Path, model: Any, include_optimizer: bool) -> None:
     zips.write(path, members)
 
 
-def write_weights(path: Path, model: Any) -> None:
-    """Write a `.weights.h5` file, which, as Keras's, has the optimizer's state, too."""
+def write_weights(path: Path, model: Any, max_shard_size: float | None = None) -> None:
+    """Write a `.weights.h5` file, which, as Keras's, has the optimizer's state, too; or
+    `.weights.json` and several of at most so many GiB.
+    """
     arrays, attributes = _contents(model, True)
+    if max_shard_size is not None:
+        keras_shards.write(path, arrays, attributes, max_shard_size)
+        return
     with replacing(path) as file:
         hdf5_write.write(file, arrays, attributes)
 
@@ -72,18 +77,17 @@ def _contents(
     store = model._runners.filled_store
     if optimizer is not None and store is not None:
         if keras_optimizer.is_known(optimizer):
-            attributes[keras_optimizer.GROUP] = {"name": optimizer.name}
-            found = keras_optimizer.arrays(optimizer, store)
-            arrays.update((f"{keras_optimizer.GROUP}/{i}", a) for i, a in enumerate(found))
-            inner = getattr(optimizer, "inner_optimizer", None)
-            if inner is not None:  # Keras writes what is inside twice, and reads the first
-                attributes[keras_optimizer.INNER] = {"name": inner.name}
-                found = keras_optimizer.arrays(inner, store)
-                arrays.update((f"{keras_optimizer.INNER}/{i}", a) for i, a in enumerate(found))
+            listed = keras_optimizer.arrays(optimizer, store)
+            places_of = [(keras_optimizer.GROUP, None, optimizer)]
+            # What is inside is there twice; Keras reads the first.
+            for group, owner, each in [*places_of, *keras_optimizer.copies(optimizer)]:
+                attributes[group] = {"name": each.name}
+                own = [a for item, a in listed if owner is None or item.owner == owner]
+                arrays.update((f"{group}/{i}", a) for i, a in enumerate(own))
         else:
             warnings.warn(
-                f"save: Keras's files have no place for the state of {type(optimizer).__name__}; "
-                "a .nbcnn file has",
+                f"save: Keras's files have no place for the state of {type(optimizer).__name__} "
+                f"with {type(optimizer.inner_optimizer).__name__}; a .nbcnn file has",
                 stacklevel=6,
             )
     return arrays, {"": {DIGEST: digest(arrays.items())}, **attributes}
@@ -117,7 +121,7 @@ def read_model(path: Path, compile: bool) -> tuple[Any, dict[str, Any]]:
     """The model of a `.keras` file, and what this package wrote beside it."""
     with zips.Reader(path) as reader:
         config, own = reader.json(CONFIG), _own(reader)
-        weights = _opened(reader.window(WEIGHTS))
+        weights = hdf5.Reader(reader.window(WEIGHTS))
 
         def refuse_config(text: str) -> NoReturn:
             refuse(str(path), CONFIG, text)
@@ -133,7 +137,7 @@ def read_model(path: Path, compile: bool) -> tuple[Any, dict[str, Any]]:
             compiling = from_keras(config["compile_config"])
             with rebuilding.limited(_stored(weights), refuse_config):
                 rebuilding.compile_model(model, compiling, refuse_config)
-            _restore_optimizer(weights, model, arrays)
+            _optimizer_state(weights, model, arrays)()
             seed = own.get("seed")
             if type(seed) is int and 0 <= seed < 2**63:
                 model._runners.seed = seed
@@ -141,30 +145,33 @@ def read_model(path: Path, compile: bool) -> tuple[Any, dict[str, Any]]:
 
 
 def read_weights(path: Path, model: Any, skip_mismatch: bool) -> None:
-    """Set a model's weights, and the state of its optimizer where that fits, from a `.weights.h5`
-    or `.keras` file.
+    """Set a model's weights, and the state of its optimizer where that fits, from a `.weights.h5`,
+    `.weights.json` or `.keras` file.
     """
-    with _weights_window(path) as window:
-        weights = _opened(window)
+    with opened(path) as weights:
         found = _match(weights, model, skip_mismatch)
         arrays = _Arrays(weights)
         for entry in found:  # all is read before anything changes
             for name in entry.paths:
                 _ = arrays[name]
+        set_optimizer = _optimizer_state(weights, model, arrays, strict=False)
         for entry in found:
             _set(entry, arrays)
-        if model.optimizer is not None:
-            _restore_optimizer(weights, model, arrays, strict=False)
+        set_optimizer()
 
 
 @contextmanager
-def _weights_window(path: Path) -> Iterator[Window]:
+def opened(path: Path) -> Iterator[hdf5.Reader]:
+    """The arrays of a file of weights, or of a `.keras` file."""
     if path.suffix == ".keras":
         with zips.Reader(path) as reader:
-            yield reader.window(WEIGHTS)
+            yield hdf5.Reader(reader.window(WEIGHTS))
+    elif path.suffix == ".json":
+        with keras_shards.opened(path) as shards:
+            yield shards
     else:
         with open(path, "rb") as file:
-            yield Window.whole(file, str(path))
+            yield hdf5.Reader(Window.whole(file, str(path)))
 
 
 def _own(reader: zips.Reader) -> dict[str, Any]:
@@ -172,10 +179,6 @@ def _own(reader: zips.Reader) -> dict[str, Any]:
     if not isinstance(found, dict):
         reader.refuse(METADATA, "has damaged parts of this package")
     return found
-
-
-def _opened(window: Window) -> hdf5.Reader:
-    return hdf5.Reader(window)
 
 
 def _stored(weights: hdf5.Reader) -> int:
@@ -215,10 +218,10 @@ class _Arrays:
     def __init__(self, weights: hdf5.Reader) -> None:
         self.weights = weights
         self._read: dict[str, np.ndarray] = {}
-        wanted = weights.attributes.get(DIGEST)
+        wanted = weights.attributes[""].get(DIGEST)
         if wanted is not None:
             self._read = {path: weights.array(path) for path in weights.arrays}
-            if digest(self._read.items()) != wanted:
+            if [digest(self._read.items())] != wanted:
                 weights.window.refuse("is damaged: its checksum is another")
 
     def __getitem__(self, path: str) -> np.ndarray:
@@ -282,25 +285,28 @@ def _set(found: Found, arrays: _Arrays) -> None:
         variable.assign(arrays[path])
 
 
-def _restore_optimizer(
+def _optimizer_state(
     weights: hdf5.Reader, model: Any, arrays: _Arrays, strict: bool = True
-) -> None:
-    """The optimizer's state, where the file has one; `strict`: it has to fit."""
-    held = weights.below(keras_optimizer.GROUP)
-    if (len(held) < 3 and not strict) or not held or not keras_optimizer.is_known(model.optimizer):
-        return
+) -> Callable[[], None]:
+    """What sets the optimizer's state, where the file has one; `strict`: it has to fit."""
+    held, optimizer = weights.below(keras_optimizer.GROUP), model.optimizer
+    unchanged: Callable[[], None] = lambda: None  # noqa: E731
+    if not held or optimizer is None or not keras_optimizer.is_known(optimizer):
+        return unchanged
     store = model._runners.renew_store(model._runners.device)
-    if not is_own(type(model.optimizer)):  # a user's makes its variables when it is built
-        model.optimizer.build(store.variables)
-    items = keras_optimizer.items(model.optimizer, store.variables)
+    if not is_own(type(optimizer)):  # a user's makes its variables when it is built
+        optimizer.build(store.variables)
+    items = keras_optimizer.items(optimizer, store.variables)
     names = [str(i) for i in range(len(items))]
-    fits = set(held) == set(names) and all(
-        held[name].shape == item.shape for name, item in zip(names, items)
-    )
-    group = keras_optimizer.GROUP
-    if fits:
-        found = [arrays[f"{group}/{name}"] for name in names]
-        keras_optimizer.restore(model.optimizer, store, found)
-    elif strict and len(held) > 2:  # fewer: of one that has not made a step
-        problem = f"does not fit {type(model.optimizer).__name__}"
-        weights.window.inside(0, 0, _member(weights, group)).refuse(problem)
+    shapes = {name: item.shape for name, item in zip(names, items)}
+    if {name: entry.shape for name, entry in held.items()} == shapes:
+        found = [arrays[f"{keras_optimizer.GROUP}/{name}"] for name in names]
+        problem = keras_optimizer.problem(items, found)
+        if problem is not None:
+            weights.window.inside(0, 0, _member(weights, keras_optimizer.GROUP)).refuse(problem)
+        return lambda: keras_optimizer.restore(optimizer, store, found)
+    numbers = sum(item.weight is None for item in items)
+    if strict and len(held) > numbers:  # fewer: of one that has not made a step
+        text = f"does not fit {type(optimizer).__name__}"
+        weights.window.inside(0, 0, _member(weights, keras_optimizer.GROUP)).refuse(text)
+    return unchanged

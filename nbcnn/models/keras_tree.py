@@ -53,9 +53,9 @@ def _walk_container(container: Any, path: str, met: set[int], seen: set[int]) ->
     used: dict[str, int] = {}
     for child in container.values() if isinstance(container, dict) else container:
         if isinstance(child, Layer):
-            yield from _walk(child, f"{path}/{_numbered(_class_name(child), used)}", met)
+            yield from _walk(child, f"{path}/{numbered(_class_name(child), used)}", met)
         elif isinstance(child, (list, tuple, dict)):
-            yield from _walk_container(child, f"{path}/{_numbered('container', used)}", met, seen)
+            yield from _walk_container(child, f"{path}/{numbered('container', used)}", met, seen)
 
 
 def _class_name(layer: Any) -> str:
@@ -63,7 +63,8 @@ def _class_name(layer: Any) -> str:
     return "functional" if kind.__name__ == "Model" and is_own(kind) else snake_case(kind.__name__)
 
 
-def _numbered(name: str, used: dict[str, int]) -> str:
+def numbered(name: str, used: dict[str, int]) -> str:
+    """The name, with `_1`, `_2` where it has been used."""
     used[name] = used.get(name, -1) + 1
     return f"{name}_{used[name]}" if used[name] else name
 
@@ -81,13 +82,16 @@ def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     if is_model and not is_graph:
         names.add("layers")
     for name in sorted(names, key=lambda n: f"~{n}" if n.startswith("_") else n):
-        if name.startswith("__"):
+        if name.startswith("__") or (name.startswith("_") and is_own(type(layer))):
             continue
         try:
             child = getattr(layer, name)
         except Exception:  # a property that has nothing to say yet
             continue
         yield name, child
+    if is_own(type(layer)):  # layers that draw some of several, of which Keras names each
+        for child in (*vars(layer).get("_layers", ()), *vars(layer).get("_parts", ())):
+            yield snake_case(type(child).__name__), child
 
 
 @cache

@@ -319,17 +319,22 @@ class Model(Trainer, Layer):
 
         onnx.save(self, filepath)
 
-    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+    def save_weights(
+        self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
         """Write all weights to the file `filepath`, whose name ends in `.weights.h5`,
-        `.weights.nbcnn`, `.safetensors` or `.npz`; `overwrite` as for `nbcnn.saving.save_weights`.
+        `.weights.nbcnn`, `.safetensors` or `.npz`; `overwrite` and `max_shard_size` as for
+        `nbcnn.saving.save_weights`.
         """
-        saving.save_weights(self, filepath, overwrite)
+        saving.save_weights(self, filepath, overwrite, max_shard_size)
 
-    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+    ) -> None:
         """Read weights written by `save_weights` or `save`, or by Keras, from the file `filepath`;
-        all or nothing is changed. `skip_mismatch` and `options` as for `nbcnn.saving.load_weights`.
+        all or nothing is changed. `skip_mismatch` and `by_name` as for `nbcnn.saving.load_weights`.
         """
-        saving.load_weights(self, filepath, skip_mismatch, **options)
+        saving.load_weights(self, filepath, skip_mismatch, by_name)
 
     def __reduce__(self) -> tuple:
         return copying.reduced(self)

@@ -145,11 +145,12 @@ def _makers_names(tensors: list[Tensor]) -> list[str]:
 
 def _unique(names: list[str]) -> list[str]:
     """The names with `_1`, `_2` appended to repeated ones."""
-    found: list[str] = []
+    found: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in names:
-        candidate, number = name, 0
+        candidate = name
         while candidate in found:
-            number += 1
-            candidate = f"{name}_{number}"
-        found.append(candidate)
-    return found
+            numbers[name] = numbers.get(name, 0) + 1
+            candidate = f"{name}_{numbers[name]}"
+        found[candidate] = None
+    return list(found)

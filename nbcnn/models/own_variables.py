@@ -16,7 +16,7 @@ def layers_of(model: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """
     entries, arrays = [], {}
     for place, layer in enumerate(model._flatten_layers()):
-        if type(layer).save_own_variables is LayerState.save_own_variables:
+        if not _has_own(layer):
             continue
         store: dict[str, Any] = {}
         layer.save_own_variables(store)
@@ -29,12 +29,19 @@ def layers_of(model: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     return entries, arrays
 
 
+def _has_own(layer: Any) -> bool:
+    return type(layer).save_own_variables is not LayerState.save_own_variables
+
+
 def read_layers(file: Any, model: Any) -> list[tuple[Any, dict[str, np.ndarray]]]:
     """Layers and what they have saved: to be given to their `load_own_variables`."""
     layers, entries = list(model._flatten_layers()), file.index.get("own_variables") or ()
     arrays = file.group(LAYERS) if entries and file.version > 1 else None
     try:
-        return [(layers[entry["layer"]], _found(file, entry["store"], arrays)) for entry in entries]
+        found = [(layers[e["layer"]], _found(file, e["store"], arrays)) for e in entries]
+        if not all(_has_own(layer) for layer, _ in found):
+            raise TypeError("a layer keeps nothing of its own")
+        return found
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         file.refuse(f"own_variables are damaged: {error!r}"[:300])
         raise

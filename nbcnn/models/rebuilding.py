@@ -2,6 +2,7 @@
 the file holds for them.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from nbcnn.models.signature import Signature, Slot
 from nbcnn.registry import deserialize
 
 SLACK = 1 << 22  # bytes that variables may take beyond what a file holds: states of metrics
+PATTERN_TIME = 1 << 31  # steps of matching names; some seconds
 # Of what is computed while a model is made, at most so much.
 COUNTS = {
     "num_thresholds": 1 << 20,
@@ -24,7 +26,11 @@ COUNTS = {
     "size": 1 << 12,
     "n": 1 << 24,
 }
-DAMAGES = (KeyError, AttributeError, IndexError, RecursionError, MemoryError, TypeError)
+# What arguments of wrong types and sizes provoke in layers, which check what people write.
+DAMAGES = (
+    LookupError, AttributeError, RuntimeError, MemoryError, TypeError, ArithmeticError,
+    AssertionError, re.error,
+)  # fmt: skip
 Refuse = Callable[[str], NoReturn]
 
 
@@ -44,7 +50,7 @@ def limited(stored: int, refuse: Refuse) -> Iterator[None]:
     except ValueError as error:
         refuse(str(error))
     except DAMAGES as error:
-        refuse(f"describes no model: {error!r}"[:500])
+        refuse(f"describes no model: {error!r}")
     finally:
         random_state.set_state(before)
 
@@ -78,11 +84,40 @@ def rebuild(config: Any, inputs: Any, refuse: Refuse) -> Any:
     return model
 
 
+def check_patterns(model: Any, config: Any, refuse: Refuse) -> None:
+    """Refuse patterns of weights' names, by which optimizers are chosen, that take long to match.
+
+    A pattern that repeats single letters only takes at most the name's length to the power of the
+    number of its repetitions.
+    """
+    patterns = []
+    pending = [config]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, (list, tuple)):
+            pending += each
+        elif isinstance(each, Mapping):
+            pending += each.values()
+            if isinstance(each.get("optimizer_map"), Mapping):
+                patterns += each["optimizer_map"]
+    lengths = [len(weight.path) for weight in model.weights] if patterns else []
+    time = 0
+    for pattern in patterns:
+        if re.search(r"\(\?|\)[*+?{]|\\\d", pattern):
+            refuse(f"has the pattern {pattern!r}, which may take any time")
+        re.compile(pattern)
+        repeats = min(len(re.findall(r"[*+{]", pattern)), 20)
+        time += len(pattern) + sum(length**repeats for length in lengths)
+    if time > PATTERN_TIME:
+        refuse("has patterns of weights' names that take too long")
+
+
 def compile_model(model: Any, config: Any, refuse: Refuse) -> None:
     """Compile as the file says."""
     if not isinstance(config, Mapping):
         refuse("has damaged compile arguments")
     check_counts(config, refuse)
+    check_patterns(model, config, refuse)
     try:
         model.compile_from_config(config)
     except FormatError:

@@ -5,12 +5,14 @@ pass began with, the batches that are done are passed over, and the running sums
 continue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from nbcnn import random_state
+from nbcnn.io.files import refuse
 from nbcnn.metric_base import is_mean_of_values
 
 
@@ -46,14 +48,25 @@ def _counting(model: Any) -> list[Any]:
 
 
 def is_progress(value: Any) -> bool:
-    """Whether a file's contents are what `progress_of` returned."""
+    """Whether a file's contents are what `progress_of` returned, as far as that can be seen without
+    the data.
+    """
     if not isinstance(value, dict):
         return False
     counts = [value.get("epoch"), value.get("step", 0), value.get("drawn", 0)]
-    states = [value.get(name) or {} for name in ("source", "validation")]
-    counts += [state.get("given", 0) for state in states if isinstance(state, dict)]
+    states = [value.get(name) for name in ("source", "validation") if value.get(name) is not None]
+    if not all(isinstance(s, dict) and {"random_state", "given"} <= set(s) for s in states):
+        return False
+    counts += [state["given"] for state in states if state is not None]
+    totals = value.get("totals")
     whole = all(type(n) is int and 0 <= n < 2**62 for n in counts)
-    return whole and all(isinstance(state, dict) for state in states)
+    return whole and (totals is None or _are_numbers(totals))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _are_numbers(n) if isinstance(n, list) else isinstance(n, (int, float)) for n in value
+    )
 
 
 # -- what callbacks have counted ------------------------------------------------------------------
@@ -120,7 +133,7 @@ class Training:
     """A `fit` that runs: its sources and callbacks, and where it is to go on, if it is resumed.
 
     limit : batches of an epoch, where that is given. resumed : what `progress_of` returned.
-    metrics : arrays of that. counts : what callbacks had counted.
+    metrics : arrays of that. counts : what callbacks had counted. path : the file of all that.
     """
 
     def __init__(
@@ -131,6 +144,7 @@ class Training:
         self.counts: Sequence[tuple[Any, str, Any]] = ()
         self.resumed: Mapping[str, Any] = {}
         self.metrics: Mapping[str, np.ndarray] = {}
+        self.path = ""
         self._latest: Any = None  # the last batch that was passed over
 
     def go_on(self) -> None:
@@ -138,11 +152,20 @@ class Training:
         for callback, name, value in self.counts:
             setattr(callback, name, value)
         now = random_state.get_state()
-        if self.resumed.get("validation") and self.validation is not None:
-            self.validation.resume(self.resumed["validation"])
-        if self.resumed.get("source"):
-            self._latest = self.source.resume(self.resumed["source"])
+        with self._explaining():
+            if self.resumed.get("validation") and self.validation is not None:
+                self.validation.resume(self.resumed["validation"])
+            if self.resumed.get("source"):
+                self._latest = self.source.resume(self.resumed["source"])
         random_state.set_state(now)
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """What goes wrong within is the fault of what is resumed."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            refuse(self.path, None, f"does not fit this training: {error}")
 
     @property
     def is_resumed(self) -> bool:
@@ -161,10 +184,12 @@ class Training:
         done = self.done
         if done and self._latest is not None:
             model._runners.get("train", self._latest.specs)  # which makes what holds them
-            if self.resumed["totals"] is not None:
-                model._runners.set_totals("train", np.array(self.resumed["totals"], np.float64))
-            for i, metric in enumerate(_counting(model)):
-                for j, variable in enumerate(metric.variables):
-                    variable.assign(self.metrics[f"{i}/{j}"])
+            with self._explaining():
+                if self.resumed["totals"] is not None:
+                    totals = np.array(self.resumed["totals"], np.float64)
+                    model._runners.set_totals("train", totals)
+                for i, metric in enumerate(_counting(model)):
+                    for j, variable in enumerate(metric.variables):
+                        variable.assign(self.metrics[f"{i}/{j}"])
         self.resumed = {}
         return done

@@ -7,9 +7,11 @@ The file's ending says its format.
 | `.keras` | a model with its training | Keras 3 and this package |
 | `.nbcnn` | likewise; also what Keras has no place for | this package |
 | `.weights.h5` | weights and the optimizer's state | Keras 3 and this package |
+| `.weights.json` | likewise, in several `.weights.h5` files | Keras 3.15 and this package |
 | `.weights.nbcnn` | weights | this package |
 | `.safetensors` | weights by path | this package, and others of equal names |
 | `.npz` | weights by path | this package, and NumPy |
+| `.h5` | weights by layer, only read | Keras 2 |
 """
 
 import json
@@ -25,13 +27,22 @@ import numpy as np
 from nbcnn import random_state
 from nbcnn.io import safetensors, zips
 from nbcnn.io.files import FormatError, Window, refuse, replacing
-from nbcnn.models import keras_files, own_files, own_variables, rebuilding
+from nbcnn.models import (
+    keras_files,
+    keras_shards,
+    legacy_files,
+    own_files,
+    own_variables,
+    rebuilding,
+)
 from nbcnn.registry import CustomObjectScope, deserialize, serialize, unsafe
 
 FORMAT = "nbcnn"
 MODEL, WEIGHTS = "model.json", "weights.json"
 MODELS = (".keras", ".nbcnn")
 WEIGHT_FILES = (".weights.h5", ".weights.nbcnn", ".safetensors", ".npz")
+SHARDED = keras_shards.ENDING
+OLDER = (".h5", ".hdf5")  # Keras 2's weights
 NPZ, ORDER = ".npy", "order"
 
 
@@ -142,24 +153,37 @@ def _load_own(path: Path, compile: bool) -> tuple[Any, dict[str, Any] | None]:
 # -- weights --------------------------------------------------------------------------------------
 
 
-def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Write all weights of a model to a file that ends in `.weights.h5`, which Keras reads, too,
-    `.weights.nbcnn`, `.safetensors` or `.npz`.
+def save_weights(
+    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+) -> None:
+    """Write all weights of a model.
 
     Parameters
     ----------
-    filepath : the file.
-    overwrite : False: an existing file is an error; default True.
+    model : with weights.
+    filepath : ends in `.weights.h5`, which Keras reads, too, `.weights.nbcnn`, `.safetensors` or
+        `.npz`.
+    overwrite : False raises FileExistsError where there is a file already; default True.
+    max_shard_size : by default, one file; otherwise `filepath` ends in `.weights.json`, and the
+        weights go to `.weights.h5` files beside it of at most so many GiB.
+
+    Raises
+    ------
+    ValueError
+        For another ending, a model without weights yet, or a weight larger than `max_shard_size`.
     """
-    path = _target(filepath, "save_weights", WEIGHT_FILES, overwrite)
+    if max_shard_size is not None and not max_shard_size > 0:
+        raise ValueError(f"save_weights: max_shard_size must be positive, got {max_shard_size}")
+    endings = WEIGHT_FILES if max_shard_size is None else (SHARDED,)
+    path = _target(filepath, "save_weights", endings, overwrite)
     _require_weights(model, "save_weights")
     with model._runners.lock:
-        _write_weights(path, model)
+        _write_weights(path, model, max_shard_size)
 
 
-def _write_weights(path: Path, model: Any) -> None:
-    if path.suffix == ".h5":
-        keras_files.write_weights(path, model)
+def _write_weights(path: Path, model: Any, max_shard_size: float | None) -> None:
+    if path.suffix in (".h5", ".json"):
+        keras_files.write_weights(path, model, max_shard_size)
     elif path.suffix == ".npz":
         zips.write(path, {f"{n}{NPZ}": v.numpy() for n, v in _by_path(model).items()})
     elif path.suffix == ".safetensors":
@@ -171,11 +195,14 @@ def _write_weights(path: Path, model: Any) -> None:
         own_files.write(path, WEIGHTS, FORMAT, model, {"weights": entries}, {"weights": arrays})
 
 
-def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
+def load_weights(
+    model: Any, filepath: Any, skip_mismatch: bool = False, by_name: bool | None = None
+) -> None:
     """Set all weights of a model from a file; every shape is checked before the first changes.
 
     Takes what `save_weights` and `save_model`, and Keras 3's methods of these names, write;
-    `.safetensors` files with the names of the model's weights; `.npz` files of as many arrays.
+    `.safetensors` files with the names of the model's weights; `.npz` files of as many arrays; and
+    the weights of Keras 2's `.h5` files.
 
     Parameters
     ----------
@@ -183,25 +210,31 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **optio
         fits.
     skip_mismatch : leave weights as they are that the file has none for, or of another shape, with
         a warning.
+    by_name : for Keras 2's files: True sets those of layers whose names the file has; by default,
+        all in the order of the layers.
 
     Raises
     ------
     FormatError
         For a damaged file, or arrays whose number, names or shapes are not those of the model.
     """
-    path = _existing(filepath, "load_weights", (*WEIGHT_FILES, *MODELS))
-    if options:
+    path = _existing(filepath, "load_weights", (*WEIGHT_FILES, SHARDED, *MODELS, *OLDER))
+    is_older = path.suffix in OLDER and not path.name.endswith(WEIGHT_FILES)
+    if by_name is not None and not is_older:
         raise ValueError(
-            f"load_weights: unknown arguments {sorted(options)}; by_name is of older files (.h5), "
-            "in these places decide, or names (.safetensors)"
+            "load_weights: by_name is for Keras 2's files (.h5); in these places decide, or names "
+            "(.safetensors)"
         )
     _require_weights(model, "load_weights")
     with model._runners.lock:
-        _read_weights(path, model, skip_mismatch)
+        if is_older:
+            legacy_files.read_weights(path, model, skip_mismatch, bool(by_name))
+        else:
+            _read_weights(path, model, skip_mismatch)
 
 
 def _read_weights(path: Path, model: Any, skip_mismatch: bool) -> None:
-    if path.suffix in (".h5", ".keras"):
+    if path.suffix in (".h5", ".json", ".keras"):
         keras_files.read_weights(path, model, skip_mismatch)
     elif path.suffix == ".safetensors":
         _load_safetensors(model, path, skip_mismatch)
@@ -315,8 +348,8 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 
 def _refuse_ending(where: str, path: Path, suffixes: Sequence[str]) -> NoReturn:
     expected = " or ".join(suffixes)
-    legacy = path.suffix in (".h5", ".hdf5") and not path.name.endswith(".weights.h5")
-    note = "; Keras's older .h5 files are not read: save them as .keras there" if legacy else ""
+    legacy = path.suffix in OLDER and not path.name.endswith(".weights.h5")
+    note = "; of Keras's older .h5 files load_weights reads the weights" if legacy else ""
     raise ValueError(f"{where}: filepath must end in {expected}, got {str(path)!r}{note}")
 
 

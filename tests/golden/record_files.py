@@ -1,5 +1,5 @@
 """Writes `keras_files.tar.xz`: models of `cases.files` in files of real Keras, with what they
-predict and the weights after the next training step.
+predict and the weights after the next training step; some of these weights in Keras's older `.h5`.
 
 With a folder as an argument: also reads the files of this package in it, `<number>.keras` and
 `<number>.npz` (as `write_own` of `tests/test_keras_files.py` makes them), and compares.
@@ -43,10 +43,20 @@ def record():
             files.trained(model, case, 1)
             path = Path(folder, f"{number}.keras")
             model.save(path)
+            names = [path.name, f"{number}.npz"]
+            if case.name in files.LEGACY:
+                names.append(f"{number}.h5")
+                model.save(Path(folder, names[-1]))
+                index = Path(folder, f"{number}.weights.json")
+                model.save_weights(index, max_shard_size=files.SHARD)
+                names += [
+                    index.name,
+                    *(p.name for p in Path(folder).glob(f"{number}_*.weights.h5")),
+                ]
             results = io.BytesIO()
             np.savez(results, **expected(model, case))
             Path(folder, f"{number}.npz").write_bytes(results.getvalue())
-            for name in (path.name, f"{number}.npz"):
+            for name in names:
                 info = archive.gettarinfo(Path(folder, name), name)
                 info.mtime = info.uid = info.gid = 0
                 info.uname = info.gname = ""
@@ -69,11 +79,12 @@ def compare(folder):
                     np.testing.assert_allclose(
                         found[name], wanted[name], rtol=1e-5, atol=1e-5, err_msg=name
                     )
-            fresh = files.made(case, keras)
-            fresh.load_weights(path.with_suffix(".weights.h5"))
-            for i, weight in enumerate(fresh.get_weights()):
+            for ending in (".weights.h5", ".weights.json"):
+                fresh = files.made(case, keras)
+                fresh.load_weights(path.with_suffix(ending))
                 with np.load(path.with_suffix(".now.npz")) as wanted:
-                    np.testing.assert_array_equal(weight, wanted[f"w{i}"])
+                    for i, weight in enumerate(fresh.get_weights()):
+                        np.testing.assert_array_equal(weight, wanted[f"w{i}"])
             print(f"{case.name}: equal")
         except Exception as error:
             bad += 1
