@@ -183,7 +183,7 @@ def graph_of(case: Case, device: Any) -> tuple[Graph, Tensor | None]:
         graph = Graph([y, *found] if case.what == "both" else found)
 
     def accepts(op, inputs):
-        return select(op, inputs, device)[1] is not None
+        return select(op, inputs, device)[1]
 
     return fuse(graph, accepts), dy
 

@@ -360,9 +360,12 @@ MARKS = {
     "short": ("peers", short_table),
     "peers": ("peers", peers_text),
     "peers_more": ("peers_more", peers_text),
+    "onnx": ("onnx", peers_text),
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
     "ops_more": ("ops_more", ops_summary),
+    "ops_xeon": ("ops_xeon", ops_summary),
+    "peers_xeon": ("peers_xeon", peers_text),
     "avx2": ("ops_avx2", roofline_table),
     "products": ("ops_dense", products_table),
     "products_avx2": ("ops_dense_avx2", products_table),
@@ -387,7 +390,7 @@ def written(text, results):
 
 def main():
     if sys.argv[1:] == ["write"]:
-        for name in ("README.md", "docs/performance.md", "docs/cuda.md"):
+        for name in ("README.md", "docs/performance.md", "docs/cuda.md", "docs/deploying.md"):
             document = HERE.parent / name
             document.write_text(written(document.read_text(), HERE / "results"))
         return

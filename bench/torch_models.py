@@ -1,6 +1,13 @@
 """The networks of `model_set.py` as a PyTorch user writes them: NCHW, logits at the end."""
 
+import sys
+from pathlib import Path
+
 from torch import nn
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "models"))
+
+from to_onnx import Residual, normalized
 
 
 def lenet5():
@@ -43,28 +50,6 @@ def vgg():
             channels = filters
         parts.append(nn.MaxPool2d(2))
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(256 * 16, 10))
-
-
-def normalized(channels, filters, kernel, stride=1, **options):
-    """A convolution without bias and its batch normalization."""
-    padding = kernel // 2
-    conv = nn.Conv2d(channels, filters, kernel, stride, padding, bias=False, **options)
-    return [conv, nn.BatchNorm2d(filters)]
-
-
-class Residual(nn.Module):
-    def __init__(self, channels, filters, stride):
-        super().__init__()
-        self.body = nn.Sequential(
-            *normalized(channels, filters, 3, stride), nn.ReLU(), *normalized(filters, filters, 3)
-        )
-        straight = stride == 1 and channels == filters
-        shortcut = [] if straight else normalized(channels, filters, 1, stride)
-        self.shortcut = nn.Sequential(*shortcut)
-        self.relu = nn.ReLU()
-
-    def forward(self, x):
-        return self.relu(self.shortcut(x) + self.body(x))
 
 
 def resnet20():

@@ -1,6 +1,15 @@
 """Activation functions of tensors, elementwise unless they say an axis.
 
 Layers take them by name (`activation="relu"`), as functions, or as any callable of one tensor.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+x : symbolic tensor or array.
+axis : the axis that sums run over; default the last.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +18,14 @@ from typing import Any
 from nbcnn import ops
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "celu", "deserialize", "elu", "exponential", "gelu", "get", "glu", "hard_shrink",
+    "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu", "linear", "log_sigmoid",
+    "log_softmax", "mish", "relu", "relu6", "selu", "serialize", "sigmoid", "silu", "soft_shrink",
+    "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus",
+    "swish", "tanh", "tanh_shrink", "threshold",
+]  # fmt: skip
 
 family = Family("activation", "keras.activations")
 
@@ -22,6 +39,8 @@ def relu(
     x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Any:
     """x above `threshold`, at most `max_value`; negative_slope * (x - threshold) below it."""
+    if (negative_slope, max_value, threshold) == (0, 6, 0):
+        return ops.relu6(x)
     if threshold:
         below = negative_slope * (x - threshold)
         y = ops.where(ops.greater(x, threshold), x, below)
@@ -56,7 +75,12 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 
 
 def gelu(x: Any, approximate: bool = False) -> Any:
-    """x * (normal distribution function of x), or its tanh approximation."""
+    """x * (normal distribution function of x), or its tanh approximation.
+
+    Parameters
+    ----------
+    approximate : take the tanh form; default False.
+    """
     return ops.gelu(x, approximate=approximate)
 
 

@@ -18,6 +18,11 @@ class Callback(Declared):
     `on_epoch_end` are recorded in `History`. Setting `self.model.stop_training = True` ends
     training after the current batch's epoch.
 
+    Parameters
+    ----------
+    epoch, batch : in the methods: numbers, from 0.
+    logs : in the methods: results by name, those so far; a dictionary, or None.
+
     Examples
     --------
     >>> class Bell(Callback):

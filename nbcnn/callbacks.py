@@ -23,9 +23,22 @@ from nbcnn.progbar import ProgbarLogger as ProgbarLogger
 from nbcnn.progress import message
 from nbcnn.registry import suggest
 
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History",
+    "LambdaCallback", "LearningRateScheduler", "ModelCheckpoint", "ProgbarLogger",
+    "ReduceLROnPlateau", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+]  # fmt: skip
+
 
 class LambdaCallback(Callback):
     """A callback made of functions, one for each hook given by name.
+
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end : functions (epoch, logs); default none.
+    on_train_begin, on_train_end : functions (logs).
+    on_train_batch_begin, on_train_batch_end : functions (batch, logs).
+    **hooks : functions for the other methods of `Callback` by their names, with their arguments.
 
     Examples
     --------

@@ -185,6 +185,10 @@ def floatx() -> str:
 def set_floatx(value: str) -> None:
     """Set the default floating-point type. Raises ValueError for other types than float32 and
     float64.
+
+    Parameters
+    ----------
+    value : "float32" (at first) or "float64".
     """
     _set(floatx=_choice("set_floatx", value, FLOAT_TYPES))
 
@@ -209,7 +213,12 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
-    """Set `epsilon`. Raises ValueError if it is not a positive finite number."""
+    """Set `epsilon`. Raises ValueError if it is not a positive finite number.
+
+    Parameters
+    ----------
+    value : 1e-7 at first.
+    """
     if isinstance(value, (bool, str)) or not (math.isfinite(value) and value > 0):
         raise ValueError(f"set_epsilon: expected a positive number, got {value!r}")
     _set(epsilon=float(value))
@@ -221,7 +230,12 @@ def image_data_format() -> str:
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Set `image_data_format`. Raises ValueError for other values."""
+    """Set `image_data_format`. Raises ValueError for other values.
+
+    Parameters
+    ----------
+    data_format : "channels_last" (at first) or "channels_first".
+    """
     _set(image_data_format=_choice("set_image_data_format", data_format, DATA_FORMATS))
 
 
@@ -249,6 +263,10 @@ def set_conv_algorithm(algorithm: str) -> None:
     """Prefer a family of convolution kernels; 'auto' leaves it to the implementation list.
 
     A layer's own `conv_algorithm` comes first. Raises ValueError for unknown names.
+
+    Parameters
+    ----------
+    algorithm : "auto" (at first), "direct" or "im2col".
     """
     _set(conv_algorithm=_choice("set_conv_algorithm", algorithm, CONV_ALGORITHMS))
 
@@ -262,6 +280,10 @@ def set_winograd(form: str) -> None:
     """Allow Winograd's convolutions: "auto" takes tiles of four or of two outputs a side,
     say F(4x4, 3x3) or F(2x2, 3x3), where they are faster than others, "f2" only those of two, whose
     rounding errors are several times smaller, "off" none. Raises ValueError for other values.
+
+    Parameters
+    ----------
+    form : "auto" (at first), "f2" or "off".
     """
     _set(winograd=_choice("set_winograd", form, WINOGRAD))
 
@@ -277,6 +299,10 @@ def set_matmul_precision(precision: str) -> None:
     "highest" (default): in float32. "high": their tensor cores may take factors rounded to TF32,
     which keeps the range of float32 and 10 bits of its fraction; sums stay in float32. CPUs always
     compute in float32. Raises ValueError for other values.
+
+    Parameters
+    ----------
+    precision : "highest" or "high".
     """
     _set(matmul_precision=_choice("set_matmul_precision", precision, MATMUL_PRECISIONS))
 
@@ -287,7 +313,12 @@ def fuse() -> bool:
 
 
 def set_fuse(value: bool) -> None:
-    """Switch fusion on or off. Raises ValueError unless given True or False."""
+    """Switch fusion on or off. Raises ValueError unless given True or False.
+
+    Parameters
+    ----------
+    value : True (at first) or False.
+    """
     _set(fuse=_flag("set_fuse", value))
 
 
@@ -331,7 +362,12 @@ def force(choices: str) -> Any:
 
 
 def fusing(value: bool) -> Any:
-    """Inside `with fusing(False):` fusion is off."""
+    """Inside `with fusing(False):` fusion is off.
+
+    Parameters
+    ----------
+    value : True or False.
+    """
     return _changed(fuse=_flag("fusing", value))
 
 
@@ -350,6 +386,12 @@ KERAS = {
         "nbcnn.keras_settings",
     ),
 }  # fmt: skip
+__all__ = [
+    "conv_algorithm", "epsilon", "floatx", "force", "fuse", "fusing", "get_num_threads",
+    "image_data_format", "matmul_precision", "set_conv_algorithm", "set_epsilon", "set_floatx",
+    "set_fuse", "set_image_data_format", "set_matmul_precision", "set_num_threads",
+    "set_verbosity", "set_winograd", "verbosity", "winograd", *KERAS,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,12 @@
-"""Constraints on weights: `constraint(weight) -> weight`, applied after every update."""
+"""Constraints on weights: `constraint(weight) -> weight`, applied after every update.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +16,21 @@ from nbcnn.converters import axes, optional
 from nbcnn.declare import Declared, arg, fraction, non_negative
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "deserialize",
+    "get",
+    "max_norm",
+    "min_max_norm",
+    "non_neg",
+    "serialize",
+    "unit_norm",
+]
 
 family = Family("constraint", "keras.constraints")
 

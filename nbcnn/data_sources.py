@@ -315,7 +315,8 @@ def timeseries_dataset_from_array(
     sequence_stride : between the starts of windows; default 1.
     sampling_rate : between the points of a window; default 1.
     batch_size : default 128; None gives single windows.
-    shuffle : default False. seed : of the shuffling.
+    shuffle : default False.
+    seed : of the shuffling.
     start_index, end_index : the part of the data to take.
     format : accepted for Keras's sake.
 

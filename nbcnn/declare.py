@@ -102,8 +102,9 @@ def arg(
     convert : value -> stored value; raises `Expected("must be ...")` for what it cannot take.
     choices : allowed values; strings may come in any case.
     check : stored value -> None, or the expectation as text ("must be positive"). Not called for
-        None. kw_only : cannot be given by position. last : comes after the fields of subclasses in
-        the positional order.
+        None.
+    kw_only : cannot be given by position.
+    last : comes after the fields of subclasses in the positional order.
     """
     return Arg(default, convert, choices, check, kw_only, last)
 
@@ -195,11 +196,14 @@ def reset_names() -> None:
 
 
 class _Signature:
-    """`inspect.signature` of a declared class, made when asked for."""
+    """`inspect.signature` of a class, made when asked for: its fields, or its own `__init__`."""
 
     def __get__(self, instance: Any, owner: type["Declared"]) -> inspect.Signature | None:
-        if instance is not None or not owner.is_declared():
+        if instance is not None:
             return None
+        if not owner.is_declared():
+            _, *own = inspect.signature(owner.__init__).parameters.values()
+            return inspect.Signature(own)
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         return inspect.Signature(
             [
@@ -280,7 +284,7 @@ class Declared:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """An object from the arguments that `get_config` returned."""
+        """An object from the arguments `config` that `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:

@@ -18,12 +18,16 @@ import numpy as np
 from nbcnn import config
 from nbcnn.declare import Expected
 
+__all__ = ["DTypePolicy", "dtype_policy", "set_dtype_policy"]
+
 MIXED = "mixed_bfloat16"
 
 
 class DTypePolicy:
     """A policy by its name: 'float32', 'float64', an integer type, or 'mixed_bfloat16'.
 
+    Parameters
+    ----------
     name : None takes the current global policy. Raises ValueError for other names.
     """
 

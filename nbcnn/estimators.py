@@ -79,7 +79,7 @@ class _Wrapper(BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """What the model says of samples, as the targets were given."""
+        """What the model says of samples X, as the targets were given."""
         return self._decoded(self._outputs(X))
 
     @property
@@ -182,7 +182,7 @@ class SKLearnClassifier(ClassifierMixin, _Wrapper):
     classes_: np.ndarray
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The model's outputs, by class; of two classes the second's less the first's."""
+        """The model's outputs for X, by class; of two classes the second's less the first's."""
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
@@ -238,7 +238,7 @@ class SKLearnTransformer(TransformerMixin, _Wrapper):
     """
 
     def transform(self, X: Any) -> np.ndarray:
-        """The model's outputs for samples."""
+        """The model's outputs for samples X."""
         return self._outputs(X)
 
     def _more_tags(self) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: str | None = N
     ----------
     data_format : the program's setting by default.
     dtype : `floatx` by default.
+    img : the image, or an array (height, width) or (height, width, channels).
     """
     first = data_format_of("img_to_array", data_format) == "channels_first"
     values = np.asarray(img, dtype=dtype or config.floatx())
@@ -188,6 +189,7 @@ def smart_resize(
     size : (height, width).
     interpolation : "bilinear" (default), "nearest", "bicubic", "area", "lanczos3", "lanczos5",
         "gaussian" or "mitchellcubic".
+    data_format : "channels_last" (default) or "channels_first".
 
     Returns
     -------

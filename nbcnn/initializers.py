@@ -5,6 +5,16 @@ global generator that `utils.set_random_seed` starts. Kernels are laid out (...,
 so the fans are
 
     fan_in = receptive field * inputs,    fan_out = receptive field * outputs.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+seed : a number, so that every call gives the same values; None (default): other values at each
+    call.
+input_axes, output_axes : axes that count as inputs and outputs; None (default): the last two.
 """
 
 import math
@@ -18,6 +28,16 @@ from nbcnn.converters import axes, numbers_of, optional
 from nbcnn.declare import Declared, arg, finite, non_negative, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
+    "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal",
+    "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal",
+    "VarianceScaling", "Zeros", "constant", "deserialize", "get", "glorot_normal",
+    "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal",
+    "variance_scaling", "zeros",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
 family = Family("initializer", "keras.initializers")
@@ -65,7 +85,12 @@ class Constant(Initializer):
 
 
 class Identity(Initializer):
-    """`gain` times the identity matrix; for two-dimensional weights."""
+    """`gain` times the identity matrix; for two-dimensional weights.
+
+    Parameters
+    ----------
+    gain : default 1.
+    """
 
     gain: float = arg(1.0, check=finite)
 
@@ -117,7 +142,12 @@ class RandomUniform(RandomInitializer):
 
 
 class TruncatedNormal(RandomInitializer):
-    """Normal distribution; values beyond two standard deviations are drawn again."""
+    """Normal distribution; values beyond two standard deviations are drawn again.
+
+    Parameters
+    ----------
+    mean, stddev : before the cut; default 0 and 0.05.
+    """
 
     mean: float = arg(0.0, check=finite)
     stddev: float = arg(0.05, check=non_negative)
@@ -221,6 +251,10 @@ class Orthogonal(RandomInitializer):
     """`gain` times a matrix with orthonormal columns, or rows where there are fewer of these.
 
     A weight of more than two dimensions is filled as the matrix (all but last, last).
+
+    Parameters
+    ----------
+    gain : default 1.
     """
 
     gain: float = arg(1.0, check=finite)

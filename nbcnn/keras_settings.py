@@ -21,7 +21,12 @@ def max_epochs() -> int | None:
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every `fit`, for a quick look whether a script runs. None: no limit."""
+    """Limit the epochs of every `fit`, for a quick look whether a script runs. None: no limit.
+
+    Parameters
+    ----------
+    max_epochs : the limit.
+    """
     _limits["epochs"] = _limit("set_max_epochs", max_epochs)
 
 
@@ -31,7 +36,12 @@ def max_steps_per_epoch() -> int | None:
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the batches of every epoch, `evaluate` and `predict`. None: no limit."""
+    """Limit the batches of every epoch, `evaluate` and `predict`. None: no limit.
+
+    Parameters
+    ----------
+    max_steps_per_epoch : the limit.
+    """
     _limits["steps"] = _limit("set_max_steps_per_epoch", max_steps_per_epoch)
 
 
@@ -75,7 +85,12 @@ def backend() -> str:
 
 
 def set_backend(backend: str) -> None:
-    """Accepts 'numba', the only one."""
+    """Accepts 'numba', the only one.
+
+    Parameters
+    ----------
+    backend : the name.
+    """
     if backend != "numba":
         raise ValueError(f"set_backend: the only backend is 'numba', got {backend!r}")
 

@@ -36,6 +36,7 @@ class Loss(Declared, family=family):
     reads_integers = False  # whether `call` wants y_true as it was given
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each sample, from y_true and y_pred; to be defined by losses of one's own."""
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:

@@ -2,6 +2,19 @@
 
 A user's own loss is a function of (y_true, y_pred) made of `nbcnn.ops`, or a subclass of `Loss`
 with `call(y_true, y_pred)`. In the texts t is y_true and p is y_pred.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+y_true, y_pred : labels and predictions, symbolic tensors or arrays: (batch, ..., k), labels of
+    class numbers (batch, ...).
+from_logits : y_pred holds values before the sigmoid or softmax; default False.
+label_smoothing : labels are moved towards the uniform distribution by this fraction; default 0.
+axis : the axis of classes, or along which the formula is taken; default the last, of `dice` and
+    `tversky` all.
 """
 
 from collections.abc import Mapping
@@ -16,6 +29,20 @@ from nbcnn.loss_base import LossFunctionWrapper as LossFunctionWrapper
 from nbcnn.loss_base import family
 from nbcnn.loss_formulas import class_numbers
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "CategoricalHinge",
+    "CosineSimilarity", "Dice", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss",
+    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
+    "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge",
+    "Tversky", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
+    "categorical_focal_crossentropy", "categorical_generalized_cross_entropy",
+    "categorical_hinge", "cosine_similarity", "deserialize", "dice", "get", "hinge", "huber",
+    "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
+    "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "serialize",
+    "sparse_categorical_crossentropy", "squared_hinge", "tversky",
+]  # fmt: skip
 
 
 class MeanSquaredError(FormulaLoss, formula=loss_formulas.mean_squared_error):
@@ -45,7 +72,12 @@ class CosineSimilarity(FormulaLoss, formula=loss_formulas.cosine_similarity):
 
 
 class Huber(FormulaLoss, formula=loss_formulas.huber):
-    """Squared error up to `delta`, absolute error beyond."""
+    """Squared error up to `delta`, absolute error beyond.
+
+    Parameters
+    ----------
+    delta : default 1.
+    """
 
     delta: float = arg(1.0, check=positive)
     name = "huber_loss"
@@ -166,7 +198,12 @@ class SparseCategoricalCrossentropy(
 
 
 class Dice(FormulaLoss, formula=loss_formulas.dice, first=("reduction", "name")):
-    """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything."""
+    """1 - 2 * sum(t * p) / (sum(t) + sum(p)) over `axis`, by default everything.
+
+    Parameters
+    ----------
+    axis : axes that are summed over; None (default): all.
+    """
 
     axis: Any = arg(None, convert=optional(axes))
 
@@ -176,6 +213,11 @@ class Tversky(
 ):
     """Dice with weights for what is missed (`alpha`) and what is wrong (`beta`), both 0.5 by
     default.
+
+    Parameters
+    ----------
+    alpha, beta : default 0.5 each.
+    axis : axes that are summed over; None (default): all.
     """
 
     alpha: float = 0.5

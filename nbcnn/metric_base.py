@@ -71,6 +71,13 @@ class Metric(Declared, family=family):
     ) -> Variable:
         """A state variable, set to zero by `reset_state`. `aggregation` is accepted for Keras's
         sake.
+
+        Parameters
+        ----------
+        shape : sizes, default a number.
+        initializer : default "zeros".
+        dtype : default that of the metric.
+        name : default "variable".
         """
         start = initializers.get(initializer or "zeros")
         variable = Variable(start, shape, dtype or self.value_dtype, False, name)
@@ -84,13 +91,15 @@ class Metric(Declared, family=family):
         dtype: str | None = None,
         name: str = "variable",
     ) -> Variable:
-        """`add_variable` under its other name."""
+        """The same as `add_variable`, under its other name."""
         return self.add_variable(shape, initializer, dtype, name=name)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Counts a batch, (y_true, y_pred, sample_weight=None); defined by metrics of one's own."""
         raise NotImplementedError(f"{type(self).__name__} must define update_state")
 
     def result(self) -> Any:
+        """The value over all that was counted: a number or an array; defined likewise."""
         raise NotImplementedError(f"{type(self).__name__} must define result")
 
     def reset_state(self) -> None:
@@ -253,7 +262,12 @@ def is_mean_of_values(metric: Any) -> bool:
 
 
 class MeanMetricWrapper(MeanOfFormula):
-    """The mean of a function of (y_true, y_pred); `kwargs` are its further arguments."""
+    """The mean of a function of (y_true, y_pred); `kwargs` are its further arguments.
+
+    Parameters
+    ----------
+    fn : gives a value per sample.
+    """
 
     def __init__(
         self,

@@ -37,6 +37,8 @@ def _counting_type(value: Any) -> str | None:
 class _Confusion(Metric):
     """The confusion matrix over all batches.
 
+    Parameters
+    ----------
     dtype : of the matrix; int32 by default, for which weights are cut to whole numbers.
     """
 

@@ -4,6 +4,20 @@ Most are means of a formula's value per sample. `values(y_true, y_pred)` is that
 of shape (batch,), which training accumulates inside the graph; `update_state`, `result` and
 `reset_state` do the same with arrays. The others have variables, to which training adds inside the
 graph too; they are in the modules that `ELSEWHERE` names, loaded on first use.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+y_true, y_pred : labels and predictions, symbolic tensors or arrays: (batch, ..., k), labels of
+    class numbers (batch, ...).
+from_logits : y_pred holds values before the sigmoid or softmax; default False.
+label_smoothing : labels are moved towards the uniform distribution by this fraction; default 0.
+ignore_class : samples with this label do not count; default None.
+axis : the axis of classes; default the last.
+from_sorted_ids : y_pred holds class numbers in falling order of score instead; default False.
 """
 
 import importlib
@@ -46,6 +60,21 @@ ELSEWHERE = {
         "nbcnn.metric_correlation",
     ),
 }  # fmt: skip
+__all__ = [
+    "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "CategoricalAccuracy",
+    "CategoricalCrossentropy", "CategoricalHinge", "CosineSimilarity", "Hinge", "KLDivergence",
+    "LogCoshError", "Mean", "MeanAbsoluteError", "MeanAbsolutePercentageError",
+    "MeanMetricWrapper", "MeanSquaredError", "MeanSquaredLogarithmicError", "Metric", "Poisson",
+    "RootMeanSquaredError", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy", "SquaredHinge", "Sum", "TopKCategoricalAccuracy",
+    "binary_accuracy", "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
+    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
+    "deserialize", "get", "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
+    "poisson", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
+    *ELSEWHERE,
+]  # fmt: skip
 family.add_elsewhere(ELSEWHERE)
 
 

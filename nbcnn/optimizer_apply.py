@@ -95,7 +95,7 @@ class Applying:
         return variables
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
-        """`apply` for pairs of gradients and weights."""
+        """`apply` for pairs of gradients and weights, `grads_and_vars`."""
         pairs = list(grads_and_vars)
         self.apply([g for g, _ in pairs], [v for _, v in pairs])
 
@@ -143,8 +143,9 @@ class Applying:
     # -- a rule of one's own --------------------------------------------------------------------
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The rule, to be defined by optimizers of one's own: `assign` new values to the weight and
-        to the state made in `build`. Traced once, with tensors.
+        """The rule, to be defined by optimizers of one's own: from `gradient` and `learning_rate`,
+        `assign` new values to the weight `variable` and to the state made in `build`. Traced once,
+        with tensors.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define update_step")
 
@@ -173,6 +174,13 @@ class Applying:
     ) -> "Variable":
         """A new variable of the optimizer's state. `aggregation` and `layout` are accepted for
         Keras's sake.
+
+        Parameters
+        ----------
+        shape : its sizes.
+        initializer : default "zeros".
+        dtype : default `config.floatx()`.
+        name : default "variable".
         """
         from nbcnn import config
         from nbcnn.layers.variable import Variable
@@ -187,7 +195,13 @@ class Applying:
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
     ) -> "Variable":
-        """A new variable of the shape and type of a weight."""
+        """A new variable of the shape and type of a weight.
+
+        Parameters
+        ----------
+        reference_variable : the weight.
+        name, initializer : as for `add_variable`.
+        """
         of = str(getattr(reference_variable, "path", "")).replace("/", "_")
         full = f"{of}_{name or 'variable'}"
         shape, dtype = reference_variable.shape, reference_variable.dtype
@@ -196,7 +210,14 @@ class Applying:
     def add_optimizer_variables(
         self, trainable_variables: Sequence[Any], name: Any, initializer: Any = "zeros"
     ) -> Any:
-        """One new variable for each weight, as a list; for several names a list of such."""
+        """One new variable for each weight, as a list; for several names a list of such.
+
+        Parameters
+        ----------
+        trainable_variables : the weights.
+        name : of the variables, or several.
+        initializer : default "zeros"; or one for each name.
+        """
         if isinstance(name, str):
             return [
                 self.add_variable_from_reference(v, name, initializer) for v in trainable_variables
@@ -219,9 +240,9 @@ class Applying:
         variable.assign(value)
 
     def assign_add(self, variable: Any, value: Any) -> None:
-        """Adds to a variable."""
+        """Adds `value` to a variable."""
         variable.assign_add(value)
 
     def assign_sub(self, variable: Any, value: Any) -> None:
-        """Subtracts from a variable."""
+        """Subtracts `value` from a variable."""
         variable.assign_sub(value)

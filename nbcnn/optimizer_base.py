@@ -304,4 +304,5 @@ class Optimizer(Applying, Declared, family=family):
         return {name: value for name, value in vars(self).items() if name not in kept_apart}
 
     def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values, the learning rate as it is now."""
         return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}

@@ -1,4 +1,12 @@
-"""Optimizers as declarations: which operation updates weights, from which settings and state."""
+"""Optimizers as declarations: which operation updates weights, from which settings and state.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +30,12 @@ from nbcnn.optimizer_wrappers import LossScaleOptimizer as LossScaleOptimizer
 from nbcnn.optimizer_wrappers import MultiOptimizer as MultiOptimizer
 from nbcnn.optimizer_wrappers import OptimizerMap as OptimizerMap
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion",
+    "LossScaleOptimizer", "MultiOptimizer", "Muon", "Nadam", "Optimizer", "OptimizerMap",
+    "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
+]  # fmt: skip
 
 
 class SGD(Optimizer):

@@ -3,6 +3,17 @@
 While a layer or a step is traced, `normal`, `uniform`, `truncated_normal`, `randint` and `dropout`
 without a seed, or with a `SeedGenerator`, become part of the graph, which draws anew at each run.
 The others, and a number as a seed, are drawn once.
+
+Common parameters
+-----------------
+shape : sizes of the result.
+dtype : its data type, default `config.floatx()`, of `randint` and `categorical` int32.
+seed : a number, for the same values at each call; a `SeedGenerator`; None (default): the program's
+    generator, which `utils.set_random_seed` starts.
+mean, stddev : default 0 and 1.
+minval, maxval : least value, and the one that values stay below.
+axis : default 0.
+x : array.
 """
 
 import importlib
@@ -32,6 +43,8 @@ __all__ = [
 class SeedGenerator:
     """Gives a new seed at each use; pass it as `seed`.
 
+    Parameters
+    ----------
     seed : where the sequence starts; drawn from the global generator by default.
     """
 
@@ -124,7 +137,12 @@ def binomial(
     dtype: str | None = None,
     seed: Any = None,
 ) -> np.ndarray:
-    """How many of `counts` trials succeed."""
+    """How many of `counts` trials succeed.
+
+    Parameters
+    ----------
+    counts, probabilities : numbers, or arrays that broadcast.
+    """
     drawn = _generator(seed).binomial(counts, probabilities, tuple(shape))
     return drawn.astype(dtype or config.floatx())
 
@@ -155,6 +173,8 @@ def categorical(
 ) -> np.ndarray:
     """Classes drawn with the probabilities softmax(logits).
 
+    Parameters
+    ----------
     logits : (rows, classes).
 
     Returns an array (rows, num_samples).
@@ -169,7 +189,10 @@ def categorical(
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
     """`inputs` with each element 0 with probability `rate`, else divided by 1 - rate.
 
+    Parameters
+    ----------
     noise_shape : the shape of what is drawn, which broadcasts; that of the inputs by default.
+    rate : 0 to 1.
     """
     if not 0 <= rate <= 1:
         raise ValueError(f"dropout: rate must be between 0 and 1, got {rate!r}")

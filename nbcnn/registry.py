@@ -110,6 +110,10 @@ class Family:
         None stays None; a name or a class gives a new instance with default arguments (a name of a
         function gives that function); a configuration is read; an instance or any other callable is
         returned as it is.
+
+        Parameters
+        ----------
+        custom_objects : further names, looked at first; default none.
         """
         found = identifier
         if isinstance(identifier, str):
@@ -167,7 +171,12 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 def get_registered_name(member: Any) -> str:
-    """`package>name` of a registered class or function, its plain name otherwise."""
+    """`package>name` of a registered class or function, its plain name otherwise.
+
+    Parameters
+    ----------
+    member : class or function.
+    """
     names = (key for key, registered in _custom.items() if registered is member)
     return next(names, getattr(member, "__name__", repr(member)))
 
@@ -198,12 +207,21 @@ def _name_to_keep(member: Any) -> str:
 
 
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The class or function registered under `name`, or None."""
+    """The class or function registered under `name`, or None.
+
+    Parameters
+    ----------
+    custom_objects : further names, looked at first; default none.
+    """
     return find_custom(name, custom_objects)
 
 
 class CustomObjectScope:
     """Makes names known inside a `with` block, to its thread.
+
+    Parameters
+    ----------
+    custom_objects : dictionary of classes and functions by name.
 
     Examples
     --------
@@ -311,8 +329,9 @@ def deserialize(
     Parameters
     ----------
     config : what `serialize` returned; it may have been through JSON. Plain values come back as
-        they are. custom_objects : names of classes and functions that are not part of this package.
-        family : where to look when the configuration does not say its module.
+        they are.
+    custom_objects : names of classes and functions that are not part of this package.
+    family : where to look when the configuration does not say its module.
 
     Raises
     ------

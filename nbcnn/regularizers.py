@@ -1,4 +1,12 @@
-"""Penalties on weights: `regularizer(weight) -> scalar`, added to the loss."""
+"""Penalties on weights: `regularizer(weight) -> scalar`, added to the loss.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+identifier : name, class, configuration or object; see above.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,6 +18,21 @@ from nbcnn import config, ops
 from nbcnn.declare import Declared, arg
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "OrthogonalRegularizer",
+    "Regularizer",
+    "deserialize",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+    "orthogonal_regularizer",
+    "serialize",
+]
 
 family = Family("regularizer", "keras.regularizers")
 

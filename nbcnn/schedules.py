@@ -2,6 +2,16 @@
 
 `step` counts optimizer updates from 0. In the formulas, r is the initial rate, d `decay_steps` and
 s the step.
+
+Common parameters
+-----------------
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+initial_learning_rate : r.
+decay_steps : d.
+name : default the class's name (of `CosineDecayRestarts` "SGDRDecay").
+end_learning_rate : end; default 0.0001.
 """
 
 import math
@@ -12,6 +22,18 @@ from nbcnn.converters import numbers_of
 from nbcnn.declare import Declared, Expected, arg, finite, non_negative, positive
 from nbcnn.registry import Family
 from nbcnn.registry import serialize as serialize
+
+__all__ = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "deserialize",
+    "serialize",
+]
 
 family = Family("learning rate schedule", "keras.optimizers.schedules")
 

@@ -237,8 +237,9 @@ def split_dataset(
     ----------
     dataset : an array, or a tuple, list or dictionary of arrays of equal length.
     left_size, right_size : how many samples, or which fraction (a float in 0..1); one may be left
-    out. shuffle : draw the samples at random; default False. seed : for the shuffling; the global
-    generator by default.
+        out.
+    shuffle : draw the samples at random; default False.
+    seed : for the shuffling; the global generator by default.
 
     Returns
     -------
@@ -304,7 +305,12 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight) of what a generator gives, with None for what is missing."""
+    """(x, y, sample_weight) of what a generator gives, with None for what is missing.
+
+    Parameters
+    ----------
+    data : x, or a tuple or list of up to three.
+    """
     if not isinstance(data, (tuple, list)):
         return data, None, None
     if not 1 <= len(data) <= 3:
@@ -340,7 +346,12 @@ def get_source_inputs(tensor: Any) -> list[Any]:
 
 
 def standardize_dtype(dtype: Any) -> str:
-    """The name of a data type: of a name, a NumPy type or None, which means `floatx`."""
+    """The name of a data type: of a name, a NumPy type or None, which means `floatx`.
+
+    Parameters
+    ----------
+    dtype : what to name.
+    """
     if dtype is None:
         return config.floatx()
     if dtype == "bfloat16":

@@ -246,6 +246,9 @@ def test_arrange_takes_lists_names_and_nests():
         assert second is q
     assert two.arrange(None, "y") == [None, None]
     assert two.pack([1, 2]) == {"a": 1, "b": 2}
+    deep = Signature({"a": 0, "c": [0, {"b": 0}]}, [Slot(n, (None, 1), "float32") for n in "abc"])
+    assert deep.arrange({"c": [q, {"b": None}], "a": p}, "y") == [p, q, None]
+    assert deep.listed({"a": "mse"}) == {"a": "mse"}
     for wrong in (p, [p], [p, q, q], {"c": p}):
         with pytest.raises(ValueError, match="y: expected"):
             two.arrange(wrong, "y")

@@ -1,4 +1,4 @@
-"""A small run of `fuzz_files.py`; `tests/reports/fuzz.md` is a large one."""
+"""A small run of `fuzz_files.py`; `tests/reports/fuzz.md` and `fuzz_onnx.md` are large ones."""
 
 import fuzz_files
 import pytest

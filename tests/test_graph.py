@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nbcnn import config, layers, ops
 from nbcnn.graph import eager
+from nbcnn.graph.aliases import RESHAPES_BEHIND
 from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.choosing import select
 from nbcnn.graph.fuse import fuse
@@ -15,6 +16,7 @@ from nbcnn.graph.memory import Arena, Lifetime, pack
 from nbcnn.graph.plan import Plan
 from nbcnn.graph.rewrite import INDICES, INFERENCE, TRAINING
 from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL
+from nbcnn.ops.elementwise import unary
 from nbcnn.ops.op import tracing
 from nbcnn.ops.tensor import Tensor
 from nbcnn.runtime.device import get_device
@@ -100,8 +102,27 @@ def norm_net(x, w, b):
     return ops.relu(ops.batch_normalize(ops.conv(x, w), gamma, b)[0])
 
 
+def zeros_around_net(x, w, b):
+    zeros = ops.pad(x, ((0, 0), (1, 2), (2, 0), (0, 0)))
+    return ops.relu6(ops.add(ops.conv(zeros, w, strides=2), b))
+
+
+def zeros_before_net(x, w, b):
+    """Causal, along the rows as sequences."""
+    rows = ops.pad(ops.reshape(x, (-1, 6, 3)), ((0, 0), (2, 0), (0, 0)))
+    return ops.relu(ops.add(ops.conv(rows, w[0]), b))
+
+
+def transposed_net(x, w, b):
+    wide = ops.conv_transpose(ops.conv(x, w), w, strides=2, padding="valid")
+    return ops.relu(ops.add(wide, b[:3])[:, 1:-1, 2:])
+
+
 NETS = {
+    "transposed": transposed_net,
     "conv": conv_net,
+    "zeros_around": zeros_around_net,
+    "zeros_before": zeros_before_net,
     "pooled": pooled_net,
     "odd": odd_net,
     "averaged": averaged_net,
@@ -149,6 +170,33 @@ def test_conv_bias_and_relu_become_one_step():
     feeds = {t: np.ones(t.shape) for t in (x, w, b)}
     _, steps = run([y], feeds, fused=True)
     assert [(op.name, op.bias, op.act) for _, op in steps] == [("conv2d", True, 1)]
+
+
+@pytest.mark.parametrize("name", ["relu6", "hard_silu", "silu", "gelu"])
+def test_products_take_the_function_that_follows(name):
+    shapes = (2, 7, 5, 3), (3, 3, 3, 9), (5, 6), (6, 7)
+    leaves = image, kernel, rows, w = [leaf(*s, dtype="float32") for s in shapes]
+    rng = np.random.default_rng(0)
+    feeds = {t: 3 * rng.standard_normal(t.shape) for t in leaves}
+    with tracing():
+        products = ops.conv(image, kernel, strides=2), ops.matmul(rows, w)
+        outputs = [unary(name, product) for product in products]
+    expected, _ = run(outputs, feeds)
+    found, steps = run(outputs, feeds, fused=True)
+    assert [op.name for _, op in steps] == ["conv2d", "matmul"]
+    for a, b in zip(expected, found):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_a_transposition_that_moves_nothing_is_no_step():
+    x, w = leaf(2, 1, 6, 5, dtype="float32"), leaf(3, 3, 1, 4, dtype="float32")
+    with tracing():
+        y = ops.relu(ops.transpose(ops.conv(ops.transpose(x, (0, 2, 3, 1)), w), (0, 1, 2, 3)))
+    feeds = {t: np.ones(t.shape) for t in (x, w)}
+    (expected,), _ = run([y], feeds)
+    (found,), steps = run([y], feeds, [RESHAPES_BEHIND], fused=True)
+    assert [op.name for _, op in steps] == ["conv2d"]
+    np.testing.assert_array_equal(found, expected)
 
 
 def residual_case():

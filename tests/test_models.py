@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 
@@ -41,3 +42,33 @@ def test_lenet5_takes_an_algorithm(algorithm, root, python):
     options = ["--device", "cpu", "--epochs", "1", "--verbose", "2"]
     printed = python(script, *options, "--conv-algorithm", algorithm)
     assert "accuracy" in printed
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_a_network_of_pytorch_is_used_and_trained(name, root, python, tmp_path):
+    """Narrow ones that `models/to_onnx.py` has written, with what ONNX Runtime makes of them."""
+    pytest.importorskip("onnx")
+    for kind in ("onnx", "npz"):
+        shutil.copy(root / "tests" / "onnx" / f"{name}.{kind}", tmp_path)
+    script, options = (
+        root / "models" / "from_onnx.py",
+        ("--verbose", "0", "--learning-rate", "0.01"),
+    )
+    printed = python(script, tmp_path / f"{name}.onnx", *options, "--epochs", "4")
+    far, by = re.match(
+        r"(\S+) of the largest output .* of (.*)", field(printed, "predictions")
+    ).groups()
+    assert float(far) < 1e-4
+    assert by.startswith("ONNX Runtime")
+    normalizations = {"resnet18": 20, "mobilenetv2": 52}[name]
+    assert field(printed, "batch normalization").startswith(f"{normalizations} layers, 0 steps")
+    assert float(field(printed, "test accuracy")) > 0.5
+    assert re.match(r"[\d,]+ MiB in \d+ packages \(.*llvmlite", field(printed, "nbcnn"))
+    assert 0 < float(field(printed, "nbcnn import").removesuffix(" s")) < 60
+    assert "names no interpreter" in field(printed, "PyTorch")
+    assert (tmp_path / f"{name}.nbcnn").exists()
+
+
+def test_a_missing_network_says_how_to_get_one(root, python, tmp_path):
+    with pytest.raises(AssertionError, match=r"to_onnx\.py resnet18"):
+        python(root / "models" / "from_onnx.py", tmp_path / "none.onnx")

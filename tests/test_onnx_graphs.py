@@ -24,6 +24,23 @@ def branch(kind, source):
 
 
 OPERATORS = {
+    "shuffle": (
+        [
+            helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[1, 1]),
+            helper.make_node("Reshape", ["m", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 2, 2, 6, 6]), "back": np.array([-1, 4, 6, 6])},
+    ),
+    "no_shuffle": (
+        [
+            helper.make_node("Reshape", ["x", "apart"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+            helper.make_node("Reshape", ["b", "back"], ["y"]),
+        ],
+        {"apart": np.array([0, 3, 4, 3, 4]), "back": np.array([0, 12, 3, 4])},
+    ),
     "slice": (
         [helper.make_node("Slice", ["x", "s", "e", "a", "t"], ["y"])],
         {"s": np.array([-1, 1]), "e": np.array([-9, 5]), "a": np.array([1, 3]),
@@ -153,7 +170,7 @@ OPERATORS = {
             helper.make_node("Shape", ["x"], ["s"], start=1, end=2),
             helper.make_node("Equal", ["s", "four"], ["c"]),
             helper.make_node("If", ["c"], ["i"], then_branch=branch("Exp", "r"),
-                             else_branch=branch("NonZero", "r")),
+                             else_branch=branch("Sqrt", "r")),
             helper.make_node("Add", ["i", "r"], ["y"]),
         ],
         {"four": np.array([4])},
@@ -180,6 +197,13 @@ def test_operators_beside_the_reference(name):
     np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
 
 
+def test_channels_are_shuffled_where_they_are():
+    nodes, arrays = OPERATORS["shuffle"]
+    model = keras.onnx.load(graph(nodes, arrays=arrays).SerializeToString())
+    steps = [step.node.op.name for step in model.plan(2, training=False).steps]
+    assert steps.count("transpose") == 3  # at the input, the shuffle, at the output
+
+
 def test_operators_that_the_evaluator_has_not_or_not_right():
     x = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype("float32")
 
@@ -203,6 +227,21 @@ def test_operators_that_the_evaluator_has_not_or_not_right():
     sized = found("ConvTranspose", 17, kernel, output_shape=[12, 13], **shared)
     padded = found("ConvTranspose", 17, kernel, pads=[1, 1, 0, 0], **shared)
     np.testing.assert_array_equal(sized, padded)
+
+
+def test_biases_are_found_behind_other_operators():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["t"], ["k"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Add", ["b", "k"], ["y"]),
+    ]
+    bias = np.arange(2, dtype="float32").reshape(1, 1, 1, 2)
+    arrays = {"w": np.ones((2, 4, 1, 1), "float32"), "b": bias}
+    model = keras.onnx.load(graph(nodes, arrays=arrays).SerializeToString())
+    assert [v.path for v in model.trainable_variables] == ["conv/kernel", "conv/bias"]
+    found = model.predict(np.ones((1, 4, 6, 6), "float32"), verbose=0)
+    np.testing.assert_array_equal(found, np.broadcast_to(4 + bias, (1, 6, 6, 2)))
 
 
 def refused(model, text):

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import re
 import sys
 
 import numpy as np
@@ -291,12 +290,3 @@ def test_nothing_else_loads_scikit_learn(python, tmp_path):
         "assert 'sklearn' in sys.modules\n"
     )
     python(script)
-
-
-def test_the_page_about_scikit_learn_runs(root, python, tmp_path):
-    text = (root / "docs" / "scikit_learn.md").read_text(encoding="utf-8")
-    snippets = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    script = tmp_path / "snippets.py"
-    script.write_text("\n".join(snippets), encoding="utf-8")
-    printed = python(script, NBCNN_DEVICE="cpu")
-    assert float(re.search(r"accuracy (\d\.\d+)", printed).group(1)) > 0.9

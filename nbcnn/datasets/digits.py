@@ -10,6 +10,8 @@ from importlib import resources
 
 import numpy as np
 
+__all__ = ["load_data"]
+
 CLASSES = 10
 SIDE = 8  # pixels a side of a scan
 WHITE = 16  # largest pixel value of a scan

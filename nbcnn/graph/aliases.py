@@ -18,6 +18,7 @@ from nbcnn.ops.shape import (
     Flatten,
     Reshape,
     Squeeze,
+    Transpose,
 )
 from nbcnn.ops.tensor import Node, Tensor
 
@@ -31,6 +32,19 @@ def cancel(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         return None
     source = before.inputs[0]
     return (source,) if source.shape == node.outputs[0].shape else None
+
+
+def unmoved(node: Node, inputs: Sequence[Tensor], context: Rewriting):
+    """A transposition that moves axes of one element only, or none  ->  reshape, or nothing."""
+    if not isinstance(node.op, Transpose):
+        return None
+    x = inputs[0]
+    moved = [axis for axis in node.op.perm if x.shape[axis] != 1]
+    shape = node.outputs[0].shape
+    if moved != sorted(moved) or shape.count(None) > 1:
+        return None
+    sizes = tuple(-1 if n is None else n for n in shape)
+    return (x if shape == x.shape else apply_symbolic(Reshape(sizes), [x]),)
 
 
 def behind(node: Node, inputs: Sequence[Tensor], context: Rewriting):
@@ -47,7 +61,8 @@ def behind(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     for t in moved:
         if t.node is None or t.node.op != first.op or t.node.inputs[0].shape != source.shape:
             return None
-    if source.ndim < 2 or source.shape[-1] != inputs[0].shape[-1]:
+    channels = len(moved) < len(inputs)
+    if channels and (source.ndim < 2 or source.shape[-1] != inputs[0].shape[-1]):
         return None
     found = apply_symbolic(
         node.op, [t.node.inputs[0] if t.ndim > 1 and t.node is not None else t for t in inputs]
@@ -61,5 +76,5 @@ def differentiated(node: Node, inputs: Sequence[Tensor], context: Rewriting):
     return (inputs[0],) if node.op.name in FOR_GRADIENTS else None
 
 
-RESHAPES_BEHIND = (cancel, behind)
+RESHAPES_BEHIND = (unmoved, cancel, behind)
 WITHOUT_GRADIENTS = (differentiated, *RESHAPES_BEHIND)

@@ -18,7 +18,7 @@ from nbcnn.graph.fusion import Accepts, if_accepted, redirect, updates_last
 from nbcnn.graph.graph import Graph, Rewriting, Rule, rewrite
 from nbcnn.graph.rewrite import is_bias_add
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import MEAN_POOL, TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import GELU, MEAN_POOL, MONOTONIC, NORM_ACTIVATIONS, TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Binary, Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, ScaleShift
@@ -59,28 +59,44 @@ def bias_into_product(accepts: Accepts) -> Rule:
 
 
 def activation_into_tail(accepts: Accepts) -> Rule:
-    """conv2d, matmul, batchnorm or scale_shift, then relu, sigmoid or tanh  ->  one node."""
+    """conv2d, matmul, batchnorm or scale_shift, then an activation that its kernels know  ->  one
+    node. Not where the product alone has an implementation before all that take the activation.
+    """
 
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
         if not isinstance(node.op, Unary) or not context.only_reader(node.inputs[0]):
             return None
-        act = TAIL_ACTIVATIONS.get(node.op.function)
         producer = inputs[0].node
-        if act is None or producer is None or inputs[0].index != 0:
+        if producer is None or inputs[0].index != 0:
             return None
         if not isinstance(producer.op, (Conv2D, Matmul, BatchNorm, ScaleShift)) or producer.op.act:
             return None
-        if fuse_pool.pool_of(producer.op) == MEAN_POOL:  # a maximum commutes with the activation
+        product = isinstance(producer.op, (Conv2D, Matmul))
+        known = TAIL_ACTIVATIONS if product else NORM_ACTIVATIONS
+        act, pool = known.get(node.op.function), fuse_pool.pool_of(producer.op)
+        if act is None or not _after_pool(act, pool):
             return None
-        outputs = if_accepted(accepts, dataclasses.replace(producer.op, act=act), producer.inputs)
-        if outputs is None:
+        if act == GELU and inputs[0].dtype != "float32":  # kernels have single precision of it only
             return None
+        op = dataclasses.replace(producer.op, act=act)
+        joint, alone = accepts(op, producer.inputs), accepts(producer.op, producer.inputs)
+        if not fuse_pool.not_behind(joint, alone):
+            return None
+        found = apply_symbolic(op, list(producer.inputs))
+        outputs = found if isinstance(found, tuple) else (found,)
         # Batch statistics and the winners of a pool are read elsewhere.
         for old, new in zip(producer.outputs[1:], outputs[1:]):
             redirect(context, old, new)
         return outputs[:1]
 
     return rule
+
+
+def _after_pool(act: int, pool: int) -> bool:
+    """Whether the activation may come behind the pool of a convolution: a maximum commutes with it
+    where it is monotonic.
+    """
+    return not pool or (pool != MEAN_POOL and act in MONOTONIC)
 
 
 def activation_into_binary(accepts: Accepts) -> Rule:

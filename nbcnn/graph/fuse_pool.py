@@ -7,7 +7,7 @@ from nbcnn.graph.fusion import Accepts
 from nbcnn.graph.graph import Graph, Rewriting, Rule
 from nbcnn.kernels.impl import Choice
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL, NO_POOL
+from nbcnn.ops.conv_spec import MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL, MONOTONIC, NO_POOL
 from nbcnn.ops.op import Op, apply_symbolic
 from nbcnn.ops.pool import AvgPool2D, MaxPool2D, MaxPool2DGradient, Pool2DSpec
 from nbcnn.ops.reduce import Reduce
@@ -35,10 +35,12 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
         if isinstance(node.op, MaxPool2D):
             read = node.op.indices and context.readers[id(node.outputs[1])] > 0
             pool = MAX_POOL_INDEXED if read else MAX_POOL
+            if convolution.op.act not in MONOTONIC:
+                return None
         ph, pw = node.op.window
         op = dataclasses.replace(convolution.op, pool=pool, ph=ph, pw=pw)
         joint = accepts(op, convolution.inputs)
-        if not _not_behind(joint, accepts(convolution.op, convolution.inputs)):
+        if not not_behind(joint, accepts(convolution.op, convolution.inputs)):
             return None
         outputs = apply_symbolic(op, list(convolution.inputs))
         return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -70,7 +72,7 @@ def max_pool_gradient_into_kernel_gradient(graph: Graph, accepts: Accepts) -> Ru
             continue
         ph, pw = node.op.window
         pooled = dataclasses.replace(op, pool=MAX_POOL_INDEXED, ph=ph, pw=pw)
-        if _not_behind(accepts(pooled, [inputs[0], *node.inputs]), accepts(op, inputs)):
+        if not_behind(accepts(pooled, [inputs[0], *node.inputs]), accepts(op, inputs)):
             joint[id(slope)] = pooled
 
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
@@ -91,7 +93,7 @@ def _sums_pixels(node: Node) -> bool:
     return node.op == Reduce("sum", 0, 2) and node.inputs[0].ndim == 4
 
 
-def _not_behind(joint: Choice | None, alone: Choice | None) -> bool:
+def not_behind(joint: Choice | None, alone: Choice | None) -> bool:
     """Whether a fused node has an implementation, and the node alone none before it in the list."""
     if joint is None or alone is None:
         return False

@@ -395,8 +395,10 @@ BINARY: dict[str, Callable] = {
 
 # Activations in the tail of other kernels, by their id in `ops.conv_spec`.
 
-TAIL: tuple[Callable, ...] = tuple(UNARY[name] for name in ("identity", "relu", "sigmoid", "tanh"))
+_TAIL = ("identity", "relu", "sigmoid", "tanh", "relu6", "hard_silu", "silu", "gelu")
+TAIL: tuple[Callable, ...] = tuple(UNARY[name] for name in _TAIL)
+# From the output, of those that normalizations take.
 TAIL_GRADIENT: tuple[Callable, ...] = (
     lambda y, dy, a, b: dy,
-    *(UNARY_GRADIENT[name] for name in ("relu", "sigmoid", "tanh")),
+    *(UNARY_GRADIENT[name] for name in _TAIL[1:4]),
 )

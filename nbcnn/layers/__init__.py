@@ -1,4 +1,32 @@
-"""Layers, with Keras's names and arguments."""
+"""Layers, with Keras's names and arguments.
+
+Common parameters
+-----------------
+data_format : "channels_last" or "channels_first"; None (default): `config.image_data_format()`.
+activation : name or function, default none.
+use_bias : whether a number per output is added, default True.
+kernel_initializer, depthwise_initializer, pointwise_initializer : first values of the weight: name,
+    `Initializer`, its configuration or function (shape, dtype) -> array; default "glorot_uniform".
+bias_initializer, beta_initializer, alpha_initializer, moving_mean_initializer : first values of the
+    weight: name, `Initializer`, its configuration or function; default "zeros".
+gamma_initializer, moving_variance_initializer : first values of the weight: name, `Initializer`,
+    its configuration or function; default "ones".
+kernel_regularizer, depthwise_regularizer, pointwise_regularizer, bias_regularizer : penalty on the
+    weight that is added to the loss: name, `Regularizer`, its configuration or a function; default
+    none.
+beta_regularizer, gamma_regularizer, alpha_regularizer : penalty on the weight that is added to the
+    loss: name, `Regularizer`, its configuration or a function; default none.
+activity_regularizer : penalty on the outputs, as a mean over the batch; default none.
+kernel_constraint, depthwise_constraint, pointwise_constraint, bias_constraint : applied to the
+    weight after every update: name, `Constraint`, its configuration or a function; default none.
+beta_constraint, gamma_constraint, alpha_constraint : applied to the weight after every update:
+    name, `Constraint`, its configuration or a function; default none.
+seed : starts the layer's random numbers; None (default): drawn from the program's, which
+    `utils.set_random_seed` starts.
+config : what `serialize` returned, or a name.
+custom_objects : dictionary of classes and functions that are not part of this package, by name;
+    default none.
+"""
 
 from collections.abc import Mapping
 from typing import Any

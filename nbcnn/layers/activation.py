@@ -12,7 +12,10 @@ from nbcnn.layers.base import Layer
 class ReLU(Layer):
     """x above `threshold`, at most `max_value`; negative_slope * (x - threshold) below it.
 
-    max_value : None (default) for no bound. negative_slope, threshold : default 0.
+    Parameters
+    ----------
+    max_value : None (default) for no bound.
+    negative_slope, threshold : default 0.
     """
 
     max_value: float | None = arg(None, check=non_negative)
@@ -44,6 +47,8 @@ class ELU(Layer):
 class PReLU(Layer):
     """x where positive, alpha * x elsewhere, with one learned alpha per value of a sample.
 
+    Parameters
+    ----------
     shared_axes : axes along which alpha is the same; (1, 2) learns one per channel of an image.
     """
 

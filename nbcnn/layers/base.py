@@ -223,7 +223,7 @@ class Layer(Tracking, Declared, family=family):
         return f"{who}: expected input of shape {tuple(sizes)}, got {shape}"
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The output's shape for an input shape (None where a size is unknown); makes the
+        """The output's shape for an `input_shape` (None where a size is unknown); makes the
         weights.
         """
         inputs = map_structure_shapes(lambda s: self._input_of(s, input_shape), input_shape)
@@ -270,7 +270,14 @@ class Layer(Tracking, Declared, family=family):
         constraint: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """A new variable of this layer; the default initializer is GlorotUniform."""
+        """A new variable of this layer, of sizes `shape` (default: a number).
+
+        Parameters
+        ----------
+        initializer : default GlorotUniform.
+        dtype : default `variable_dtype`.
+        trainable, regularizer, constraint, name : as for `nbcnn.Variable`.
+        """
         make = initializers.get(initializer if initializer is not None else "glorot_uniform")
         sizes = tuple(shape) if shape is not None else ()
         if any(not isinstance(n, (int, np.integer)) or n < 0 for n in sizes):
@@ -331,6 +338,7 @@ class Layer(Tracking, Declared, family=family):
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
+        """Variables that training does not change."""
         trained = {id(v) for v in self.trainable_weights}
         return [v for v in self.weights if id(v) not in trained]
 
@@ -341,7 +349,9 @@ class Layer(Tracking, Declared, family=family):
         return [v.numpy() for v in self.weights]
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Set all variables; checked as a whole before the first is changed."""
+        """Set all variables to arrays, in the order of `weights`; checked as a whole before the
+        first is changed.
+        """
         variables = self.weights
         if not isinstance(weights, (list, tuple, np.ndarray)):
             raise TypeError(f"set_weights: weights must be a list of arrays, got {weights!r:.80}")

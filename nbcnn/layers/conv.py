@@ -145,8 +145,10 @@ class Conv2D(Convolution):
 class Conv1D(Convolution):
     """Slides kernels over a sequence. Arguments as `Conv2D`, with one size each.
 
-    padding : also "causal": zeros before the sequence only, so that outputs see no later inputs;
-        or (before, after).
+    Parameters
+    ----------
+    padding : also "causal": zeros before the sequence only, so that outputs see no later inputs; or
+        (before, after).
 
     Shapes: (n, length, c) -> (n, steps, filters). Weights: `kernel` (k, c / groups, filters),
     `bias` (filters,).
@@ -179,6 +181,8 @@ class Conv1D(Convolution):
 class Conv3D(Convolution):
     """Slides kernels over a volume, as frames of a film. Arguments as `Conv2D`, with three sizes.
 
+    Parameters
+    ----------
     padding : "valid" (default), "same", or zeros around: a number, (planes, rows, columns), or
         ((front, back), (top, bottom), (left, right)).
 

@@ -104,6 +104,8 @@ class Activation(Layer):
 class Rescaling(Layer):
     """x * scale + offset, in the layer's float type: for pixels, `Rescaling(1 / 255)`.
 
+    Parameters
+    ----------
     scale, offset : numbers, or lists of one per channel; offset is 0 by default.
     """
 
@@ -145,6 +147,7 @@ class Lambda(Layer):
     function : called as function(inputs, **arguments); with `training` where it takes that.
     output_shape : accepted for Keras's sake; the shape follows from the function.
     arguments : dictionary of further arguments, default none.
+    mask : accepted for Keras's sake.
     """
 
     function: Any = arg(convert=_function)

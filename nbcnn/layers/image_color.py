@@ -107,7 +107,12 @@ class RandomErasing(Augmentation):
 
 
 class RandomGrayscale(Augmentation):
-    """Makes images gray in training, each with probability `factor` (default 0.5)."""
+    """Makes images gray in training, each with probability `factor` (default 0.5).
+
+    Parameters
+    ----------
+    data_format, seed : as in `RandomFlip`.
+    """
 
     factor: float = arg(0.5, check=fraction)
     data_format: str = fields.data_format()
@@ -125,7 +130,8 @@ class RandomInvert(Augmentation):
     ----------
     factor : probability for an image, 1 by default; one number f stands for 0..f, from which the
         probability is drawn.
-    value_range : default (0, 255). seed, data_format : as in `RandomFlip`.
+    value_range : default (0, 255).
+    seed, data_format : as in `RandomFlip`.
     """
 
     factor: Any = share(0, 1, 1.0)
@@ -146,7 +152,8 @@ class RandomHue(Augmentation):
     ----------
     factor : least and greatest turn, 0 to 1, of half the circle, in either direction; one number f
         stands for 0..f.
-    value_range : of the pixels, default (0, 255). data_format, seed : as in `RandomFlip`.
+    value_range : of the pixels, default (0, 255).
+    data_format, seed : as in `RandomFlip`.
     """
 
     factor: Any = share(0, 1)
@@ -174,8 +181,8 @@ class RandomSaturation(Augmentation):
     ----------
     factor : least and greatest f: 0 makes gray, 0.5 changes nothing, 1 gives pure colours; one
         number stands for -f..f.
-    value_range : what the saturation is limited to, default (0, 255). data_format, seed : as in
-        `RandomFlip`.
+    value_range : what the saturation is limited to, default (0, 255).
+    data_format, seed : as in `RandomFlip`.
     """
 
     factor: Any = share(-1.0, 1.0)
@@ -198,9 +205,10 @@ class Solarization(Augmentation):
 
     Parameters
     ----------
-    addition_factor, threshold_factor : greatest addition and threshold as fractions of the range,
-        0 to 1, default 0; two numbers are the least, in 255ths, and the greatest.
-    value_range : of the pixels, default (0, 255). seed, data_format : as in `RandomFlip`.
+    addition_factor, threshold_factor : greatest addition and threshold as fractions of the range, 0
+        to 1, default 0; two numbers are the least, in 255ths, and the greatest.
+    value_range : of the pixels, default (0, 255).
+    seed, data_format : as in `RandomFlip`.
     """
 
     addition_factor: Any = share(0, 1, 0.0)

@@ -39,6 +39,7 @@ class Resizing(Layer):
         rather than change its proportions; default False.
     antialias : smooth where images become smaller, default False.
     data_format : 'channels_last' or 'channels_first', default `config.image_data_format()`.
+    fill_mode : only 'constant'.
     """
 
     height: int = arg(check=positive)
@@ -77,6 +78,8 @@ class CenterCrop(Layer):
     """The middle `height` x `width` pixels of images, as floats; smaller images are resized to
     that, cut to its proportions.
 
+    Parameters
+    ----------
     data_format : 'channels_last' or 'channels_first', default `config.image_data_format()`.
     """
 

@@ -12,9 +12,13 @@ class InputSpec:
 
     Parameters
     ----------
-    dtype : data type. shape : sizes, None where any will do. ndim, max_ndim, min_ndim : number of
-    axes. axes : sizes by axis. allow_last_axis_squeeze : whether a last axis of size 1 may be
-    absent, or there. name : of the input. optional : whether the input may be None.
+    dtype : data type.
+    shape : sizes, None where any will do.
+    ndim, max_ndim, min_ndim : number of axes.
+    axes : sizes by axis.
+    allow_last_axis_squeeze : whether a last axis of size 1 may be absent, or there.
+    name : of the input.
+    optional : whether the input may be None.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class InputSpec:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "InputSpec":
-        """An object from the arguments that `get_config` returned."""
+        """An object from the arguments `config` that `get_config` returned."""
         return cls(**config)
 
     def objection(self, x: Any) -> str | None:

@@ -119,8 +119,11 @@ class Concatenate(Merge):
 class Dot(Merge):
     """Sum of products of two inputs along an axis of each, sample by sample.
 
-    axes : the axis of both, or a pair of one for each; not the batch. normalize : whether the
-    vectors along them are scaled to length 1 first (cosine similarity), default False.
+    Parameters
+    ----------
+    axes : the axis of both, or a pair of one for each; not the batch.
+    normalize : whether the vectors along them are scaled to length 1 first (cosine similarity),
+        default False.
 
     Shapes: (n, a..., k) and (n, b..., k) -> (n, a..., b...), at least (n, 1).
     """

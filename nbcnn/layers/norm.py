@@ -195,13 +195,16 @@ class GroupNormalization(Affine):
         *around, c = x.shape[1:]
         inside = int(np.prod(around))
         groups = self.groups_of(c)
-        grouped = ops.reshape(x, (-1, inside, groups, c // groups))
-        y = ops.layer_normalization(grouped, axis=(1, 3), epsilon=self.epsilon)
-        y = ops.reshape(y, (-1, *around, c))
+        parts = groups, c // groups
+        grouped = ops.reshape(x, (-1, inside, *parts))
+        mean, variance = ops.moments(grouped, (1, 3), keepdims=True)
+        scale = ops.rsqrt(variance + self.epsilon)
         if self.gamma is not None:
-            y = y * self.gamma
-        y = y if self.beta is None else y + self.beta
-        return ops.moveaxis(y, -1, self.axis)
+            scale = scale * ops.reshape(self.gamma, parts)
+        shift = -mean * scale  # small arrays: there are two passes over x
+        shift = shift if self.beta is None else shift + ops.reshape(self.beta, parts)
+        y = grouped * scale + shift
+        return ops.moveaxis(ops.reshape(y, (-1, *around, c)), -1, self.axis)
 
 
 class RMSNormalization(Layer):

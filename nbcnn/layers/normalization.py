@@ -98,8 +98,8 @@ class Normalization(Layer):
             self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")
 
     def adapt(self, data: Any) -> None:
-        """Takes mean and variance from an array, or from an iterable of batches (of which the first
-        element counts where they are tuples).
+        """Takes mean and variance from `data`: an array, or an iterable of batches (of which the
+        first element counts where they are tuples).
         """
         if self.input_mean is not None:
             raise ValueError(

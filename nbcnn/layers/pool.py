@@ -130,7 +130,10 @@ class GlobalPooling(Spatial):
 class GlobalAveragePooling2D(GlobalPooling):
     """The mean of every channel: (n, h, w, c) -> (n, c).
 
-    keepdims : whether the output is (n, 1, 1, c) instead, default False.
+    Parameters
+    ----------
+    data_format : "channels_last" (default) or "channels_first".
+    keepdims : whether the axes stay, with size 1: the output is (n, 1, 1, c); default False.
     """
 
     _input_rank = 4
@@ -150,7 +153,7 @@ class GlobalAveragePooling1D(GlobalPooling):
 
 
 class GlobalMaxPooling1D(GlobalPooling):
-    """The largest value of every channel: (n, length, c) -> (n, c)."""
+    """The largest of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
     _input_rank = 3
@@ -163,7 +166,7 @@ class GlobalAveragePooling3D(GlobalPooling):
 
 
 class GlobalMaxPooling3D(GlobalPooling):
-    """The largest value of every channel: (n, d, h, w, c) -> (n, c)."""
+    """The largest of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
     _input_rank = 5

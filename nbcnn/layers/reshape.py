@@ -42,6 +42,8 @@ def _target(value: Any) -> tuple[int, ...]:
 class Reshape(Layer):
     """The values of a sample under another shape: (n, ...) -> (n, *target_shape).
 
+    Parameters
+    ----------
     target_shape : sizes without the batch; one may be -1, to be worked out.
     """
 
@@ -70,6 +72,8 @@ def _order(value: Any) -> tuple[int, ...]:
 class Permute(Layer):
     """The axes of a sample in another order.
 
+    Parameters
+    ----------
     dims : the axes, counted from 1; (2, 1) swaps the two axes after the batch.
     """
 
@@ -107,8 +111,10 @@ class RepeatVector(Layer):
 class ZeroPadding2D(Spatial):
     """Zeros around images.
 
-    padding : rows and columns on each side: a number, (rows, columns), or ((top, bottom),
-    (left, right)); default 1.
+    Parameters
+    ----------
+    padding : rows and columns on each side: a number, (rows, columns), or ((top, bottom), (left,
+        right)); default 1.
     """
 
     padding: Any = arg(1, convert=fields.sides(2))
@@ -122,6 +128,8 @@ class ZeroPadding2D(Spatial):
 class ZeroPadding1D(Spatial):
     """Zeros before and after sequences (n, length, c).
 
+    Parameters
+    ----------
     padding : a number, or (before, after); default 1.
     """
 
@@ -136,8 +144,10 @@ class ZeroPadding1D(Spatial):
 class ZeroPadding3D(Spatial):
     """Zeros around volumes (n, d, h, w, c).
 
+    Parameters
+    ----------
     padding : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
-    default 1.
+        default 1.
     """
 
     padding: Any = arg(1, convert=fields.sides(3))
@@ -175,8 +185,10 @@ class Cropping2D(Cropping):
 class Cropping3D(Cropping):
     """Volumes (n, d, h, w, c) without their borders.
 
+    Parameters
+    ----------
     cropping : a number, (planes, rows, columns), or ((front, back), (top, bottom), (left, right));
-    default 1.
+        default 1.
     """
 
     cropping: Any = arg(1, convert=fields.sides(3))
@@ -186,6 +198,8 @@ class Cropping3D(Cropping):
 class Cropping1D(Layer):
     """Sequences (n, length, c) without their ends.
 
+    Parameters
+    ----------
     cropping : a number of steps, or (before, after); default 1.
     """
 
@@ -262,6 +276,8 @@ class UpSampling1D(Layer):
 class UpSampling3D(Spatial):
     """Every value of a volume (n, d, h, w, c) repeated `size` times along its axes.
 
+    Parameters
+    ----------
     size : (planes, rows, columns), or one number for all; default 2.
     """
 

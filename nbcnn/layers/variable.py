@@ -59,7 +59,20 @@ class Variable:
     `symbol` stands for its current value in graphs; operations take the variable itself. The memory
     may be moved (into a model's flat buffer, to a GPU), so `array` is only valid until the next
     move; use `numpy()`.
+
+    Parameters
+    ----------
+    initializer : array or number; or, with `shape`, name, `Initializer` or function (shape, dtype)
+        -> array.
+    shape : None (default): that of the array.
+    dtype : default "float32".
+    trainable : whether training changes it; default True.
+    name : default "variable".
+    regularizer : penalty on it that is added to the loss where a layer owns it; default none.
+    constraint : applied after every update; default none.
     """
+
+    home: Any = None  # the group of variables that it lies among, weakly, and its number there
 
     def __init__(
         self,
@@ -92,6 +105,9 @@ class Variable:
         self.device: Any = None  # None: ordinary host memory
         self.symbol = VariableTensor(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "home"}
+
     @property
     def ndim(self) -> int:
         return len(self.shape)
@@ -112,7 +128,7 @@ class Variable:
         return self.array.copy() if self.device is None else self.device.download(self.array)
 
     def assign(self, value: Any) -> Any:
-        """Set the values. While a graph is traced, this becomes part of the graph."""
+        """Set the values to `value`. While a graph is traced, this becomes part of the graph."""
         if is_tracing():
             from nbcnn.layers.context import current
 
@@ -132,11 +148,11 @@ class Variable:
         return self
 
     def assign_add(self, value: Any) -> Any:
-        """Add to the values."""
+        """Add `value` to the values."""
         return self.assign(self.value + value)
 
     def assign_sub(self, value: Any) -> Any:
-        """Subtract from the values."""
+        """Subtract `value` from the values."""
         return self.assign(self.value - value)
 
     def move(self, array: Any, device: Any) -> None:

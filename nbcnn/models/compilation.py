@@ -112,7 +112,7 @@ class Compiled:
         self.optimizer = arguments.optimizer
         self.output_names = outputs.names
         slots = outputs.slots
-        wanted = _for_each(arguments.loss, slots, f"{where}: loss", spread=True)
+        wanted = _for_each(outputs.listed(arguments.loss), slots, f"{where}: loss", spread=True)
         shapes = [_target_slot(target, slot) for target, slot in zip(targets, slots)]
         self.losses = []
         for i, (loss, target, slot) in enumerate(zip(wanted, shapes, slots)):
@@ -122,11 +122,16 @@ class Compiled:
             self.losses.append(losses.for_output(loss, target, slot))
         self.loss_weights = [
             1.0 if weight is None else float(weight)
-            for weight in _for_each(arguments.loss_weights, slots, f"{where}: loss_weights")
+            for weight in _for_each(
+                outputs.listed(arguments.loss_weights), slots, f"{where}: loss_weights"
+            )
         ]
-        self.metrics = _metrics_of(arguments.metrics, shapes, slots, f"{where}: metrics")
-        self.weighted_metrics = _metrics_of(
-            arguments.weighted_metrics, shapes, slots, f"{where}: weighted_metrics"
+        self.metrics, self.weighted_metrics = (
+            _metrics_of(outputs.listed(value), shapes, slots, f"{where}: {name}")
+            for name, value in (
+                ("metrics", arguments.metrics),
+                ("weighted_metrics", arguments.weighted_metrics),
+            )
         )
         self.counted = self._named()
 

@@ -86,7 +86,7 @@ class Compiling(Hooks):
     def compile_from_config(
         self, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> None:
-        """Compile as `get_compile_config` says."""
+        """Compile as `config` of `get_compile_config` says, with `custom_objects` by name."""
         if config:
             self._set_compile_arguments(CompileArguments.from_config(config, custom_objects))
 

@@ -103,14 +103,16 @@ class Hooks:
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """One step of evaluation, as `train_step`."""
+        """One step of evaluation; `data` as for `train_step`."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)  # type: ignore[operator]
         self._count_loss(self._loss_of(x, y, y_pred, sample_weight, False), x)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
-        """One step of prediction: the outputs for a batch, nested at will."""
+        """One step of prediction: the outputs for a batch, nested at will. `data` as for
+        `train_step`.
+        """
         x, _, _ = unpack_x_y_sample_weight(data)
         return self(x, training=False)  # type: ignore[operator]
 
@@ -149,7 +151,9 @@ class Hooks:
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Counts a batch in the metrics of `compile`; returns all metrics' results by name."""
+        """Counts a batch in the metrics of `compile`; returns all metrics' results by name.
+        Arguments as for `compute_loss`.
+        """
         arguments = self._compile_arguments
         if arguments is not None and arguments.has_metrics:
             self._compiled_metrics.update_state(y, y_pred, sample_weight)

@@ -114,7 +114,9 @@ class Model(Trainer, Layer):
     # -- calling --------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The outputs; to be defined by models that are classes of one's own."""
+        """The outputs for `inputs`; to be defined by models that are classes of one's own, with
+        `training` and `mask` where they matter.
+        """
         if self._functional is None:
             raise NotImplementedError(f"{type(self).__name__} does not define call(self, inputs)")
         return self._functional.call(inputs)
@@ -125,9 +127,7 @@ class Model(Trainer, Layer):
         return self._functional is not None or type(self).call is not Model.call
 
     def build(self, input_shape: Any = None) -> None:
-        """Make all weights for inputs of a shape (None for the batch), or a list or dict of
-        shapes.
-        """
+        """Make all weights for `input_shape` (None for the batch), or a list or dict of shapes."""
         if self._functional is None and input_shape is not None:
             tensors = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
             outputs_of(self.call, tensors)
@@ -249,7 +249,7 @@ class Model(Trainer, Layer):
         return list(self._sublayers)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that name, or at that place in `layers`.
+        """The layer of that name, or at the place `index` in `layers`.
 
         Raises ValueError where there is none.
         """
@@ -304,11 +304,15 @@ class Model(Trainer, Layer):
     # -- files ----------------------------------------------------------------------------------
 
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
-        """Write architecture, weights, compile arguments and optimizer state; see `save_model`."""
+        """Write architecture, weights, compile arguments and optimizer state to the file
+        `filepath`; `overwrite` and `options` as for `nbcnn.saving.save_model`.
+        """
         saving.save_model(self, filepath, overwrite, **options)
 
     def export(self, filepath: Any, format: str = "onnx") -> None:
-        """Write the network as it predicts, for other runtimes; see `nbcnn.onnx.save`."""
+        """Write the network as it predicts to the file `filepath`, for other runtimes. `format` is
+        "onnx"; see `nbcnn.onnx.save`.
+        """
         if format != "onnx":
             raise ValueError(f"export: format must be 'onnx', got {format!r}")
         from nbcnn import onnx  # which needs a package of its own
@@ -316,14 +320,14 @@ class Model(Trainer, Layer):
         onnx.save(self, filepath)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Write all weights to a file that ends in `.weights.h5`, `.weights.nbcnn`, `.safetensors`
-        or `.npz`.
+        """Write all weights to the file `filepath`, whose name ends in `.weights.h5`,
+        `.weights.nbcnn`, `.safetensors` or `.npz`; `overwrite` as for `nbcnn.saving.save_weights`.
         """
         saving.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **options: Any) -> None:
-        """Read weights written by `save_weights` or `save`, or by Keras; all or nothing is changed.
-        See `nbcnn.saving.load_weights`.
+        """Read weights written by `save_weights` or `save`, or by Keras, from the file `filepath`;
+        all or nothing is changed. `skip_mismatch` and `options` as for `nbcnn.saving.load_weights`.
         """
         saving.load_weights(self, filepath, skip_mismatch, **options)
 
@@ -340,7 +344,12 @@ class Model(Trainer, Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:
-        """A model with new weights from what `get_config` returned."""
+        """A model with new weights from the `config` that `get_config` returned.
+
+        Parameters
+        ----------
+        custom_objects : classes and functions that are not part of this package, by name.
+        """
         if graph_config.is_graph(config) and cls.__init__ is Model.__init__:
             inputs, outputs = graph_config.rebuild(config, custom_objects)
             name, trainable = config.get("name"), config.get("trainable", True)

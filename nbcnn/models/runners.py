@@ -26,7 +26,16 @@ from nbcnn.utils import unpack_x_y_sample_weight
 
 CAPACITY = 12  # steps kept for each model; the one unused for longest goes first
 
-EVERY: weakref.WeakSet["Runners"] = weakref.WeakSet()  # of this process
+# All of this process. No WeakSet: Ctrl-C in the middle of what that does when one goes is lost.
+_every: list[weakref.ref["Runners"]] = []
+_every_lock = threading.Lock()
+
+
+def _enter(runners: "Runners") -> None:
+    with _every_lock:
+        if len(_every) % 64 == 0:
+            _every[:] = [known for known in _every if known() is not None]
+        _every.append(weakref.ref(runners))
 
 
 class Runners:
@@ -45,7 +54,7 @@ class Runners:
         self._seed: int | None = None
         self.drawn: dict[str, int] = {}  # how often new states have drawn, where that is not 0
         self._trained: list[Any] | None = None
-        EVERY.add(self)
+        _enter(self)
 
     def after_fork(self) -> None:
         """In a new process, which has this thread only: another may have been in a step."""
@@ -266,8 +275,12 @@ class Runners:
 
 
 def _after_fork() -> None:
-    for runners in list(EVERY):
-        runners.after_fork()
+    global _every_lock
+    _every_lock = threading.Lock()
+    for known in list(_every):
+        runners = known()
+        if runners is not None:
+            runners.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

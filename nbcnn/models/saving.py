@@ -145,6 +145,11 @@ def _load_own(path: Path, compile: bool) -> tuple[Any, dict[str, Any] | None]:
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Write all weights of a model to a file that ends in `.weights.h5`, which Keras reads, too,
     `.weights.nbcnn`, `.safetensors` or `.npz`.
+
+    Parameters
+    ----------
+    filepath : the file.
+    overwrite : False: an existing file is an error; default True.
     """
     path = _target(filepath, "save_weights", WEIGHT_FILES, overwrite)
     _require_weights(model, "save_weights")
@@ -294,7 +299,14 @@ def to_json(model: Any, **options: Any) -> str:
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """A model with new weights from what `Model.to_json` returned."""
+    """A model with new weights from what `Model.to_json` returned.
+
+    Parameters
+    ----------
+    json_string : the text.
+    custom_objects : dictionary of classes and functions that are not part of this package, by name;
+        default none.
+    """
     return deserialize(json.loads(json_string), custom_objects)
 
 

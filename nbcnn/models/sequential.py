@@ -45,12 +45,15 @@ class Sequential(Model):
         self._close()
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
-        """Append a layer. Raises ValueError where a layer of its name is there already."""
+        """Append a layer; `rebuild` is accepted for Keras's sake.
+
+        Raises ValueError where a layer of its name is there already.
+        """
         self._append(layer)
         self._close()
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer and return it."""
+        """Remove the last layer and return it; `rebuild` is accepted for Keras's sake."""
         if not self._parts:
             raise ValueError("pop: there is no layer left")
         layer = self._parts.pop()

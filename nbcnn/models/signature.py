@@ -48,6 +48,7 @@ class Signature:
         """
         if value is None:
             return [None] * len(self.slots)
+        value = self.listed(value)
         if isinstance(value, Mapping):
             return self._by_name(value, what)
         if is_several(value):
@@ -61,6 +62,17 @@ class Signature:
             raise ValueError(f"{what}: expected {self._describe()}, got one {kind_of(value)}")
         return [value]
 
+    def listed(self, value: Any) -> Any:
+        """The parts of a value that is nested as the template, more than one deep, as a list in
+        order; any other value as it is.
+        """
+        inner = self.template.values() if isinstance(self.template, Mapping) else self.template
+        deep = isinstance(self.template, (Mapping, list, tuple)) and any(
+            isinstance(part, (Mapping, list, tuple)) for part in inner
+        )
+        parts = _parts(self.template, value) if deep else None
+        return value if parts is None else parts
+
     def _by_name(self, value: Mapping, what: str) -> list[Any]:
         keys = self.names
         if isinstance(self.template, Mapping) and len(flatten(self.template)) == len(self.template):
@@ -73,6 +85,27 @@ class Signature:
     def _describe(self) -> str:
         count = len(self.slots)
         return "one array" if count == 1 else f"{count} arrays ({', '.join(self.names)})"
+
+
+def _parts(template: Any, value: Any) -> list[Any] | None:
+    """The parts of a value that is nested as the template, in order; None where it is not."""
+    if isinstance(template, Mapping):
+        if not isinstance(value, Mapping) or set(value) != set(template):
+            return None
+        pairs = [(template[key], value[key]) for key in template]
+    elif isinstance(template, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or len(value) != len(template):
+            return None
+        pairs = list(zip(template, value))
+    else:
+        return [value]
+    found: list[Any] = []
+    for inner, part in pairs:
+        parts = _parts(inner, part)
+        if parts is None:
+            return None
+        found += parts
+    return found
 
 
 def is_several(value: Any) -> bool:

@@ -83,9 +83,9 @@ class Stepping(Compiling):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One training step.
+        """One training step on a batch; arguments as for `fit`.
 
-        Returns loss and metrics of this batch, as `evaluate` does.
+        Returns loss and metrics of this batch, with `return_dict` as a dictionary, as `evaluate`.
         """
         self._check_compiled("train_on_batch")
         prepare = self._preparer("train_on_batch", "train", class_weight)
@@ -94,7 +94,7 @@ class Stepping(Compiling):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch; returns as `train_on_batch`."""
+        """Loss and metrics of one batch, as `train_on_batch`; `return_dict` gives a dictionary."""
         self._check_compiled("test_on_batch")
         prepare = self._preparer("test_on_batch", "test")
         return self._on_batch("test", prepare, (x, y, sample_weight), return_dict)
@@ -121,8 +121,8 @@ class Stepping(Compiling):
         return logs if return_dict else self._in_order(logs, mode)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
-        """The outputs for one batch, as arrays nested like the model's outputs; `on_device` as for
-        `predict`.
+        """The outputs for one batch x, as arrays nested like the model's outputs; `on_device` as
+        for `predict`.
         """
         batch = whole_batch(self._preparer("predict_on_batch", "predict")(x))
         with self._runners.lock:
@@ -241,6 +241,11 @@ class Stepping(Compiling):
         """The plan of a training step on `batch` samples, or of a prediction; `.show()` prints it.
 
         A model without `compile` has plans for prediction only.
+
+        Parameters
+        ----------
+        batch : samples; default 32.
+        training : default True.
         """
         return self._example_step(batch, training).plan
 

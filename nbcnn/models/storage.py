@@ -88,7 +88,7 @@ class Group:
             self.device.upload(place, values)
             variable.move(place, self.device)
             self.places.append(place)
-            HOMES[variable] = weakref.ref(self), number
+            variable.home = weakref.ref(self), number
 
     def segments(self) -> np.ndarray:
         """Where each variable starts and stops: int64 (variables, 2)."""
@@ -108,12 +108,9 @@ class Home(NamedTuple):
     place: int
 
 
-HOMES: weakref.WeakKeyDictionary[Variable, tuple[Any, int]] = weakref.WeakKeyDictionary()
-
-
 def _home(variable: Variable, device: Any, but: Sequence[Group]) -> Home | None:
     """Where a variable lies in a store that is in use, on this device; groups of `but` are not."""
-    known, place = HOMES.get(variable, (None, 0))
+    known, place = variable.home or (None, 0)
     group = None if known is None else known()
     if group is None or group.device.name != device.name or any(group is g for g in but):
         return None

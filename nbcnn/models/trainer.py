@@ -275,7 +275,7 @@ class Trainer(Stepping):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on data; arguments as for `fit`.
+        """Loss and metrics on data, of `steps` batches where given; arguments as for `fit`.
 
         Returns
         -------

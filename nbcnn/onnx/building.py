@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.onnx.files import FIXED_AT_LOAD, Branch, Contents, Entry, ints
+from nbcnn.onnx.folding import cast_type
 from nbcnn.onnx.values import Value, made
 
 FOLDED_LIMIT = 1 << 26  # numbers that all arrays together may have which folding makes
@@ -90,13 +91,13 @@ class Builder:
         of the same arrays of the file, which networks use in several places.
         """
         arrays = [np.asarray(w, "float32") for w in weights if w is not None]
-        before = self.layers.get(self.key)
+        key, self.key = self.key, (*self.key, "next")
+        before = self.layers.get(key)
         if before is not None and _alike(before, layer, arrays):
             return made(before(x.either(last)), last)
         y = layer(x.either(last))
         layer.set_weights(arrays)
-        self.layers.setdefault(self.key, layer)
-        self.key = (*self.key, "next")
+        self.layers.setdefault(key, layer)
         return made(y, last)
 
     def follower(self, name: str) -> Entry | None:
@@ -109,16 +110,24 @@ class Builder:
         """Says that an operator's layer does what other ones would do behind it."""
         for other in others:
             self.same[id(other)] = entry.outputs[0]
+        names = [name for other in others for name in other.inputs]
+        arrays = (name for name in names if isinstance(self.values.get(name), np.ndarray))
+        self.key = (entry.kind, *arrays)
 
     def bias_behind(self, entry: Entry, size: int, rank: int, axis: int) -> np.ndarray | None:
         """What an Add puts on top of a product or convolution, one number for each of the `size`
-        channels on `axis`, perhaps behind a transposition; the Add is done then.
+        channels on `axis`, perhaps behind transpositions and casts; the Add is done then.
         """
         output = entry.outputs[0]
         while True:
             reader = self.follower(output)
             if reader is None:
                 return None
+            if reader.kind == "Identity" or (
+                reader.kind == "Cast" and cast_type(reader) == "float32"
+            ):
+                output = reader.outputs[0]
+                continue
             if reader.kind != "Transpose":
                 break
             perm = ints(reader.attributes, "perm", list(range(rank))[::-1])

@@ -34,6 +34,10 @@ def save(model: Any, filepath: Any) -> None:
     Inputs and outputs have the model's shapes, channels last, any number of samples; in front of
     each convolution and pool the file has transpositions, which runtimes take out again.
 
+    Parameters
+    ----------
+    filepath : the file.
+
     Raises
     ------
     ValueError

@@ -142,6 +142,8 @@ class _Reader:
         kind = node.op_type
         if node.domain not in ("", "ai.onnx"):
             kind = f"{node.domain}.{kind}"
+        if not node.output:
+            self.refuse(f"{kind} {node.name!r} has no output")
         attributes = {}
         for a in node.attribute:
             try:
@@ -160,7 +162,8 @@ class _Reader:
                     if isinstance(value, (list, tuple)) or hasattr(value, "append")
                     else value
                 )
-            if np.any(np.not_equal(value, value)) if isinstance(value, (float, list)) else False:
+            parts = value if isinstance(value, list) else [value]
+            if any(isinstance(part, float) and math.isnan(part) for part in parts):
                 self.refuse(f"{kind} {node.name!r}: attribute {a.name!r} is no number")
             attributes[a.name] = value
         return Entry(node.name, kind, list(node.input), list(node.output), attributes)

@@ -139,7 +139,8 @@ def numbering(entry: Entry, inputs: list[Any]) -> Numbering | None:
         if entry.kind == "Add" and (other.ndim < x.offset.ndim or other.shape[:1] == (1,)):
             return Numbering(x.step, x.offset + other)
     if entry.kind == "Unsqueeze":
-        axes = [int(a) for a in entry.attributes.get("axes", other)]
+        given: Any = entry.attributes.get("axes", other)
+        axes = [int(a) for a in given]
         if 0 not in axes and min(axes) > 0:
             return Numbering(x.step, np.expand_dims(x.offset, tuple(axes)))
     raise Unsupported(f"{entry}: of the numbers of samples")

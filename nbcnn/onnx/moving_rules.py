@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import layers, ops
-from nbcnn.onnx import moved_rules
+from nbcnn.onnx import moved_rules, patterns
 from nbcnn.onnx.building import Builder, Unsupported, axes_of
 from nbcnn.onnx.files import SAMPLE_LIMIT, Entry, ints
 from nbcnn.onnx.folding import BATCH, bounded, rows_of, slices
@@ -102,6 +102,9 @@ def _reshaped(b: Builder, entry: Entry, x: Value, wanted: list[int]) -> Value:
         return Value(first=ops.reshape(x.first(), (-1, *rest)), rows=rows)
     if len(rest) == 1:
         return _rows(x, b.name(entry))
+    dealt = patterns.shuffled(b, entry, x, rest)
+    if dealt is not None:
+        return dealt
     return Value(first=layers.Reshape(tuple(rest), name=b.name(entry))(x.first()))
 
 

@@ -45,9 +45,10 @@ def scale_shift(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Ten
 
 def _parts(tensor: Any, function: str) -> Any:
     """The inputs of an operation, if it is this function; else twice None."""
-    node = tensor.node if tensor is not None else None
-    named = node is not None and getattr(node.op, "function", None) == function
-    return node.inputs if named else (None, None)
+    node = None if tensor is None else tensor.node
+    if node is None or getattr(node.op, "function", None) != function:
+        return (None, None)
+    return node.inputs
 
 
 def _statistics(w: Any, scale: Tensor, shift: Tensor) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn import layers
+from nbcnn import layers, ops
 from nbcnn.onnx.building import Builder
 from nbcnn.onnx.files import Entry
 from nbcnn.onnx.values import Value, made
@@ -104,6 +104,28 @@ def group_norm(b: Builder, entry: Entry, x: Value, scale: Any, shift: Any) -> Va
     )  # fmt: skip
     b.done_by(entry, done)
     return b.called(layer, source, [w if w is None else w.reshape(channels) for w in weights])
+
+
+def shuffled(b: Builder, entry: Entry, x: Value, rest: list[int]) -> Value | None:
+    """Reshape of channels to groups, Transpose of both, Reshape back; with channels last."""
+    if x.rank < 3 or x.rows != 1 or len(rest) != x.rank:
+        return None
+    if (rest[0] * rest[1], *rest[2:]) != x.shape[1:]:
+        return None
+    turn = b.follower(entry.outputs[0])
+    perm = None if turn is None else turn.attributes.get("perm")
+    if turn is None or turn.kind != "Transpose" or perm != [0, 2, 1, *range(3, x.rank + 1)]:
+        return None
+    back = b.follower(turn.outputs[0])
+    if back is None or back.kind != "Reshape" or back.inputs[0] != turn.outputs[0]:
+        return None
+    sizes = b.values.get(back.inputs[1]) if len(back.inputs) == 2 else None
+    if not isinstance(sizes, np.ndarray) or sizes.tolist()[1:] != list(x.shape[1:]):
+        return None
+    b.done_by(entry, [turn, back])
+    groups = ops.reshape(x.last(), (-1, *rest[2:], *rest[:2]))
+    dealt = ops.transpose(groups, (*range(x.rank - 1), x.rank, x.rank - 1))
+    return Value(last=ops.reshape(dealt, (-1, *rest[2:], rest[0] * rest[1])))
 
 
 def gelu(b: Builder, entry: Entry, x: Value) -> Value | None:

@@ -69,16 +69,14 @@ def _convolved(w: Any, op: Any, x: Any, kernel: Any, strides: Any, dilation: Any
 def conv3d(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
     """Of the volume itself, the first two inputs are left out; then as images once more."""
     images, _, x, kernel = inputs
-    flat = op.flat
-    pads = _pads(
-        flat, Plane(x.shape[:1] + x.shape[2:]), kernel.shape[1:3], flat.strides, flat.dilation
-    )
+    flat, window = op.flat, [int(n or 0) for n in kernel.shape[:3]]
+    pads = _pads(flat, Plane(x.shape[:1] + x.shape[2:]), window[1:], flat.strides, flat.dilation)
     pads = pads["pads"]
     sides = {"pads": [op.before, *pads[:2], op.after, *pads[2:]]}
     strides, dilation = (op.stride, *flat.strides), (op.dilation, *flat.dilation)
     y = _convolved(w, flat, x, kernel, strides, dilation, sides)
     conv = w.biased.pop(y)
-    reach = (kernel.shape[0] - 1) * op.dilation
+    reach = (window[0] - 1) * op.dilation
     count = (int(x.shape[1] or 0) + op.before + op.after - reach - 1) // op.stride + 1
     sizes = images.shape[1:]
     flat_y = w.node("Reshape", y, w.ints(-1, *sizes))

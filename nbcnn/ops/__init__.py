@@ -3,6 +3,35 @@
 Symbolic tensors in, symbolic tensors out; arrays in, arrays out. `numpy_api` and `nn_api` hold the
 functions that layers and losses use; the others are loaded when they are first used (`NAMES`). The
 remaining modules define the graph's operations (shapes, formulas, gradients).
+
+Common parameters
+-----------------
+x, x1, x2, a, b, tensor, array, inputs : symbolic tensor, variable, array or number.
+target, output : of a loss: what should come out, and what does.
+targets, predictions : class numbers (batch,), and values for each class (batch, classes).
+data, segment_ids : elements along axis 0, and the number of the segment of each.
+sorted : accepted for Keras's sake; the order of ids does not matter.
+xs : list of tensors or arrays.
+axis : the axis to work along, counted from the end where negative; reductions take several, too,
+    and None for all.
+keepdims : whether axes that are reduced stay, with size 1; default False.
+shape : sizes of the result, a tuple of integers.
+dtype : data type of the result, by name. None: that of the input; of a new array float32, int32
+    where it is made of whole numbers.
+axis1, axis2 : the two axes, default 0 and 1 where there is a default.
+indices_or_sections : number of equal parts, or the indices to cut at.
+endpoint : whether `stop` is the last value; default True.
+data_format : "channels_last", which is what None (the default) means whatever
+    `config.image_data_format()` says, or "channels_first".
+strides : steps between windows: a number, or one for each axis; default 1.
+padding : "valid" (default): windows inside the input only; "same": zeros around it, so that the
+    output has input size / strides, rounded up.
+dilation_rate : distance between neighbouring entries of the kernel as the input sees them: a
+    number, or one for each axis; default 1.
+pool_size : size of the window: a number, or one for each axis.
+from_logits : whether the output holds values before the softmax, or sigmoid; default False.
+num_classes : size of the axis of classes.
+sparse, ragged : for Keras's sake; all arrays here are dense.
 """
 
 import importlib

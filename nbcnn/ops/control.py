@@ -76,7 +76,12 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
 
 
 def fori_loop(lower: int, upper: int, body_fun: Callable, init_val: Any) -> Any:
-    """val = body_fun(i, val) for i from lower to upper - 1. The bounds must be numbers."""
+    """val = body_fun(i, val) for i from lower to upper - 1. The bounds must be numbers.
+
+    Parameters
+    ----------
+    init_val : the first val.
+    """
     if _symbolic(lower) or _symbolic(upper):
         raise TypeError("fori_loop: the bounds must be numbers, got a symbolic tensor")
     value = init_val
@@ -90,6 +95,11 @@ def while_loop(
 ) -> Any:
     """loop_vars = body(*loop_vars) as long as cond(*loop_vars). The condition must not depend on
     symbolic tensors.
+
+    Parameters
+    ----------
+    loop_vars : the first values.
+    maximum_iterations : None (default): no limit.
     """
     single = not isinstance(loop_vars, (list, tuple))
     values = (loop_vars,) if single else tuple(loop_vars)
@@ -113,7 +123,16 @@ def scan(
     reverse: bool = False,
     unroll: int | bool = 1,
 ) -> tuple[Any, Any]:
-    """carry, y = f(carry, x) for all x along axis 0 of xs: the last carry, and all y stacked."""
+    """carry, y = f(carry, x) for all x along axis 0 of xs: the last carry, and all y stacked.
+
+    Parameters
+    ----------
+    init : the first carry.
+    xs : array, or nested lists and dictionaries of arrays; None: x is None.
+    length : number of steps, needed where xs is None.
+    reverse : from the end; default False.
+    unroll : accepted for Keras's sake: the steps are always written out.
+    """
     if xs is None and length is None:
         raise ValueError("scan: xs or length must be given")
     parts = [] if xs is None else [unstack(x) for x in _leaves(xs)]
@@ -141,12 +160,22 @@ def map(f: Callable, xs: Any) -> Any:
 
 
 def vectorized_map(function: Callable, elements: Any) -> Any:
-    """As `map`."""
+    """As `map`.
+
+    Parameters
+    ----------
+    function, elements : f and xs of `map`.
+    """
     return map(function, elements)
 
 
 def associative_scan(f: Callable, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
-    """x0, f(x0, x1), f(f(x0, x1), x2), ... along `axis`; from the end where `reverse`."""
+    """x0, f(x0, x1), f(f(x0, x1), x2), ... along `axis`; from the end where `reverse`.
+
+    Parameters
+    ----------
+    elems : array, or nested lists and dictionaries of arrays.
+    """
     leaves = _leaves(elems)
     if not leaves:
         raise ValueError("associative_scan: elems is empty")

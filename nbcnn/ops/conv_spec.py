@@ -2,10 +2,15 @@
 
 from typing import NamedTuple
 
-# Activations that kernels can apply in their tail; ids are part of specs. All differentiate through
-# their output.
+# Activations that kernels can apply in their tail; ids are part of specs. Those of normalizations
+# differentiate through their output, as relu6 does.
 LINEAR, RELU, SIGMOID, TANH = 0, 1, 2, 3
-TAIL_ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+NORM_ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
+RELU6, HARD_SILU, SILU, GELU = 4, 5, 6, 7
+TAIL_ACTIVATIONS = {
+    **NORM_ACTIVATIONS, "relu6": RELU6, "hard_silu": HARD_SILU, "silu": SILU, "gelu": GELU,
+}  # fmt: skip
+MONOTONIC = (LINEAR, RELU, SIGMOID, TANH, RELU6)
 
 # Pools that a convolution can apply in its tail.
 NO_POOL, MAX_POOL, MAX_POOL_INDEXED, MEAN_POOL = 0, 1, 2, 3

@@ -25,6 +25,10 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Any:
     """Axes reordered, joined and taken apart as a pattern such as 'b h w c -> b (h w) c' says.
 
     axes_lengths: sizes of axes that are taken apart; one in each group may be left out.
+
+    Parameters
+    ----------
+    tensor : what to rearrange.
     """
     if not isinstance(pattern, str) or pattern.count("->") != 1:
         raise ValueError(f"rearrange: pattern must hold one '->', got {pattern!r}")

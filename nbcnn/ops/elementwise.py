@@ -133,14 +133,14 @@ DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Unary], Tensor]] = {
     **dict.fromkeys(
         (
             "relu", "sigmoid", "tanh", "exp", "sqrt", "rsqrt", "reciprocal", "tan", "cbrt",
-            "erfinv", "exp2",
+            "erfinv", "exp2", "relu6",
         ),
         _through_output,
     ),
     **dict.fromkeys(
         (
             "abs", "square", "log", "log1p", "expm1", "sin", "cos", "softplus", "softsign", "silu",
-            "gelu", "gelu_tanh", "erf", "elu", "selu", "leaky_relu", "relu6", "hard_sigmoid",
+            "gelu", "gelu_tanh", "erf", "elu", "selu", "leaky_relu", "hard_sigmoid",
             "hard_silu", "mish", "clip", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
             "arctanh", "cosh", "sinh", "erfc", "log2", "log10", "celu", "hard_shrink",
             "soft_shrink", "sparse_plus", "squareplus", "tanh_shrink",

@@ -42,13 +42,23 @@ def _square(x: Any, what: str) -> np.ndarray:
 
 
 def cholesky(x: Any, upper: bool = False) -> np.ndarray:
-    """The triangular factor of positive definite matrices: x = L L^T, or U^T U."""
+    """The triangular factor of positive definite matrices: x = L L^T, or U^T U.
+
+    Parameters
+    ----------
+    upper : give U instead of L; default False.
+    """
     lower = np.linalg.cholesky(_square(x, "cholesky"))
     return np.ascontiguousarray(np.swapaxes(lower, -1, -2)) if upper else lower
 
 
 def cholesky_inverse(x: Any, upper: bool = False) -> np.ndarray:
-    """The inverse of the matrices whose Cholesky factor is x."""
+    """The inverse of the matrices whose Cholesky factor is x.
+
+    Parameters
+    ----------
+    upper : whether the factor is U; default False.
+    """
     factor = _square(x, "cholesky_inverse")
     lower = np.swapaxes(factor, -1, -2) if upper else factor
     inverse = np.linalg.inv(lower)
@@ -93,7 +103,13 @@ def pinv(x: Any, rcond: float | None = None) -> np.ndarray:
 
 
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> np.ndarray:
-    """x with the least |a x - b|."""
+    """x with the least |a x - b|.
+
+    Parameters
+    ----------
+    rcond : singular values up to this part of the largest count as 0; None (default): precision
+        times size.
+    """
     return np.linalg.lstsq(_matrices(a, "lstsq"), _floats(b, "lstsq"), rcond)[0]
 
 
@@ -144,7 +160,12 @@ def solve_triangular(a: Any, b: Any, lower: bool = False) -> np.ndarray:
 
 
 def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """Singular values, with U and V^T before and after them where `compute_uv`."""
+    """Singular values, with U and V^T before and after them where `compute_uv`.
+
+    Parameters
+    ----------
+    full_matrices : U and V square, rather than cut to the number of singular values; default True.
+    """
     decomposed: Any = np.linalg.svd
     found = decomposed(_matrices(x, "svd"), full_matrices, compute_uv)
     return tuple(found) if compute_uv else found
@@ -185,7 +206,12 @@ def ifft2(x: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rfft(x: Any, fft_length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The first half of the Fourier transform of real numbers along the last axis."""
+    """The first half of the Fourier transform of real numbers along the last axis.
+
+    Parameters
+    ----------
+    fft_length : x is cut or filled with zeros to this length; None (default): its own.
+    """
     values = _floats(x, "rfft")
     if not values.ndim:
         raise ValueError("rfft: x must have one axis or more, got a number")
@@ -193,7 +219,13 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[np.ndarray, np.ndarray]
 
 
 def irfft(x: tuple[Any, Any], fft_length: int | None = None) -> np.ndarray:
-    """The inverse of `rfft`."""
+    """The inverse of `rfft`.
+
+    Parameters
+    ----------
+    x : (real, imaginary).
+    fft_length : of the result; None (default): 2 * (length of x - 1).
+    """
     values, dtype = _pair(x, "irfft")
     return np.fft.irfft(values, fft_length).astype(dtype)
 
@@ -212,6 +244,12 @@ def unique(
     value, and how often each occurs, where asked for.
 
     size: cut or filled (with `fill_value`, None: the least) to so many.
+
+    Parameters
+    ----------
+    sorted : accepted for Keras's sake: values are always sorted.
+    return_index, return_inverse, return_counts : what else is asked for; default False.
+    axis : compare whole slices along it; None (default): single values.
     """
     distinct: Any = np.unique  # its types know no flags that are variables
     found = distinct(host(x, "unique"), return_index, return_inverse, return_counts, axis)
@@ -239,7 +277,13 @@ def nonzero(x: Any) -> tuple[np.ndarray, ...]:
 def histogram(
     x: Any, bins: Any = 10, range: tuple[float, float] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many values lie in each bin (int32), and the edges of the bins."""
+    """How many values lie in each bin (int32), and the edges of the bins.
+
+    Parameters
+    ----------
+    bins : how many, default 10, or their edges.
+    range : (least, largest) of the bins; default those of x.
+    """
     values = host(x, "histogram")
     counts, edges = np.histogram(values, bins, range)
     return counts.astype("int32"), edges.astype(_floats(values, "histogram").dtype)
@@ -248,13 +292,22 @@ def histogram(
 def unravel_index(indices: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """The index along each axis of elements of an array of this shape, from their place when
     flat.
+
+    Parameters
+    ----------
+    indices : places in the flat array.
     """
     places = host(indices, "unravel_index")
     return tuple(part.astype(places.dtype) for part in np.unravel_index(places, shape))
 
 
 def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None) -> Any:
-    """A function that calls `pyfunc` for every element of its arguments, as `numpy.vectorize`."""
+    """A function that calls `pyfunc` for every element of its arguments, as `numpy.vectorize`.
+
+    Parameters
+    ----------
+    excluded, signature : as `numpy.vectorize` takes them; default None.
+    """
     return np.vectorize(pyfunc, excluded=excluded, signature=signature)
 
 

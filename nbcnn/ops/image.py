@@ -1,4 +1,13 @@
-"""`nbcnn.ops.image`: images (h, w, c), or batches of them (n, h, w, c), or channels first."""
+"""`nbcnn.ops.image`: images (h, w, c), or batches of them (n, h, w, c), or channels first.
+
+Common parameters
+-----------------
+images : (n, h, w, c), or one image (h, w, c); channels first where `data_format` says so.
+interpolation : 'nearest' or 'bilinear' (default).
+fill_mode : how pixels beyond the edges are read: 'constant' (`fill_value`), 'nearest', 'wrap',
+    'mirror' (about the centres of the last pixels) or 'reflect' (about their edges).
+fill_value : the number for fill mode 'constant'; default 0.
+"""
 
 import importlib
 from collections.abc import Sequence
@@ -135,6 +144,10 @@ def extract_patches(
 
     size: height and width, or one int, or three for volumes (`extract_patches_3d`). strides: those
     of the windows, by default their size.
+
+    Parameters
+    ----------
+    size, strides : see above; strides default to the size.
     """
     if isinstance(size, (list, tuple)) and len(size) == 3:
         return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
@@ -156,7 +169,13 @@ def extract_patches_3d(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """Windows of volumes (n, d, h, w, c), or one volume, as channels."""
+    """Windows of volumes (n, d, h, w, c), or one volume, as channels.
+
+    Parameters
+    ----------
+    size : (depth, height, width), or one number.
+    strides : default the size.
+    """
     what = "extract_patches_3d"
     if ndim(volumes) not in (4, 5):
         raise ValueError(f"{what}: volumes must have 4 or 5 axes, got shape {N.shape(volumes)}")
@@ -206,6 +225,12 @@ def pad_images(
 ) -> Any:
     """Zeros around images: of top, bottom and target height two must be given, so of left, right
     and target width.
+
+    Parameters
+    ----------
+    top_padding, left_padding, bottom_padding, right_padding : rows and columns of zeros; default
+        None.
+    target_height, target_width : of the result; default None.
     """
     rows, columns, _ = axes_of(images, data_format, "pad_images")
     h, w = (known(images, a, "pad_images") for a in (rows, columns))
@@ -229,6 +254,12 @@ def crop_images(
 ) -> Any:
     """Images without their edges: of top, bottom and target height two must be given, so of left,
     right and target width.
+
+    Parameters
+    ----------
+    top_cropping, left_cropping, bottom_cropping, right_cropping : rows and columns to leave out;
+        default None.
+    target_height, target_width : of the result; default None.
     """
     rows, columns, _ = axes_of(images, data_format, "crop_images")
     h, w = (known(images, a, "crop_images") for a in (rows, columns))
@@ -262,7 +293,13 @@ def gaussian_blur(
     sigma: Sequence[float] = (1.0, 1.0),
     data_format: str | None = None,
 ) -> Any:
-    """Images smoothed by a normal distribution over `kernel_size`; outside are zeros."""
+    """Images smoothed by a normal distribution over `kernel_size`; outside are zeros.
+
+    Parameters
+    ----------
+    kernel_size : pixels (along the width, along the height); default (3, 3).
+    sigma : standard deviations, likewise; default (1, 1).
+    """
     x = as_batch(images, data_format, "gaussian_blur")
     sizes = several(kernel_size, 2, "gaussian_blur: kernel_size")
     first, second = (float(s) for s in sigma)
@@ -290,7 +327,16 @@ def ssim(
     k2: float = 0.03,
     data_format: str | None = None,
 ) -> Any:
-    """Structural similarity of two images, or of each pair of two batches (Wang et al. 2004)."""
+    """Structural similarity of two images, or of each pair of two batches (Wang et al. 2004).
+
+    Parameters
+    ----------
+    image1, image2 : (n, h, w, c), or one image (h, w, c).
+    max_val : distance between the least and the largest value that pixels may have; default 1.
+    filter_size, filter_sigma : of the normal distribution that means are taken by; default 11
+        pixels and 1.5.
+    k1, k2 : what keeps quotients of small numbers finite; default 0.01 and 0.03.
+    """
     a, b = (as_batch(x, data_format, "ssim") for x in (image1, image2))
     dtype = N.dtype_of(a)
     if np.dtype(dtype).kind != "f":

@@ -56,7 +56,13 @@ def kron(x1: Any, x2: Any) -> Any:
 def cross(
     x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
-    """Vector products of vectors of two or three numbers along these axes."""
+    """Vector products of vectors of two or three numbers along these axes.
+
+    Parameters
+    ----------
+    axisa, axisb, axisc : of x1, of x2 and of the result; default the last.
+    axis : all three at once; default None.
+    """
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = (N.moveaxis(N.convert_to_tensor(x), k, -1) for x, k in ((x1, axisa), (x2, axisb)))
@@ -119,6 +125,10 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
     """Einstein's sums: letters name axes, those that the result lacks are summed over.
 
     `...` stands for leading axes, which broadcast. Operands are joined from left to right.
+
+    Parameters
+    ----------
+    subscripts : as 'ij,jk->ik', one group of letters for each operand.
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: subscripts must be a string, got {subscripts!r:.80}")

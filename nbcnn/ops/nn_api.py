@@ -235,6 +235,10 @@ def _pool(op, inputs, pool_size, strides, padding, data_format, what):
 def batch_normalize(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> tuple[Any, Any, Any]:
     """(y, mean, variance): x normalized over all axes but the last by its own statistics, times
     gamma plus beta.
+
+    Parameters
+    ----------
+    epsilon : added to the variance, default 0.001.
     """
     inputs = of_one_type(x, gamma, beta, floats=True)
     y, mean, variance, _ = apply(BatchNorm(float(epsilon)), *inputs)

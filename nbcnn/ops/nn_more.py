@@ -100,14 +100,24 @@ def sparsemax(x: Any, axis: int = -1) -> Any:
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple:
-    """(mean, variance) over `axes`."""
+    """(mean, variance) over `axes`.
+
+    Parameters
+    ----------
+    synchronized : only False: there is one device.
+    """
     if synchronized:
         raise ValueError("moments: synchronized=True: there is one device only")
     return N.mean(x, axes, keepdims), N.var(x, axes, keepdims)
 
 
 def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Any:
-    """x divided by its norm along `axis`, which counts as `epsilon` (1e-7) at least."""
+    """x divided by its norm along `axis`, which counts as `epsilon` (1e-7) at least.
+
+    Parameters
+    ----------
+    order : p of the norm (sum |x|^p)^(1/p), a positive integer; default 2.
+    """
     if not isinstance(order, int) or order < 1:
         raise ValueError(f"normalize: order must be a positive int, got {order!r}")
     epsilon = EPSILON if epsilon is None else epsilon
@@ -151,6 +161,11 @@ def dot_product_attention(
 
     mask: False where a source must not be read. scale: 1 / sqrt(depth) by default. Groups of query
     heads may share a head of key and value. attn_logits_soft_cap: l becomes cap * tanh(l / cap).
+
+    Parameters
+    ----------
+    is_causal : whether a time reads no later ones; default False.
+    flash_attention : only None and False: there is no such kernel.
     """
     if flash_attention:
         raise ValueError("dot_product_attention: flash_attention=True is not available")
@@ -228,7 +243,13 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """`depthwise_conv`, then a convolution with a kernel of one pixel."""
+    """`depthwise_conv`, then a convolution with a kernel of one pixel.
+
+    Parameters
+    ----------
+    depthwise_kernel : (kh, kw, c, m), or (k, c, m) for sequences.
+    pointwise_kernel : (1, 1, c * m, filters), or (1, c * m, filters).
+    """
     y = depthwise_conv(inputs, depthwise_kernel, strides, padding, data_format, dilation_rate)
     return conv(y, pointwise_kernel, 1, "valid", data_format)
 
@@ -248,6 +269,10 @@ def conv_transpose(
     inputs: (n, h, w, c) with a kernel (kh, kw, filters, c), (n, w, c) with (k, filters, c), or
     (n, d, h, w, c) with (kd, kh, kw, filters, c); or channels first. Sizes of the output
     as `Conv2DTranspose`.
+
+    Parameters
+    ----------
+    algorithm : 'direct', 'im2col' or None (automatic).
     """
     last = _channels_last(data_format, "conv_transpose")
     if padding not in ("valid", "same"):

@@ -174,7 +174,11 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Norms of vectors along an axis, or of matrices along two; see `linear_api.norm`."""
+    """Norms of vectors along `axis`, or of matrices along two axes; None: of all of x.
+
+    ord: of vectors inf, -inf, 0 or p: (sum |x|^p)^(1/p); of matrices 'fro', inf, -inf, 1, -1, or,
+    of arrays only and without gradient, 'nuc', 2, -2; None: the root of the sum of squares.
+    """
     from nbcnn.ops import linear_api
 
     return linear_api.norm(x, ord, axis, keepdims)

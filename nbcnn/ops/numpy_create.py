@@ -18,7 +18,13 @@ def array(x: Any, dtype: str | None = None) -> Any:
 def arange(
     start: float, stop: float | None = None, step: float | None = None, dtype: str | None = None
 ) -> np.ndarray:
-    """Evenly spaced values in [start, stop)."""
+    """Evenly spaced values in [start, stop).
+
+    Parameters
+    ----------
+    start, stop : with one number that is `stop`, and `start` is 0.
+    step : distance of neighbours, default 1.
+    """
     step = 1 if step is None else step
     if any(np.ndim(v) or np.asarray(v).dtype.kind not in "biuf" for v in (start, stop or 0, step)):
         raise TypeError(f"arange: needs numbers, got start={start!r}, stop={stop!r}, step={step!r}")
@@ -116,7 +122,13 @@ def logspace(
     dtype: str | None = None,
     axis: int = 0,
 ) -> Any:
-    """`base` to the powers that are evenly spaced from start to stop."""
+    """`base` to the powers that are evenly spaced from start to stop.
+
+    Parameters
+    ----------
+    num : how many, default 50.
+    base : default 10.
+    """
     y = N.power(float(base), linspace(start, stop, num, endpoint, axis=axis))
     return y if dtype is None else N.cast(y, dtype)
 
@@ -160,7 +172,12 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
-    """(len(x), N or len(x)): the powers of x from N - 1 down to 0, or up from 0."""
+    """(len(x), N or len(x)): the powers of x from N - 1 down to 0, or up from 0.
+
+    Parameters
+    ----------
+    increasing : powers from 0 up; default False.
+    """
     from nbcnn.ops import numpy_api as api
 
     x = api.convert_to_tensor(x)

@@ -152,7 +152,13 @@ def nextafter(x1: Any, x2: Any) -> Any:
 def isclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
-    """Whether |x1 - x2| <= atol + rtol * |x2|, elementwise; infinities are close if equal."""
+    """Whether |x1 - x2| <= atol + rtol * |x2|, elementwise; infinities are close if equal.
+
+    Parameters
+    ----------
+    rtol, atol : tolerances, relative to x2 and absolute; default 1e-5 and 1e-8.
+    equal_nan : whether NaN is close to NaN; default False.
+    """
     x1, x2 = floating(N.convert_to_tensor(x1)), floating(N.convert_to_tensor(x2))
     limit = N.add(N.multiply(N.abs(x2), float(rtol)), float(atol))
     near = N.logical_and(
@@ -210,7 +216,14 @@ def logical_xor(x1: Any, x2: Any) -> Any:
 def nan_to_num(
     x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Any:
-    """NaN and infinities replaced by numbers; None: the largest and least of the type."""
+    """NaN and infinities replaced by numbers; None: the largest and least of the type.
+
+    Parameters
+    ----------
+    nan : in place of NaN, default 0.
+    posinf, neginf : in place of the infinities; None (default): the largest and the least number of
+        the type.
+    """
     x = N.convert_to_tensor(x)
     kind = np.dtype(N.dtype_of(x))
     if kind.kind != "f":
@@ -250,7 +263,12 @@ def sinc(x: Any) -> Any:
 
 
 def view(x: Any, dtype: str | None = None) -> Any:
-    """The bits of x read as another type. Of arrays only, without gradient."""
+    """The bits of x read as another type. Of arrays only, without gradient.
+
+    Parameters
+    ----------
+    dtype : the other type; None (default): that of x.
+    """
     from nbcnn.ops.host import host
 
     if isinstance(x, Tensor) and dtype in (None, x.dtype):

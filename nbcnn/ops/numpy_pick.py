@@ -42,7 +42,12 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """For every place along `axis` the element with its number; other axes broadcast."""
+    """For every place along `axis` the element with its number; other axes broadcast.
+
+    Parameters
+    ----------
+    indices : numbers along the axis; as many axes as x. With `axis` None both are flat.
+    """
     if axis is None:
         return take_along_axis(N.ravel(x), N.ravel(indices), 0)
     place = one_axis(axis, ndim(x), "take_along_axis")
@@ -93,7 +98,12 @@ def argpartition(x: Any, kth: int, axis: int | None = -1) -> Any:
 
 
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Any, Any]:
-    """The k largest elements along the last axis, largest first, and their numbers (int32)."""
+    """The k largest elements along the last axis, largest first, and their numbers (int32).
+
+    Parameters
+    ----------
+    sorted : accepted for Keras's sake: the largest always comes first.
+    """
     length = known(x, ndim(x) - 1, "top_k")
     if not 0 <= k <= length:
         raise ValueError(f"top_k: k must be within 0..{length}, got {k}")
@@ -110,7 +120,13 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
 
 
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
-    """Where values belong in a sorted vector (int32): before equal ones, or, 'right', after."""
+    """Where values belong in a sorted vector (int32): before equal ones, or, 'right', after.
+
+    Parameters
+    ----------
+    sorted_sequence : vector, least first.
+    side : 'left' (default) or 'right'.
+    """
     if side not in ("left", "right"):
         raise ValueError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
     if ndim(sorted_sequence) != 1:
@@ -151,14 +167,26 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
 
 
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
-    """Whether each element of x1 is among those of x2; or, inverted, is not."""
+    """Whether each element of x1 is among those of x2; or, inverted, is not.
+
+    Parameters
+    ----------
+    assume_unique : accepted for Keras's sake; changes nothing.
+    invert : default False.
+    """
     others = N.ravel(N.convert_to_tensor(x2))
     found = N.any(N.equal(N.expand_dims(N.convert_to_tensor(x1), -1), others), -1)
     return N.logical_not(found) if invert else found
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
-    """For each element the choice whose condition is the first to hold; none: `default`."""
+    """For each element the choice whose condition is the first to hold; none: `default`.
+
+    Parameters
+    ----------
+    condlist : list of boolean arrays.
+    choicelist : as many arrays.
+    """
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(
             f"select: needs as many conditions as choices, got {len(condlist)}, {len(choicelist)}"
@@ -183,6 +211,10 @@ def multi_hot(
 ) -> Any:
     """1 at each of the class numbers of a sample, else 0: `one_hot`, joined over axis 1, or over
     axis 0 of a vector.
+
+    Parameters
+    ----------
+    inputs : class numbers, (classes,) or (batch, classes).
     """
     if num_classes is None:
         raise ValueError("multi_hot: num_classes must be given")

@@ -2,6 +2,7 @@
 
 import builtins
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,12 @@ def dstack(xs: Sequence[Any]) -> Any:
 
 
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
-    """The parts along an axis, without it."""
+    """The parts along an axis, without it.
+
+    Parameters
+    ----------
+    num : how many parts, where the size along the axis is not known; default None.
+    """
     place = one_axis(axis, ndim(x), "unstack")
     length = known(x, place, "unstack") if num is None else num
     if N.shape(x)[place] not in (None, length):
@@ -194,6 +200,10 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """The whole of x side by side, so often along each axis; fewer numbers count for the last
     axes.
+
+    Parameters
+    ----------
+    repeats : a number, or one for each axis.
     """
     counts = [repeats] if isinstance(repeats, (int, np.integer)) else [int(r) for r in repeats]
     rank = ndim(x)
@@ -220,6 +230,11 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     """Padding before and after each axis: an int, a pair, or a pair per axis.
 
     mode: 'constant' (by default 0), 'reflect', 'symmetric', 'edge' or 'wrap'.
+
+    Parameters
+    ----------
+    pad_width : how many before and after: an int, a pair for all axes, or a pair for each.
+    constant_values : the number for mode 'constant'; default 0.
     """
     if mode != "constant" and mode not in MODES:
         raise ValueError(f"pad: mode must be 'constant' or one of {MODES}, got {mode!r}")
@@ -232,10 +247,25 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         return apply(Pad(pairs, float(constant_values or 0.0)), x)
     x = N.convert_to_tensor(x)
-    for axis, pair in enumerate(pairs):
-        if pair != (0, 0):
-            numbers = np.arange(known(x, axis, "pad"))
-            x = picked(x, np.pad(numbers, pair, mode), axis)  # type: ignore[call-overload]
+    runs: list[list[int]] = []  # neighbours are padded in one go, where a reshape is possible
+    apart = N.shape(x).count(None) > 1
+    for axis in (axis for axis, pair in enumerate(pairs) if pair != (0, 0)):
+        if runs and runs[-1][-1] == axis - 1 and not apart:
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    for first, *others in runs:
+        stop = first + len(others) + 1
+        before, after = N.shape(x)[:first], N.shape(x)[stop:]
+        sizes = [known(x, axis, "pad") for axis in range(first, stop)]
+        places = np.arange(math.prod(sizes)).reshape(sizes)
+        places = np.pad(places, pairs[first:stop], mode)  # type: ignore[call-overload]
+        flat = (
+            x if not others else reshape(x, sizes_for_reshape((*before, math.prod(sizes), *after)))
+        )
+        x = picked(flat, places.reshape(-1), first)
+        if others:
+            x = reshape(x, sizes_for_reshape((*before, *places.shape, *after)))
     return x
 
 
@@ -256,7 +286,12 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The sum of a diagonal."""
+    """The sum of a diagonal.
+
+    Parameters
+    ----------
+    offset : of the diagonal: above the main one where positive; default 0.
+    """
     return N.sum(diagonal(x, offset, axis1, axis2), -1)
 
 
@@ -298,7 +333,12 @@ def triu(x: Any, k: int = 0) -> Any:
 
 
 def slice(inputs: Any, start_indices: Any, shape: Sequence[int]) -> Any:
-    """The block of this shape that begins at these indices, which may depend on data."""
+    """The block of this shape that begins at these indices, which may depend on data.
+
+    Parameters
+    ----------
+    start_indices : of the block, one for each axis.
+    """
     rank = ndim(inputs)
     if len(shape) != rank:
         raise ValueError(f"slice: {len(shape)} sizes do not fit {rank} axes")
@@ -321,7 +361,12 @@ def any_symbolic(values: Any) -> bool:
 
 
 def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
-    """inputs with the block that begins at these indices replaced by `updates`."""
+    """inputs with the block that begins at these indices replaced by `updates`.
+
+    Parameters
+    ----------
+    start_indices : of the block, one for each axis.
+    """
     sizes, block = N.shape(inputs), N.shape(updates)
     if any_symbolic(start_indices):
         raise TypeError("slice_update: start_indices must be numbers, got a symbolic tensor")

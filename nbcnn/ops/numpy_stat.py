@@ -36,7 +36,12 @@ def ptp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
-    """Mean over `axis`, weighted. Weights have the shape of x, or lie along the axis."""
+    """Mean over `axis`, weighted. Weights have the shape of x, or lie along the axis.
+
+    Parameters
+    ----------
+    weights : None (default): all alike.
+    """
     x = floating(N.convert_to_tensor(x))
     if weights is None:
         return N.mean(x, axis)
@@ -117,6 +122,11 @@ def quantile(
     """Values below which the parts `q` (0 to 1) of the elements over `axis` lie. Several q come as
     the first axis of the result. Between two elements: 'linear', 'lower', 'higher', 'midpoint' or
     'nearest'.
+
+    Parameters
+    ----------
+    method : what lies between two elements, default 'linear'.
+    q : a number, or several.
     """
     return _quantile(x, q, axis, method, keepdims, "quantile", skip=False)
 
@@ -210,7 +220,12 @@ def _hundredths(q: Any) -> np.ndarray:
 def percentile(
     x: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Any:
-    """`quantile` with q in hundredths."""
+    """`quantile` with q in hundredths.
+
+    Parameters
+    ----------
+    q : 0 to 100.
+    """
     return _quantile(x, _hundredths(q), axis, method, keepdims, "percentile", skip=False)
 
 

@@ -139,7 +139,10 @@ def reduce(
     y = x
     if not axes and function in ("sum", "mean", "max", "min", "prod"):
         return unary("identity", y)
-    for first, last in reversed(_runs(axes)):
+    runs = _runs(axes)
+    if function in ("sum", "mean", "max", "min", "prod"):
+        runs = [(a, b) for a, b in runs if any(n != 1 for n in x.shape[a : b + 1])] or runs[:1]
+    for first, last in reversed(runs):
         y = apply(Reduce(function, first, last), y)
     if keepdims:
         return y

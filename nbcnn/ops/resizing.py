@@ -73,6 +73,10 @@ def resize(
     interpolation: 'nearest', 'bilinear', 'bicubic', 'lanczos3' or 'lanczos5'. antialias: smooth
     where images become smaller. crop_to_aspect_ratio, pad_to_aspect_ratio: cut the image, or put
     `fill_value` around it, rather than change its proportions.
+
+    Parameters
+    ----------
+    fill_mode : only 'constant'.
     """
     if interpolation != "nearest" and interpolation not in KERNELS:
         raise ValueError(
@@ -134,6 +138,12 @@ def scale_and_translate(
     must be numbers; beyond the edges are zeros.
 
     method: 'linear', 'cubic', 'lanczos3', 'lanczos5' and their names with 'bi' and 'tri'.
+
+    Parameters
+    ----------
+    images : array of any number of axes.
+    output_shape : sizes of the result, of all axes.
+    antialias : smooth where the array becomes smaller; default True.
     """
     method = SAME_KERNELS.get(method, method)
     if method not in KERNELS:

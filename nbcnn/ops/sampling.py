@@ -170,6 +170,10 @@ def affine_transform(
     (a0 x + a1 y + a2, b0 x + b1 y + b2), for [a0, a1, a2, b0, b1, b2, 0, 0].
 
     Interpolation and fill modes as `map_coordinates`.
+
+    Parameters
+    ----------
+    transform : the maps.
     """
     order = _order(interpolation, "affine_transform")
     _check_mode(fill_mode, "affine_transform")
@@ -198,6 +202,10 @@ def perspective_transform(
 ) -> Any:
     """Images seen so that four points of theirs, (4, 2) or (n, 4, 2) as (x, y), come to lie at four
     others. The points must be arrays.
+
+    Parameters
+    ----------
+    start_points, end_points : the four points before and after.
     """
     what = "perspective_transform"
     order = _order(interpolation, what)
@@ -241,6 +249,10 @@ def elastic_transform(
 ) -> Any:
     """Images distorted by `alpha` times random shifts, smoothed over `sigma` pixels (Simard et al.
     2003). Of arrays only: a graph would keep one draw.
+
+    Parameters
+    ----------
+    seed : number or `SeedGenerator`; None (default): other shifts at each call.
     """
     what = "elastic_transform"
     order = _order(interpolation, what)

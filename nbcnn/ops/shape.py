@@ -382,6 +382,9 @@ class Concat(Op):
 
 
 def reshape(x: Any, shape: Sequence[int | None]) -> Any:
+    """The same values in the same order, in other sizes, of which one may be -1 or None and follows
+    from the others. Raises ValueError for more than one, or another number of values.
+    """
     sizes = tuple(
         -1 if n is None else int(n)
         for n in ((shape,) if isinstance(shape, (int, np.integer)) else shape)
@@ -392,6 +395,7 @@ def reshape(x: Any, shape: Sequence[int | None]) -> Any:
 
 
 def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """Without axes of size 1: those of `axis`, one or several, or all (None, default)."""
     shape = as_tensor(x).shape
     if axis is None:
         axes = tuple(i for i, n in enumerate(shape) if n == 1)
@@ -403,6 +407,7 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
 
 
 def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
+    """x repeated along axes of size 1 and new leading axes, so that it has this shape."""
     if isinstance(x, Tensor) and x.shape == tuple(shape):
         return x
     return apply(BroadcastTo(tuple(shape)), x)  # type: ignore[arg-type]

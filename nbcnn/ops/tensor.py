@@ -29,6 +29,12 @@ class Tensor:
 
     A tensor without a `node` is a leaf: an input, a `Constant`, or a variable's value
     (`VariableTensor`).
+
+    Parameters
+    ----------
+    dtype : default "float32".
+    index : which output of the node it is.
+    name : default none.
     """
 
     __slots__ = ("__weakref__", "call", "dtype", "index", "name", "node", "shape")

@@ -76,7 +76,15 @@ def patches(
 
 
 def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
-    """Windows of images (n, c, h, w) as columns: (n, c * kh * kw, windows)."""
+    """Windows of images (n, c, h, w) as columns: (n, c * kh * kw, windows).
+
+    Parameters
+    ----------
+    kernel_size : (kh, kw), or one number for both.
+    dilation : distance of neighbouring entries of a window, default 1.
+    padding : zeros on each side, default 0.
+    stride : steps between windows, default 1.
+    """
     from nbcnn.ops.numpy_shape import pad
 
     (kh, kw), (dh, dw) = pair(kernel_size, "kernel_size"), pair(dilation, "dilation")
@@ -100,7 +108,17 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Any:
-    """Images (n, c, *output_size) to which the columns of `unfold` add up."""
+    """Images (n, c, *output_size) to which the columns of `unfold` add up.
+
+    Parameters
+    ----------
+    x : columns (n, c * kh * kw, windows).
+    output_size : (h, w).
+    kernel_size : (kh, kw), or one number for both.
+    dilation : distance of neighbouring entries of a window, default 1.
+    padding : zeros on each side, default 0.
+    stride : steps between windows, default 1.
+    """
     (kh, kw), (dh, dw) = pair(kernel_size, "kernel_size"), pair(dilation, "dilation")
     (ph, pw), (sh, sw) = pair(padding, "padding"), pair(stride, "stride")
     h, w = (n + 2 * p for n, p in zip(pair(output_size, "output_size"), (ph, pw)))
@@ -157,6 +175,10 @@ def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None
     """Means over windows that divide the image evenly into `output_size` parts along each axis.
 
     inputs: (n, *sizes, c) with one to three sizes, or channels first.
+
+    Parameters
+    ----------
+    output_size : a number, or one for each axis.
     """
     (x,) = of_one_type(inputs, floats=True)
     return _adaptive(x, output_size, data_format, "adaptive_average_pool", _mean_of_bins)
@@ -176,7 +198,13 @@ def _block(x: Any, block_size: int, data_format: str, what: str) -> tuple[bool, 
 
 
 def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
-    """Channels moved to blocks of pixels: (n, h, w, c) to (n, h * b, w * b, c / b^2)."""
+    """Channels moved to blocks of pixels: (n, h, w, c) to (n, h * b, w * b, c / b^2).
+
+    Parameters
+    ----------
+    block_size : b, sides of a block in pixels.
+    data_format : "channels_last" (default) or "channels_first".
+    """
     last, sizes = _block(x, block_size, data_format, "depth_to_space")
     b, c = block_size, sizes[3] if last else sizes[1]
     if c % (b * b):
@@ -192,7 +220,13 @@ def depth_to_space(x: Any, block_size: int, data_format: str = "channels_last") 
 
 
 def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") -> Any:
-    """Blocks of pixels moved to channels: (n, h, w, c) to (n, h / b, w / b, c * b^2)."""
+    """Blocks of pixels moved to channels: (n, h, w, c) to (n, h / b, w / b, c * b^2).
+
+    Parameters
+    ----------
+    block_size : b, sides of a block in pixels.
+    data_format : "channels_last" (default) or "channels_first".
+    """
     last, sizes = _block(x, block_size, data_format, "space_to_depth")
     b = block_size
     h, w = sizes[1:3] if last else sizes[2:]
@@ -209,7 +243,12 @@ def space_to_depth(x: Any, block_size: int, data_format: str = "channels_last") 
 
 
 def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any:
-    """Stretches along the last axis: (.., positions, sequence_length)."""
+    """Stretches along the last axis: (.., positions, sequence_length).
+
+    Parameters
+    ----------
+    sequence_stride : steps between two stretches.
+    """
     last = ndim(x) - 1
     size = known(x, last, "extract_sequences")
     return picked(x, window_table(size, sequence_length, sequence_stride, 1), last)

@@ -168,6 +168,10 @@ def set_device(name: str) -> None:
     """Choose the device of the whole program: 'auto', 'cpu', 'cuda' or 'cuda:1'.
 
     Raises as `get_device`, and then changes nothing.
+
+    Parameters
+    ----------
+    name : of the device.
     """
     get_device(name)
     config.choose_device(name)
@@ -177,6 +181,10 @@ def set_device(name: str) -> None:
 def device(name: "str | Device") -> Iterator[Device]:
     """Inside `with device("cpu"):` this is the current device of this thread. Raises as
     `get_device`.
+
+    Parameters
+    ----------
+    name : "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
     """
     found = get_device(name)
     token = _chosen.set(found.name)

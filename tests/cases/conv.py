@@ -18,11 +18,13 @@ from nbcnn.ops.conv_spec import (
     MAX_POOL,
     MAX_POOL_INDEXED,
     MEAN_POOL,
+    NORM_ACTIVATIONS,
     RELU,
     TAIL_ACTIVATIONS,
 )
 
 SIGMOID, TANH = TAIL_ACTIVATIONS["sigmoid"], TAIL_ACTIVATIONS["tanh"]
+RELU6, HARD_SILU, SILU = (TAIL_ACTIVATIONS[name] for name in ("relu6", "hard_silu", "silu"))
 
 
 class Geometry(NamedTuple):
@@ -61,12 +63,12 @@ TINY_TILES = [
     row("words_strided", (1, 7, 6, 4), (3, 3, 4, 12), 2, "same", (1, 2)),
     row("words_groups", (1, 4, 4, 8), (3, 3, 4, 8), groups=2),
     row("words_pointwise", (2, 3, 5, 8), (1, 1, 8, 4), 2),
-    row("words_deep", (1, 3, 3, 8), (3, 3, 8, 4), padding="same", act=TANH),
+    row("words_deep", (1, 3, 3, 8), (3, 3, 8, 4), padding="same", act=HARD_SILU),
     row("no_words", (1, 6, 5, 5), (2, 2, 5, 9), (1, 2), ((1, 0), (0, 2))),
-    row("few_channels", (1, 4, 6, 3), (3, 3, 3, 16), padding="same", act=SIGMOID),
+    row("few_channels", (1, 4, 6, 3), (3, 3, 3, 16), padding="same", act=SILU),
     row("few_filters", (1, 5, 6, 12), (2, 3, 12, 3), 2, "same"),
     row("few_of_both", (1, 4, 5, 4), (3, 3, 4, 4), padding="same", act=TANH),
-    row("depthwise_words", (1, 3, 6, 8), (3, 3, 1, 8), padding="same", groups=8, act=SIGMOID),
+    row("depthwise_words", (1, 3, 6, 8), (3, 3, 1, 8), padding="same", groups=8, act=RELU6),
     row("depthwise_words_strided", (1, 5, 7, 4), (3, 3, 1, 4), 2, "same", groups=4),
     row("depthwise_words_dilated", (1, 5, 6, 4), (2, 3, 1, 4), 1, "same", 2, 4),
     row("depthwise_long", (1, 7, 5, 2), (5, 5, 1, 2), padding="same", groups=2),
@@ -103,7 +105,7 @@ LARGE = [
     row("lines_dilated", (2, 15, 16, 24), (3, 3, 24, 20), (2, 3), "same", dilation=(3, 2)),
     row("lines_grouped", (3, 11, 9, 72), (3, 3, 18, 68), 2, "same", groups=4),
     # channels and filters beside multiples of a vector
-    row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=TANH),
+    row("vector_tail", (2, 7, 9, 5), (3, 3, 5, 17), padding="same", act=SILU),
     row("stride_tail", (1, 8, 8, 17), (3, 3, 17, 33), 2),
     row("one_filter", (3, 5, 5, 33), (3, 3, 33, 1), padding="same"),
     row("one_channel", (3, 6, 7, 1), (3, 3, 1, 31), padding="same"),
@@ -157,11 +159,11 @@ LARGE = [
     row("crop_all_sides", (1, 10, 9, 16), (2, 3, 16, 16), 2, ((-1, -2), (-1, -1))),
     # groups
     row("groups", (1, 9, 8, 12), (3, 3, 4, 24), padding="same", groups=3),
-    row("narrow_groups", (2, 9, 9, 6), (3, 3, 2, 12), padding="same", groups=3, act=TANH),
+    row("narrow_groups", (2, 9, 9, 6), (3, 3, 2, 12), padding="same", groups=3, act=HARD_SILU),
     row("wide_groups", (2, 6, 6, 40), (3, 3, 8, 80), (2, 1), "same", groups=5),
     row("groups_tail", (1, 6, 6, 34), (3, 3, 17, 34), groups=2),
     # groups that share a vector: as many channels as filters, fewer, more; a channel, some filters
-    row("group_lanes", (2, 9, 10, 32), (3, 3, 4, 32), padding="same", groups=8, act=TANH),
+    row("group_lanes", (2, 9, 10, 32), (3, 3, 4, 32), padding="same", groups=8, act=RELU6),
     row("group_lanes_tail", (1, 9, 11, 36), (3, 3, 2, 36), padding="same", groups=18),
     row("group_lanes_stride", (2, 11, 12, 40), (3, 3, 8, 40), 2, "same", groups=5),
     row("group_lanes_widening", (1, 8, 9, 20), (3, 3, 2, 80), 1, "same", groups=10, act=TANH),
@@ -185,7 +187,7 @@ LARGE = [
     *(row(f"lanes_{f}", (16, 6, 7, 9 - f), (3, 3, 9 - f, f), padding="same") for f in range(1, 9)),
     row("lanes_first", (31, 28, 28, 1), (5, 5, 1, 6), padding="same", act=SIGMOID),
     row("lanes_second", (32, 14, 14, 6), (5, 5, 6, 16), act=SIGMOID),
-    row("lanes_strided", (15, 15, 14, 7), (3, 4, 7, 11), (2, 3), "same", act=TANH),
+    row("lanes_strided", (15, 15, 14, 7), (3, 4, 7, 11), (2, 3), "same", act=HARD_SILU),
     row("lanes_stride_beyond_kernel", (13, 11, 10, 4), (2, 2, 4, 4), (3, 4)),
     row("lanes_stride_beyond_image", (16, 3, 3, 5), (2, 2, 5, 4), (7, 5)),
     row("lanes_dilation", (29, 13, 14, 3), (3, 2, 3, 20), padding="same", dilation=(2, 3)),
@@ -198,10 +200,10 @@ LARGE = [
     row("lanes_many_channels", (12, 9, 10, 100), (3, 3, 100, 3), padding="same"),
     # one filter per channel
     row("depthwise_wide", (2, 12, 13, 35), (3, 3, 1, 35), padding="same", groups=35),
-    row("depthwise_stride", (2, 20, 21, 19), (7, 5, 1, 19), (2, 3), "same", groups=19, act=TANH),
+    row("depthwise_stride", (2, 20, 21, 19), (7, 5, 1, 19), (2, 3), "same", groups=19, act=RELU6),
     row("depthwise_dilated", (2, 8, 8, 16), (3, 3, 1, 16), 1, ((4, 4), (4, 4)), 3, 16, SIGMOID),
     row("depthwise_crop", (2, 10, 9, 5), (3, 3, 1, 5), (2, 1), ((-2, 0), (-1, -2)), groups=5),
-    row("depthwise_5x5", (2, 9, 11, 33), (5, 5, 1, 33), padding="same", groups=33, act=TANH),
+    row("depthwise_5x5", (2, 9, 11, 33), (5, 5, 1, 33), padding="same", groups=33, act=HARD_SILU),
     row("depthwise_5x5_stride", (1, 14, 15, 20), (5, 5, 1, 20), 2, "same", groups=20),
     row("depthwise_7x7", (1, 10, 9, 18), (7, 7, 1, 18), padding="same", groups=18),
     row("depthwise_over_map", (2, 3, 2, 16), (7, 7, 1, 16), padding="same", groups=16),
@@ -295,7 +297,7 @@ def pooled_nan():
 
 def convolutions():
     for g in TINY:
-        yield from forward(g, True, TAIL_ACTIVATIONS)
+        yield from forward(g, True, NORM_ACTIVATIONS)
         yield from gradients(g, True)
     for g, tiny in [(g, True) for g in TINY_TILES] + [(g, False) for g in LARGE]:
         yield from forward(g, tiny, {n: a for n, a in TAIL_ACTIVATIONS.items() if a == g.act})

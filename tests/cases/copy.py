@@ -24,6 +24,9 @@ def transposes():
         ("channels_last", (3, 33, 17, 19), (0, 2, 3, 1)),
         ("matrix", (130, 140), (1, 0)),
         ("narrow", (5003, 7), (1, 0)),
+        ("woven_image", (2, 3, 17, 19), (0, 2, 3, 1)),
+        ("woven_groups", (3, 5, 2, 21), (0, 1, 3, 2)),
+        ("woven_parts", (2, 4, 9001), (0, 2, 1)),
         ("six_axes", (2, 3, 4, 5, 6, 7), (4, 1, 5, 0, 3, 2)),
     ):
         yield large(f"transpose-{name}", Transpose(perm), Draw(shape))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from cases.case import Case, normal, positive
 
-from nbcnn.ops.conv_spec import LINEAR, RELU, SIGMOID, TAIL_ACTIVATIONS, TANH
+from nbcnn.ops.conv_spec import LINEAR, NORM_ACTIVATIONS, RELU, SIGMOID, TANH
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
 from nbcnn.ops.norm_pool import BatchNormMaxPool, BatchNormMaxPoolGradient
 
@@ -25,7 +25,7 @@ LARGE = [
 def norms(name, shape, tiny):
     x, dy = normal(*shape) + 5.0, normal(*shape, seed=2)
     gamma, beta, y = positive(shape[-1]), normal(shape[-1], seed=1), np.tanh(dy[::-1])
-    for act_name, act in TAIL_ACTIVATIONS.items():
+    for act_name, act in NORM_ACTIVATIONS.items():
         tail, through = f"{name}-{act_name}", act in (SIGMOID, TANH)
         gradient, op = statistics(x, dy, gamma, beta), BatchNormGradient(1e-3, act, through)
         seen = (y,) if through else ()
@@ -38,7 +38,7 @@ def residuals(name, shape, tiny):
     """With an addition before the activation; its gradient is written, and may begin as a sum."""
     x, dy, more = normal(*shape) - 2.0, normal(*shape, seed=2), normal(*shape, seed=3)
     gamma, beta, y = positive(shape[-1]), normal(shape[-1], seed=1), np.tanh(dy[::-1])
-    for act_name, act in TAIL_ACTIVATIONS.items():
+    for act_name, act in NORM_ACTIVATIONS.items():
         tail, gradient = f"{name}-{act_name}", statistics(x, dy, gamma, beta)
         op = BatchNormGradient(1e-3, act, True, shared=True)
         added = BatchNorm(1e-3, act, True)

@@ -1,16 +1,32 @@
 """Convolution and matrix product in float64 NumPy, from the definitions."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
-from nbcnn.ops.conv_spec import LINEAR, MAX_POOL_INDEXED, MEAN_POOL, RELU, SIGMOID, TANH
+from nbcnn.ops.conv_spec import (
+    GELU,
+    HARD_SILU,
+    LINEAR,
+    MAX_POOL_INDEXED,
+    MEAN_POOL,
+    RELU,
+    RELU6,
+    SIGMOID,
+    SILU,
+    TANH,
+)
 
 ACTIVATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     LINEAR: lambda v: v,
     RELU: lambda v: np.where(v < 0, 0.0, v),
     SIGMOID: lambda v: 1 / (1 + np.exp(-v)),
     TANH: np.tanh,
+    RELU6: lambda v: np.where(v < 0, 0.0, np.where(v > 6, 6.0, v)),
+    HARD_SILU: lambda v: v * np.clip(v / 6 + 0.5, 0.0, 1.0),
+    SILU: lambda v: v / (1 + np.exp(-v)),
+    GELU: lambda v: v * (1 + np.vectorize(math.erf, otypes=[float])(v / math.sqrt(2))) / 2,
 }
 
 

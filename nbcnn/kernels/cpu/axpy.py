@@ -8,9 +8,15 @@ multiply-adds instead of 8 and 4.
 
 import math
 
+from nbcnn.kernels import scalar
 from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.types import uintp
-from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+from nbcnn.ops.conv_spec import GELU, HARD_SILU, RELU, RELU6, SIGMOID, SILU, TANH
+
+_hard_silu, _silu, _gelu = (
+    scalar.compiled(scalar.TAIL[act], "float64", {}, jit.always_inline)
+    for act in (HARD_SILU, SILU, GELU)
+)
 
 
 @jit.always_inline
@@ -50,7 +56,7 @@ def dot(a, a0, astride, b, b0, length):
 @jit.helper
 def activate(values, at, length, act):
     """Apply an activation of `TAIL_ACTIVATIONS` to `length` values, in place. NaN stays NaN."""
-    zero, one = values.dtype.type(0), values.dtype.type(1)
+    zero, one, six = values.dtype.type(0), values.dtype.type(1), values.dtype.type(6)
     if act == RELU:
         for i in range(at, at + length):
             values[i] = zero if values[i] < zero else values[i]
@@ -60,3 +66,16 @@ def activate(values, at, length, act):
     elif act == TANH:
         for i in range(at, at + length):
             values[i] = math.tanh(values[i])
+    elif act == RELU6:
+        for i in range(at, at + length):
+            value = zero if values[i] < zero else values[i]
+            values[i] = six if value > six else value
+    elif act == HARD_SILU:
+        for i in range(at, at + length):
+            values[i] = _hard_silu(values[i], 0.0, 0.0)
+    elif act == SILU:
+        for i in range(at, at + length):
+            values[i] = _silu(values[i], 0.0, 0.0)
+    elif act == GELU:
+        for i in range(at, at + length):
+            values[i] = _gelu(values[i], 0.0, 0.0)

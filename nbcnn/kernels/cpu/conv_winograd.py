@@ -74,6 +74,10 @@ LEAST_TILES = 16  # 64 -> 64 has 1.6 at 16 tiles, 512 -> 512 as much, and 0.9 at
 # panels take 0.86 to 0.95 at 75 KB. Where the transform is kept from run to run it is made as a
 # whole: then 256 -> 256 has 3.6 at 16 tiles and 512 -> 512 has 3.1.
 DEEP_BYTES = 64 * 1024
+# A kept one is read from memory in the end: on that Xeon, with other memory touched in between,
+# 512 -> 512 took 17 ms at 32 tiles (1.2 MB each) and 14 at 18, panels 11 and 9; at 72 tiles of
+# 512 -> 256 (260 KB) and 128 of 256 -> 256 both took as long.
+DEEP_FIXED_BYTES = 1 << 20
 TASKS = 8  # at least so many, if blocks stay reasonable: balances a few cores
 DEEP_BLOCK = 64  # tiles of a group, at most; so many are few
 DEEP_DEPTH = 64  # channels of a part of the sums, at most
@@ -194,11 +198,12 @@ def tiling(s: Conv2DSpec, caps: Caps, out: int) -> Tiling:
 
 def deep(s: Conv2DSpec, caps: Caps, out: int) -> bool:
     """Whether the kernel is transformed by those who need it: see `winograd_deep`."""
-    if s.fixed:
-        return False
     tile, tiles = register_tile(caps, "float32"), tile_count(s, out)
+    transformed = tile.item * form_of(s, out).points * s.c * s.f
+    if s.fixed:
+        return transformed > DEEP_FIXED_BYTES * tiles
     few = tiles <= DEEP_BLOCK and s.f > tile.width
-    return few or tile.item * form_of(s, out).points * s.c * s.f > DEEP_BYTES * tiles
+    return few or transformed > DEEP_BYTES * tiles
 
 
 @cache

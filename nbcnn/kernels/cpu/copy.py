@@ -5,11 +5,13 @@
 The spec has merged the axes as far as possible. Rows (all axes but the last) are dealt out to
 tasks, and so are parts of long rows; the inner loop copies along the last axis, with a loop of its
 own for contiguous rows and for repeated elements. A transposition of the last two axes goes in
-tiles of 16 x 16, which keeps the lines that both sides touch in the cache. Types of equal size are
-one type here: elements are moved as unsigned integers.
+tiles of 16 x 16, which keeps the lines that both sides touch in the cache; into a last axis of two
+to four elements (the channels of an image, groups that are shuffled) they are woven. Types of equal
+size are one type here: elements are moved as unsigned integers.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from nbcnn.kernels.impl import Impl, always
 from nbcnn.ops.shape import CopySpec
 
 TILE = 16
+WOVEN = (2, 3, 4)  # elements along the last axis
 
 
 @jit.kernel
@@ -79,6 +82,26 @@ def copy_tiled(task, thread, spec, down, x, y):
                 put(y, at_y + j * s.y5, fetch(x, at_x + j * s.x5), 0)
 
 
+@cache
+def weave_kernel(count: int) -> jit.Kernel:
+    """y[r, i, j] = x[.., j, .., i] for `count` j: a row of the grid is r, a column i."""
+
+    @jit.kernel(constants=(count,))
+    def copy_woven(task, thread, spec, g, x, y):
+        s = spec
+        row, stop = grid_rows(g, task)
+        begin, end = grid_columns(g, task)
+        while row < stop:
+            from_x = s.xo + place(row, 1, s.d1, s.d2, s.d3, 0, s.x0, s.x1, s.x2, s.x3)
+            from_y = s.yo + place(row, 1, s.d1, s.d2, s.d3, 0, s.y0, s.y1, s.y2, s.y3)
+            for i in range(begin, end):
+                for j in range(count):
+                    put(y, from_y + i * count + j, fetch(x, from_x + j * s.x5 + i), 0)
+            row += 1
+
+    return copy_woven
+
+
 def words(array: np.ndarray) -> np.ndarray:
     """One axis of unsigned integers."""
     return array.reshape(-1).view(f"u{array.dtype.itemsize}")
@@ -93,7 +116,10 @@ def bind_copy(
         calls.append(Call(fill, blocks(spec.total), (value, words(outputs[0]))))
     x, y = words(inputs[0]), words(outputs[0])
     plain = spec._replace(fill=0, value=0.0)
-    if spec.y5 == 1 and spec.x4 == 1 and min(spec.d4, spec.d5) >= TILE:
+    if spec.x4 == spec.y5 == 1 and spec.d5 in WOVEN and spec.y4 == spec.d5 and spec.d4 >= TILE:
+        g = grid(spec.n // (spec.d4 * spec.d5), spec.d4, BLOCK // spec.d5)
+        calls.append(Call(weave_kernel(spec.d5), g.tasks, (plain, g, x, y)))
+    elif spec.y5 == 1 and spec.x4 == 1 and min(spec.d4, spec.d5) >= TILE:
         down = blocks(spec.d4, TILE)
         outer = spec.n // (spec.d4 * spec.d5)
         calls.append(Call(copy_tiled, outer * down, (plain, down, x, y)))

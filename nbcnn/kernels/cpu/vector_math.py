@@ -30,7 +30,7 @@ from llvmlite import ir
 from nbcnn.kernels import scalar
 from nbcnn.kernels.cpu import jit, simd, types
 from nbcnn.kernels.cpu.blocking import Tile
-from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+from nbcnn.ops.conv_spec import GELU, HARD_SILU, RELU, RELU6, SIGMOID, SILU, TANH
 
 # (exp(r) - 1) / r for |r| <= log(2) / 2
 EXP_SINGLE = (
@@ -196,6 +196,19 @@ class Numbers:
     def relu(self, x):
         return self.where(x, "<", self.const(0), self.const(0), x)
 
+    def relu6(self, x):
+        return self.clip(x, 0, 6)
+
+    def hard_silu(self, x):
+        gate = self.clip(self.fma(x, self.const(1 / 6), self.const(0.5)), 0, 1)
+        return self.fmul(x, gate)
+
+    def silu(self, x):
+        return self.fmul(x, self.sigmoid(x))
+
+    def gelu(self, x):
+        return self.fmul(x, self.normal_cdf(x))
+
     def bell(self, x):
         """exp(-x^2 / 2), 0 where that is no normal number.
 
@@ -299,7 +312,10 @@ def elementary(name: str, dtype: str) -> Callable:
     return functions(dtype).get(name) or scalar.ELEMENTARY[name]
 
 
-FUNCTIONS = {RELU: Numbers.relu, SIGMOID: Numbers.sigmoid, TANH: Numbers.tanh}
+FUNCTIONS = {
+    RELU: Numbers.relu, SIGMOID: Numbers.sigmoid, TANH: Numbers.tanh, RELU6: Numbers.relu6,
+    HARD_SILU: Numbers.hard_silu, SILU: Numbers.silu, GELU: Numbers.gelu,
+}  # fmt: skip
 # Vectors at a time: their operations alternate, and constants, which do not all have a register,
 # are fetched once for all. One: 16 cycles a vector, two: 12, four: 12.
 ABREAST = 2

@@ -24,7 +24,7 @@ from numba import config, cuda
 
 from nbcnn.kernels import scalar
 from nbcnn.kernels.cuda.simulated_shared import share_arrays
-from nbcnn.ops.conv_spec import RELU, SIGMOID, TANH
+from nbcnn.ops.conv_spec import GELU, HARD_SILU, RELU, RELU6, SIGMOID, SILU, TANH
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 if SIMULATED:
@@ -104,7 +104,9 @@ def formula(function: Callable, dtype: str) -> Any:
     return scalar.compiled(function, dtype, _elementary(), device)
 
 
-_relu, _sigmoid, _tanh = (formula(f, "float64") for f in scalar.TAIL[1:])
+_relu, _sigmoid, _tanh, _relu6, _hard_silu, _silu, _gelu = (
+    formula(f, "float64") for f in scalar.TAIL[1:]
+)
 _relu_gradient, _sigmoid_gradient, _tanh_gradient = (
     formula(f, "float64") for f in scalar.TAIL_GRADIENT[1:]
 )
@@ -119,6 +121,14 @@ def activate(act, v):
         v = _sigmoid(v, 0.0, 0.0)
     elif act == TANH:
         v = _tanh(v, 0.0, 0.0)
+    elif act == RELU6:
+        v = _relu6(v, 0.0, 0.0)
+    elif act == HARD_SILU:
+        v = _hard_silu(v, 0.0, 0.0)
+    elif act == SILU:
+        v = _silu(v, 0.0, 0.0)
+    elif act == GELU:
+        v = _gelu(v, 0.0, 0.0)
     return v
 
 
