@@ -48,7 +48,7 @@ def is_keras_tensor(x: Any) -> bool:
 
 
 def standardize_dtype(dtype: Any) -> str:
-    """The name of a data type; that of `floatx()` for None.
+    """The name of the data type `dtype`; that of `floatx()` for None.
 
     Raises ValueError for what is none.
     """
@@ -63,12 +63,12 @@ def standardize_dtype(dtype: Any) -> str:
 
 
 def is_float_dtype(dtype: Any) -> bool:
-    """Whether a data type, or its name, is one of floats."""
+    """Whether `dtype`, a data type or its name, is one of floats."""
     return "float" in standardize_dtype(dtype)
 
 
 def is_int_dtype(dtype: Any) -> bool:
-    """Whether a data type, or its name, is one of integers."""
+    """Whether `dtype`, a data type or its name, is one of integers."""
     return "int" in standardize_dtype(dtype)
 
 

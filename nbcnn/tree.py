@@ -10,7 +10,7 @@ __all__ = ["flatten", "is_nested", "map_structure", "pack_sequence_as"]
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether it is a list, tuple or dictionary."""
+    """Whether `structure` is a list, tuple or dictionary."""
     return isinstance(structure, (list, tuple, dict))
 
 
@@ -29,7 +29,10 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Sequence[Any]) -> Any:
-    """The values nested as `structure`. Raises ValueError where there are not as many as leaves."""
+    """The values of `flat_sequence` nested as `structure`.
+
+    Raises ValueError where there are not as many as leaves.
+    """
     count = len(flatten(structure))
     if len(flat_sequence) != count:
         raise ValueError(f"pack_sequence_as: {count} values are needed, got {len(flat_sequence)}")

@@ -49,7 +49,7 @@ PAGES = (
     Reference(
         "utils",
         "Utilities",
-        ("utils", "preprocessing", "preprocessing.image", "preprocessing.sequence")
+        ("utils", "tree", "preprocessing", "preprocessing.image", "preprocessing.sequence")
         + ("datasets", "datasets.digits"),
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),

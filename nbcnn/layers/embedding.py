@@ -21,6 +21,8 @@ class Embedding(Layer):
     ----------
     input_dim : how many numbers there are: 0 to input_dim - 1.
     output_dim : length of the vectors.
+    embeddings_initializer, embeddings_regularizer, embeddings_constraint : of the vectors; by
+        default uniform from -0.05 to 0.05, and none.
     mask_zero : only False; there are no masks.
     weights : a list of one array, (input_dim, output_dim), to begin with.
 

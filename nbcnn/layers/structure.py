@@ -11,7 +11,7 @@ import numpy as np
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts."""
+    """The leaves of `structure`, nested lists, tuples and dictionaries."""
     if isinstance(structure, (list, tuple)) and not hasattr(structure, "_fields"):
         return [leaf for item in structure for leaf in flatten(item)]
     if isinstance(structure, dict):
