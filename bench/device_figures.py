@@ -153,7 +153,7 @@ def model(
 
 def kernels(made: Any, batch: int, x, y, column: Column, known, seconds: float) -> dict:
     device, clock = column.device, clock_of(column.device)
-    step = made.example_step(batch, True)
+    step = made._example_step(batch, True)
     step.load([x[:batch], y[:batch]])
     step.run()
     plan = step.plan
@@ -162,7 +162,7 @@ def kernels(made: Any, batch: int, x, y, column: Column, known, seconds: float) 
     programs = [device.program(calls) for calls in split(plan)]
     times = dict(zip(names, median_laps(clock, [p.run for p in programs], seconds)))
     times["step"] = median_seconds(clock, plan.run, seconds)
-    inference = made.example_step(batch, False)
+    inference = made._example_step(batch, False)
     inference.load([x[:batch]])
     inference.run()
     times["inference"] = median_seconds(clock, inference.plan.run, seconds)

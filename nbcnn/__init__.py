@@ -32,12 +32,13 @@ if TYPE_CHECKING:
         random,
         regularizers,
         saving,
+        tree,
         utils,
         wrappers,
     )
     from nbcnn.dtype_policies import DTypePolicy
     from nbcnn.initializers import Initializer
-    from nbcnn.layers import Input, Layer
+    from nbcnn.layers import Input, InputSpec, Layer
     from nbcnn.layers.variable import Variable
     from nbcnn.losses import Loss
     from nbcnn.metrics import Metric
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
 MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "utils",
-    "wrappers",
+    "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "tree",
+    "utils", "wrappers",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -64,6 +65,7 @@ NAMES = {
     "DeviceError": "nbcnn.runtime.device:DeviceError",
     "Initializer": "nbcnn.initializers:Initializer",
     "Input": "nbcnn.layers:Input",
+    "InputSpec": "nbcnn.layers:InputSpec",
     "KerasTensor": "nbcnn.ops.tensor:Tensor",
     "Layer": "nbcnn.layers:Layer",
     "Loss": "nbcnn.losses:Loss",
@@ -86,6 +88,7 @@ __all__ = [
     "DeviceError",
     "Initializer",
     "Input",
+    "InputSpec",
     "KerasTensor",
     "Layer",
     "Loss",
@@ -120,6 +123,7 @@ __all__ = [
     "regularizers",
     "saving",
     "set_device",
+    "tree",
     "utils",
     "value_and_grad",
     "version",

@@ -60,7 +60,7 @@ class Monitor(Callback):
         if name == "loss" or name.endswith("_loss"):
             return -1
         for metric in getattr(self.model, "metrics", None) or ():
-            direction = getattr(metric, "direction", None)
+            direction = getattr(metric, "_direction", None)
             if direction and (name == metric.name or name.endswith(f"_{metric.name}")):
                 return 1 if direction == "up" else -1
         raise ValueError(

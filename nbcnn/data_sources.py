@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbcnn import image_files, random_state, resampling
+from nbcnn.ops.host_array import hosted
 from nbcnn.progress import message
 from nbcnn.utils import PyDataset
 
@@ -15,7 +16,58 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 LABEL_MODES = ("int", "categorical", "binary", None)
 
 
-class Samples(PyDataset):
+class Batches(PyDataset):
+    """Numbered batches in an order of their own, which `fit` keeps, with the methods of a
+    `tf.data.Dataset` that scripts use most.
+    """
+
+    _keeps_order = True
+    if TYPE_CHECKING:
+
+        def __len__(self) -> int: ...
+
+    def map(self, function: Callable[..., Any], **options: Any) -> "Batches":
+        """What `function` makes of each batch, or of its parts; options are TensorFlow's."""
+        return Derived(self, range(len(self)), function)
+
+    def take(self, count: int) -> "Batches":
+        """The first batches, all for -1."""
+        return Derived(self, range(len(self))[: None if count < 0 else count])
+
+    def skip(self, count: int) -> "Batches":
+        """All but the first batches."""
+        return Derived(self, range(len(self))[count:])
+
+    def prefetch(self, buffer_size: Any = None) -> "Batches":
+        """Itself: batches are made when they are asked for."""
+        return self
+
+    cache = prefetch
+
+
+class Derived(Batches):
+    """Some batches of another dataset, changed by a function."""
+
+    def __init__(
+        self, source: Batches, places: range, function: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.source, self.places, self.function = source, places, function
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        batch = self.source[self.places[index]]
+        if self.function is None:
+            return batch
+        return self.function(*batch) if isinstance(batch, tuple) else self.function(batch)
+
+    def on_epoch_end(self) -> None:
+        self.source.on_epoch_end()
+
+
+class Samples(Batches):
     """Batches of numbered samples, which are made when they are asked for.
 
     `sample(index)` gives x, or (x, y). `batch_size` None gives single samples. With `shuffle`
@@ -48,8 +100,8 @@ class Samples(PyDataset):
         start = index * self.batch_size
         samples = [self.sample(int(i)) for i in self._order[start : start + self.batch_size]]
         if isinstance(samples[0], tuple):
-            return tuple(np.stack(part) for part in zip(*samples))
-        return np.stack(samples)
+            return tuple(hosted(np.stack(part)) for part in zip(*samples))
+        return hosted(np.stack(samples))
 
     def on_epoch_end(self) -> None:
         if self.shuffle:

@@ -247,7 +247,7 @@ class Declared:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         owner = type(self).__name__
-        fields = self.fields
+        fields = type(self).fields
         for name, value in _bind(owner, fields, args, self._set_aside(kwargs)).items():
             setattr(self, name, fields[name].prepare(owner, name, value))
         self.__post_init__()
@@ -257,7 +257,7 @@ class Declared:
         return kwargs
 
     def __post_init__(self) -> None:
-        if "name" in self.fields and self.name is None:
+        if "name" in type(self).fields and self.name is None:
             self.name: Any = auto_name(type(self).__name__)
 
     def _argument(self, name: str) -> Any:
@@ -280,7 +280,7 @@ class Declared:
         writer = next(c for c in type(self).__mro__ if "get_config" in c.__dict__)
         if not self.is_declared() and is_own(writer):
             return _recorded(self)
-        return {name: serialize(self._argument(name)) for name in self.fields}
+        return {name: serialize(self._argument(name)) for name in type(self).fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -289,7 +289,7 @@ class Declared:
 
     def __repr__(self) -> str:
         shown = []
-        for name, field in self.fields.items():
+        for name, field in type(self).fields.items():
             value = self._argument(name)
             if not _is_default(type(self).__name__, name, field, value):
                 text = getattr(value, "__name__", None) if callable(value) else None
@@ -368,7 +368,7 @@ def _recorded(instance: Declared) -> dict[str, Any]:
         elif name in bound:
             config[name] = bound[name]
     for name in ("name", "trainable"):
-        if name in instance.fields and (open_ended or name in signature.parameters):
+        if name in type(instance).fields and (open_ended or name in signature.parameters):
             config[name] = getattr(instance, name)
     return serialize(config)
 

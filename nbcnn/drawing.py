@@ -75,9 +75,9 @@ def _draw(
     pydot: Any, graph: Any, model: Any, shown: tuple, expand: bool, prefix: str
 ) -> tuple[list[str], list[str]]:
     """Add a model's layers and lines; returns the keys of what its inputs and outputs are."""
-    network = model._network
+    network = model._functional
     if network is None:
-        layers = [layer for layer in model.layers if not layer.calls] or model.layers
+        layers = [layer for layer in model.layers if not layer._symbolic_calls] or model.layers
         keys = [_node(pydot, graph, layer, shown, f"{prefix}{layer.name}") for layer in layers]
         if hasattr(model, "add"):  # sequential: one after the other
             for first, second in itertools.pairwise(keys):
@@ -98,7 +98,7 @@ def _draw(
                 key = f"{prefix}{maker.op.name}_{number}"
                 graph.add_node(pydot.Node(key, label=maker.op.name))
                 known = [key], [key]
-            elif expand and hasattr(layer, "layers") and layer._network is not None:
+            elif expand and hasattr(layer, "layers") and layer._functional is not None:
                 inner = pydot.Cluster(graph_name=f"{prefix}{layer.name}", label=layer.name,
                                       style="dashed")  # fmt: skip
                 known = _draw(pydot, inner, layer, shown, True, f"{prefix}{layer.name}/")

@@ -57,7 +57,7 @@ class AUC(
     from_logits : predictions are values before the sigmoid; default False.
     """
 
-    direction = "up"
+    _direction = "up"
 
     num_thresholds: int = arg(200, check=_several)
     curve: str = arg("ROC", convert=_upper, choices=("ROC", "PR", "PRGAIN"))

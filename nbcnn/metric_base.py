@@ -12,6 +12,7 @@ from nbcnn.layers.variable import Variable
 from nbcnn.loss_formulas import floating, like, same_rank
 from nbcnn.losses import Loss
 from nbcnn.metric_results import read_after_the_step
+from nbcnn.ops.host_array import Array
 from nbcnn.ops.loss import EPSILON
 from nbcnn.ops.op import is_symbolic
 from nbcnn.registry import Family, deserialize
@@ -26,17 +27,10 @@ class Result(float):
         return np.float32(self)
 
 
-class Results(np.ndarray):
-    """An array that also has the `numpy()` of a Keras tensor."""
-
-    def numpy(self) -> np.ndarray:
-        return np.asarray(self)
-
-
 def shown(value: Any, dtype: str = "float32") -> Any:
-    """What `result` returns: a `Result` for one number, else `Results`."""
+    """What `result` returns: a `Result` for one number, else an `Array`."""
     array = np.asarray(value, dtype)
-    return array.view(Results) if array.ndim else Result(array)
+    return array.view(Array) if array.ndim else Result(array)
 
 
 class Metric(Declared, family=family):
@@ -48,7 +42,7 @@ class Metric(Declared, family=family):
     dtype : float type of the variables; that of `config.floatx()`, float32, by default.
     """
 
-    direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
+    _direction: ClassVar[str | None] = None  # "up" or "down": where better values lie
 
     name: str | None = arg(None, last=True)
     dtype: str | None = arg(None, convert=float_name, last=True)
@@ -289,7 +283,7 @@ class MeanMetricWrapper(MeanOfFormula):
         self.kwargs = kwargs
         is_loss = isinstance(getattr(fn, "__self__", fn), Loss)
         if is_loss or getattr(fn, "__module__", None) == loss_formulas.__name__:
-            self.direction = "down"  # type: ignore[misc]
+            self._direction = "down"  # type: ignore[misc]
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
         return self.fn(y_true, y_pred, **self.kwargs)
@@ -314,8 +308,8 @@ class FormulaMetric(MeanOfFormula):
         """`formula`: of this metric; that of the base by default."""
         if formula is not None:
             cls.formula = staticmethod(formula)
-            if "direction" not in cls.__dict__:
-                cls.direction = "up" if formula.__name__.endswith("accuracy") else "down"
+            if "_direction" not in cls.__dict__:
+                cls._direction = "up" if formula.__name__.endswith("accuracy") else "down"
             if "name" not in cls.__dict__:
                 cls.name = formula.__name__
         super().__init_subclass__(**kwargs)

@@ -127,7 +127,7 @@ class FalseNegatives(_Count):
 
 
 class _Share(_AtThresholds):
-    direction = "up"
+    _direction = "up"
     options = ("top_k", "class_id")
 
     top_k: int | None = arg(None, check=positive)
@@ -176,7 +176,7 @@ SHARES = {
 class _Best(Counting):
     """The best `best` at any threshold where the share `wanted`, an argument, has that value."""
 
-    direction = "up"
+    _direction = "up"
     options = ("class_id",)
     best: ClassVar[str] = ""
     wanted: ClassVar[str] = ""

@@ -34,12 +34,12 @@ def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 class PearsonCorrelation(FormulaMetric, formula=pearson_correlation):
     """Pearson's correlation of t and p along `axis`: 1 where one is a rising line of the other."""
 
-    direction = "up"
+    _direction = "up"
     axis: int = arg(-1, last=True)
 
 
 class ConcordanceCorrelation(FormulaMetric, formula=concordance_correlation):
     """Lin's concordance of t and p along `axis`: 1 only where they are equal."""
 
-    direction = "up"
+    _direction = "up"
     axis: int = arg(-1, last=True)

@@ -42,7 +42,7 @@ class _Confusion(Metric):
     dtype : of the matrix; int32 by default, for which weights are cut to whole numbers.
     """
 
-    direction = "up"
+    _direction = "up"
     dtype: str | None = arg(None, convert=_counting_type, last=True)
     # Classes below make arguments of some of these.
     num_classes = 2

@@ -16,7 +16,7 @@ from nbcnn.threshold_counts import tensor, weights_like
 class _ByColumn(Metric):
     """Sums over the batch of (batch, columns); the variables are made for the first data."""
 
-    direction = "up"
+    _direction = "up"
 
     def prepared(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Both as tensors of one shape (batch, columns) that fits the variables."""

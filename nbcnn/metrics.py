@@ -144,7 +144,7 @@ class RootMeanSquaredError(MeanOfFormula):
     """The square root of the mean of (t - p)²."""
 
     name = "root_mean_squared_error"
-    direction = "down"
+    _direction = "down"
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:
         y_true, y_pred = loss_formulas.aligned(y_true, y_pred)
@@ -158,7 +158,7 @@ class CosineSimilarity(MeanOfFormula):
     """The cosine of the angle between t and p along `axis`: 1 for equal directions."""
 
     name = "cosine_similarity"
-    direction = "up"
+    _direction = "up"
     axis: int = arg(-1, last=True)
 
     def compute(self, y_true: Any, y_pred: Any) -> Any:

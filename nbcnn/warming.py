@@ -58,8 +58,8 @@ def warmup(
 
 def _warm(model: Any, size: int, training: bool) -> None:
     if training:
-        model.example_step(size, training=True).warm()
-    prediction = model.example_step(size, training=False)
+        model._example_step(size, training=True).warm()
+    prediction = model._example_step(size, training=False)
     prediction.warm()
     prediction.plan.prepare()
     prediction.plan.run()  # on whatever its inputs hold: this gets the threads ready

@@ -26,14 +26,16 @@ def test_modules_list_what_they_offer(name):
 
 
 COMMON = {
-    "": "Input Model Sequential Layer Variable KerasTensor set_device device devices DeviceError",
+    "": "Input InputSpec Model Sequential Layer Variable KerasTensor set_device device devices "
+    "DeviceError",
     "layers": "Conv2D Dense MaxPooling2D AveragePooling2D Flatten Dropout BatchNormalization Input",
     "models": "Model Sequential load_model save_model clone_model model_from_json",
     "saving": "load_model save_model load_weights register_keras_serializable CustomObjectScope",
     "callbacks": "Callback EarlyStopping ModelCheckpoint LearningRateScheduler LambdaCallback",
     "utils": "set_random_seed to_categorical PyDataset clear_session",
     "optimizers": "SGD RMSprop Adam AdamW schedules get",
-    "backend": "backend clear_session floatx epsilon image_data_format",
+    "backend": "backend clear_session floatx epsilon image_data_format standardize_dtype",
+    "tree": "flatten map_structure pack_sequence_as is_nested",
     "random": "normal uniform randint SeedGenerator",
     "datasets": "digits",
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_models import linear
 
 import nbcnn
 from nbcnn import callbacks, constraints, initializers, layers, losses, metrics
@@ -42,6 +43,15 @@ WRONG = [
     (lambda: callbacks.LambdaCallback(on_epoch_end=3), "on_epoch_end must be a function, got 3"),
     (lambda: callbacks.LearningRateScheduler(0.1), "schedule must be a function, got 0.1"),
     (lambda: SGD({}), "SGD: learning_rate: expected a learning rate schedule"),
+    (lambda: linear().set_weights(2), "set_weights: weights must be a list of arrays, got 2"),
+    (lambda: linear().get_layer(["a"]), "get_layer: name must be a string, got ['a']"),
+    (lambda: linear().get_layer(index="a"), "get_layer: index must be an integer, got 'a'"),
+    (lambda: linear().summary(line_length="a"), "line_length must be a positive whole number"),
+    (lambda: layers.Dense(1).compute_output_shape("ab"), "input_shape must be a tuple of sizes"),
+    (lambda: layers.Dense(1).compute_output_shape((2, -1)), "input_shape must be a tuple of sizes"),
+    (lambda: nbcnn.models.clone_model(3), "clone_model: model must be a model, got 3"),
+    (lambda: nbcnn.models.clone_model(linear(), None, repr), "clone_function must return a layer"),
+    (lambda: nbcnn.models.clone_model(linear(), call_function=int), "needs a functional model"),
     (lambda: nbcnn.ops.add(1j, 1.0), "cannot make a tensor of complex: 1j"),
 ]
 

@@ -11,5 +11,5 @@ WHICH = os.environ.get("NBCNN_LAYERS", "one")
 
 def test_layers_on_a_simulated_gpu_compute_what_keras_does():
     results = table("layers", WHICH, shares=2, simulated=True)
-    assert len(results) == (len(CASES) if WHICH == "all" else 103)
+    assert len(results) == (len(CASES) if WHICH == "all" else 108)
     assert not faults(results), faults(results)

@@ -190,6 +190,16 @@ def test_windows_of_a_series():
     x, y = (np.concatenate(part) for part in zip(*found))
     np.testing.assert_array_equal(x, [[i, i + 2, i + 4] for i in (0, 4, 8, 12)])
     np.testing.assert_array_equal(y, [0, 40, 80, 120])
+    parts = found.skip(1).map(lambda x, y: (x, y + 1), num_parallel_calls=4).prefetch(1).cache()
+    assert [y.tolist() for _, y in parts] == [[81, 121]]
+    assert [x.numpy().shape for x, _ in found.take(1)] == [(2, 3)]
+    assert (len(found.take(-1)), len(found.take(9)), len(found.skip(9))) == (2, 2, 0)
+    seen: list[float] = []
+    model = nbcnn.Sequential([nbcnn.Input((3,)), nbcnn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    watched = found.map(lambda x, y: seen.append(float(y[0])) or (x / 20, y / 200))
+    model.fit(watched, epochs=3, verbose=0)
+    assert seen[-6:] == [0, 80] * 3  # as Keras, fit keeps the order of such datasets
     single = utils.timeseries_dataset_from_array(data, None, 2, batch_size=None, start_index=5,
                                                  end_index=8)  # fmt: skip
     np.testing.assert_array_equal(list(single), [[5, 6], [6, 7]])

@@ -163,7 +163,7 @@ def test_losses_of_ones_own():
 
 def test_metrics_of_ones_own():
     metric = metrics.for_output(double_error, T, P)
-    assert (metric.name, metric.direction) == ("double_error", None)
+    assert (metric.name, metric._direction) == ("double_error", None)
     assert metric(T, P) == pytest.approx(2 * np.abs(T - P).mean())
     largest = Largest()
     for _ in range(2):
@@ -185,9 +185,9 @@ def test_wrapped_functions_round_trip(formula):
 
 def test_losses_as_metrics():
     metric = metrics.for_output(losses.Huber(delta=0.5), T, P)
-    assert (metric.name, metric.direction) == ("huber_loss", "down")
+    assert (metric.name, metric._direction) == ("huber_loss", "down")
     assert metric(T, P) == pytest.approx(float(losses.Huber(delta=0.5)(T, P)))
-    assert metrics.for_output(losses.huber, T, P).direction == "down"
+    assert metrics.for_output(losses.huber, T, P)._direction == "down"
 
 
 @pytest.mark.parametrize(
@@ -309,5 +309,5 @@ def test_losses_and_metrics_of_the_package_as_bases():
     class Own(metrics.SparseCategoricalAccuracy):
         pass
 
-    assert (Own().name, Own.direction) == ("sparse_categorical_accuracy", "up")
+    assert (Own().name, Own._direction) == ("sparse_categorical_accuracy", "up")
     assert Own()(LABELS, LOGITS) == metrics.SparseCategoricalAccuracy()(LABELS, LOGITS)

@@ -190,7 +190,7 @@ def test_gradients_by_variables_that_are_written():
 def test_what_value_and_grad_refuses():
     with pytest.raises(TypeError, match="function must be callable"):
         nbcnn.value_and_grad(3, [])
-    with pytest.raises(TypeError, match="variables must be Variables, got float"):
+    with pytest.raises(TypeError, match="must be Variables or places of arguments, got float"):
         nbcnn.value_and_grad(lambda: 0, [3.0])
     with pytest.raises(TypeError, match="the loss must be of a float type, got int32"):
         nbcnn.value_and_grad(lambda: 3, [])()

@@ -13,7 +13,7 @@ from nbcnn import layers, models
 
 def test_predict_on_batch_lets_go_of_arrays_when_it_fails(monkeypatch):
     model = models.Sequential([layers.Input((4,)), layers.Dense(2)])
-    runner = model.example_step(3, training=False)
+    runner = model._example_step(3, training=False)
 
     def failing():
         raise MemoryError

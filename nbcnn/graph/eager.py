@@ -11,6 +11,7 @@ import numpy as np
 from nbcnn import config
 from nbcnn.graph.graph import Graph
 from nbcnn.graph.plan import Plan
+from nbcnn.ops.host_array import hosted
 from nbcnn.ops.op import Op, apply_symbolic
 from nbcnn.ops.tensor import Constant, Tensor, VariableTensor
 from nbcnn.runtime.device import current_device
@@ -49,7 +50,7 @@ def _run(op: Op, values: Sequence[np.ndarray]) -> Any:
         device.upload(plan.array(leaf), value)
     plan.prepare()
     plan.run()
-    results = [device.download(plan.array(t)) for t in outputs]
+    results = [hosted(device.download(plan.array(t))) for t in outputs]
     return results[0] if len(results) == 1 else tuple(results)
 
 

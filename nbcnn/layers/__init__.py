@@ -54,6 +54,11 @@ from nbcnn.layers.base import (
     Layer,
     family,
 )
+from nbcnn.layers.categories import (
+    CategoryEncoding,
+    Discretization,
+    Masking,
+)
 from nbcnn.layers.conv import (
     Conv1D,
     Conv2D,
@@ -88,6 +93,12 @@ from nbcnn.layers.depthwise import (
     SeparableConv2D,
     SeparableConvolution1D,
     SeparableConvolution2D,
+)
+from nbcnn.layers.einsum_dense import (
+    EinsumDense,
+)
+from nbcnn.layers.embedding import (
+    Embedding,
 )
 from nbcnn.layers.image_color import (
     RandomBrightness,
@@ -248,6 +259,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "CategoryEncoding",
     "CenterCrop",
     "Concatenate",
     "ContrastLimitedAdaptiveHistogramEqualization",
@@ -270,8 +282,11 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Discretization",
     "Dot",
     "Dropout",
+    "EinsumDense",
+    "Embedding",
     "Equalization",
     "Flatten",
     "GaussianDropout",
@@ -297,6 +312,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool1D",
     "MaxPool2D",
     "MaxPool3D",

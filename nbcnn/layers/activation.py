@@ -58,11 +58,11 @@ class PReLU(Layer):
     shared_axes: Any = arg(
         None, convert=optional(lambda v: [v] if isinstance(axes(v), int) else list(v))
     )
-    min_rank = 2
+    _least_rank = 2
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         shared = self.shared_axes or ()
-        return tuple(a for a in range(1, len(self.input_shape)) if a not in shared)
+        return tuple(a for a in range(1, len(self._built_for)) if a not in shared)
 
     def build(self, input_shape: Any) -> None:
         sizes = list(input_shape[1:])

@@ -31,21 +31,21 @@ class AdaptiveAveragePooling2D(AdaptivePooling):
     Shapes: (n, h, w, c) -> (n, rows, columns, c).
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class AdaptiveMaxPooling2D(AdaptivePooling):
     """The largest values of the windows of `AdaptiveAveragePooling2D`."""
 
     operation = "adaptive_max_pool"
-    rank = 4
+    _input_rank = 4
 
 
 class AdaptiveAveragePooling1D(AdaptivePooling):
     """As `AdaptiveAveragePooling2D`: (n, length, c) -> (n, output_size, c)."""
 
     output_size: tuple = fields.sizes(1)
-    rank = 3
+    _input_rank = 3
 
 
 class AdaptiveMaxPooling1D(AdaptivePooling):
@@ -53,14 +53,14 @@ class AdaptiveMaxPooling1D(AdaptivePooling):
 
     output_size: tuple = fields.sizes(1)
     operation = "adaptive_max_pool"
-    rank = 3
+    _input_rank = 3
 
 
 class AdaptiveAveragePooling3D(AdaptivePooling):
     """As `AdaptiveAveragePooling2D`: (n, d, h, w, c) -> (n, *output_size, c)."""
 
     output_size: tuple = fields.sizes(3)
-    rank = 5
+    _input_rank = 5
 
 
 class AdaptiveMaxPooling3D(AdaptivePooling):
@@ -68,4 +68,4 @@ class AdaptiveMaxPooling3D(AdaptivePooling):
 
     output_size: tuple = fields.sizes(3)
     operation = "adaptive_max_pool"
-    rank = 5
+    _input_rank = 5

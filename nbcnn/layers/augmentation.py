@@ -23,7 +23,7 @@ class Augmentation(Layer):
     subclass defines `transform` on a batch and has the fields `seed` and `data_format`.
     """
 
-    min_rank = 3
+    _least_rank = 3
     always = False  # whether it works outside training, too
     if TYPE_CHECKING:  # an annotation here would make fields
         seed: Any

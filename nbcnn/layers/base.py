@@ -33,7 +33,7 @@ def _marking_built(build: Callable) -> Callable:
     @wraps(build)
     def marked(self: Any, *args: Any, **kwargs: Any) -> None:
         build(self, *args, **kwargs)
-        self.__dict__["input_shape"] = next(iter((*args, *kwargs.values())), None)
+        self.__dict__["_built_for"] = next(iter((*args, *kwargs.values())), None)
         self.built = True
         for variable in self._variables:
             variable.path = f"{self.name}/{variable.name}"
@@ -61,16 +61,18 @@ class Layer(Tracking, Declared, family=family):
     trainable: bool = arg(True, kw_only=True)
     dtype: Any = arg(None, convert=as_policy, kw_only=True)
 
-    rank: ClassVar[int | None] = None  # axes of the input that the layer expects, batch included
-    min_rank: ClassVar[int] = 0
+    _input_rank: ClassVar[int | None] = (
+        None  # axes of the input that the layer expects, batch included
+    )
+    _least_rank: ClassVar[int] = 0
     if TYPE_CHECKING:  # state, made in `__new__`; an annotation here would make it a field
         _variables: list[Variable]
         _sublayers: list["Layer"]
         _own_metrics: list[Any]
         built: bool
-        input_shape: Any
-        sample_shape: tuple | None  # the argument `input_shape`
-        calls: list[LayerCall]
+        _built_for: Any
+        _sample_shape: tuple | None  # the argument `input_shape`
+        _symbolic_calls: list[LayerCall]
         _changes: int  # how often an attribute has been set, which `call` may read
 
         dtype_policy: DTypePolicy
@@ -88,17 +90,19 @@ class Layer(Tracking, Declared, family=family):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls, *args, **kwargs)
         state = {"_variables": [], "_sublayers": [], "_own_metrics": [], "built": False}
-        layer.__dict__.update(state, input_shape=None, calls=[], sample_shape=None, _changes=0)
+        layer.__dict__.update(
+            state, _built_for=None, _symbolic_calls=[], _sample_shape=None, _changes=0
+        )
         return layer
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Without what is for a `Sequential` (`input_shape`), or in Keras's files for nothing."""
         given = {name: kwargs[name] for name in ("input_dim", "input_shape") if name in kwargs}
         for name, value in given.items():
-            if name not in self.fields and value is not None:
-                self.__dict__["sample_shape"] = (value,) if name == "input_dim" else tuple(value)
+            if name not in type(self).fields and value is not None:
+                self.__dict__["_sample_shape"] = (value,) if name == "input_dim" else tuple(value)
         absent = {*given, *(k for k in ("quantization_config",) if kwargs.get(k) is None)}
-        return {k: v for k, v in kwargs.items() if k in self.fields or k not in absent}
+        return {k: v for k, v in kwargs.items() if k in type(self).fields or k not in absent}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "dtype":  # Keras's: what is given is the policy, what is read a data type
@@ -106,8 +110,8 @@ class Layer(Tracking, Declared, family=family):
         if name == "trainable" and "_sublayers" in self.__dict__:
             for layer in self._sublayers:
                 layer.trainable = value
-        elif name in self.fields:  # an argument, which stays as it is
-            self._track(value)
+        elif name in type(self).fields:  # an argument, which stays as it is
+            self._keep_track(value)
         else:
             value = self._tracked(value)
         if name not in self._unread and not is_active():
@@ -131,18 +135,18 @@ class Layer(Tracking, Declared, family=family):
         if not is_symbolic(*values):
             return importlib.import_module("nbcnn.models.eager").call_layer(self, args, kwargs)
         if is_active():
-            return self._traced(args, kwargs)
-        outputs = outputs_of(lambda inputs: self._traced(*inputs), (args, kwargs))
+            return self._traced_call(args, kwargs)
+        outputs = outputs_of(lambda inputs: self._traced_call(*inputs), (args, kwargs))
         outputs = map_structure(lambda t: _own_output(t, values), outputs)
-        self.calls.append(LayerCall(self, args, kwargs, outputs))
+        self._symbolic_calls.append(LayerCall(self, args, kwargs, outputs))
         return outputs
 
-    def _traced(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def _traced_call(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Outputs within the current tracing."""
         if current().calls == 0:
-            current().forget_losses(self.sublayers())
+            current().forget_losses(self._flatten_layers())
         current().layers.append(self)
-        self.build_for(args or tuple(kwargs.values())[:1])
+        self._build_for(args or tuple(kwargs.values())[:1])
         if self.autocast:
             args, kwargs = map_structure(self._in_own_dtype, (args, kwargs))
         products = products_in(self.dtype_policy.compute_dtype)
@@ -175,7 +179,7 @@ class Layer(Tracking, Declared, family=family):
         own = default_training(type(self).call) if training is None else training
         return {**kwargs, "training": own}
 
-    def build_for(self, args: tuple) -> None:
+    def _build_for(self, args: tuple) -> None:
         """Build on the shapes of the inputs, once; later inputs are checked against them."""
         inputs = args[0] if args else None
         shapes = map_structure(lambda t: tuple(t.shape) if hasattr(t, "shape") else None, inputs)
@@ -184,44 +188,54 @@ class Layer(Tracking, Declared, family=family):
             self._check_rank(shapes)
             unbatched = map_structure_shapes(lambda s: (None, *s[1:]), shapes)
             self.build(unbatched)
-        self.check_input(shapes)
+        self._check_input(shapes)
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         """Axes of the input whose sizes the weights are made for."""
         return ()
 
-    def check_input(self, shapes: Any) -> None:
+    def _check_input(self, shapes: Any) -> None:
         """Raise ValueError where an input does not fit the weights.
 
-        By default `rank`, `min_rank` and `fixed_axes` count.
+        By default `_input_rank`, `_least_rank` and `_fixed_axes` count.
         """
         self._check_rank(shapes)
-        if not is_shape(shapes) or not is_shape(self.input_shape):
+        if not is_shape(shapes) or not is_shape(self._built_for):
             return
-        if any(shapes[a] not in (None, self.input_shape[a]) for a in self.fixed_axes()):
+        if any(shapes[a] not in (None, self._built_for[a]) for a in self._fixed_axes()):
             raise ValueError(self._unexpected(shapes))
 
     def _check_rank(self, shape: Any) -> None:
-        if is_shape(shape) and (len(shape) < self.min_rank or self.rank not in (None, len(shape))):
+        if is_shape(shape) and (
+            len(shape) < self._least_rank or self._input_rank not in (None, len(shape))
+        ):
             raise ValueError(self._unexpected(shape))
 
     def _unexpected(self, shape: Any) -> str:
         who = f"{type(self).__name__} {self.name!r}"
-        rank = self.rank or max(self.min_rank, len(shape))
-        if not is_shape(self.input_shape):
-            least = "" if self.rank else "at least "
+        rank = self._input_rank or max(self._least_rank, len(shape))
+        if not is_shape(self._built_for):
+            least = "" if self._input_rank else "at least "
             return f"{who}: expected an input of {least}{rank} axes, got shape {shape}"
         sizes: list[int | None] = [None] * rank
-        for axis in self.fixed_axes():
-            sizes[axis] = self.input_shape[axis]
+        for axis in self._fixed_axes():
+            sizes[axis] = self._built_for[axis]
         return f"{who}: expected input of shape {tuple(sizes)}, got {shape}"
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The output's shape for an `input_shape` (None where a size is unknown); makes the
         weights.
         """
-        inputs = map_structure_shapes(lambda s: Tensor(s, self.value_dtype), input_shape)
+        inputs = map_structure_shapes(lambda s: self._input_of(s, input_shape), input_shape)
         return map_structure(lambda t: t.shape, self.compute_output_spec(inputs))
+
+    def _input_of(self, shape: Any, given: Any) -> Tensor:
+        if not is_shape(shape) or any(n is not None and n < 0 for n in shape):
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: input_shape must be a tuple of sizes (None "
+                f"where unknown), or a list or dictionary of such, got {given!r:.80}"
+            )
+        return Tensor(shape, self.value_dtype)
 
     # -- weights ----------------------------------------------------------------------------
 
@@ -276,14 +290,14 @@ class Layer(Tracking, Declared, family=family):
             regularizers.get(regularizer), constraint,
         )  # fmt: skip
         variable.path = f"{self.name}/{variable.name}"
-        self._track(variable)
+        self._keep_track(variable)
         return variable
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar to the training loss; called within `call`."""
         current().add_loss(self, loss)
 
-    def sublayers(self) -> Iterator["Layer"]:
+    def _flatten_layers(self) -> Iterator["Layer"]:
         """This layer and all layers inside it, each once, outer first."""
         seen: set[int] = set()
         pending: list[Layer] = [self]
@@ -298,7 +312,7 @@ class Layer(Tracking, Declared, family=family):
     def weights(self) -> list[Variable]:
         """All variables: this layer's own, then those of the layers inside, each once."""
         found: dict[int, Variable] = {}
-        for layer in self.sublayers():
+        for layer in self._flatten_layers():
             own = sorted(layer._variables, key=lambda v: not v.trainable)
             found.update((id(v), v) for v in own)
         return list(found.values())
@@ -312,7 +326,7 @@ class Layer(Tracking, Declared, family=family):
             return []
         found: dict[int, Variable] = {}
         frozen: set[int] = set()
-        for layer in self.sublayers():
+        for layer in self._flatten_layers():
             for variable in layer._variables:
                 if layer.trainable and variable.trainable:
                     found[id(variable)] = variable
@@ -339,6 +353,8 @@ class Layer(Tracking, Declared, family=family):
         first is changed.
         """
         variables = self.weights
+        if not isinstance(weights, (list, tuple, np.ndarray)):
+            raise TypeError(f"set_weights: weights must be a list of arrays, got {weights!r:.80}")
         if len(weights) != len(variables):
             raise ValueError(
                 f"set_weights: {self.name!r} has {len(variables)} weights, got {len(weights)}"
@@ -373,12 +389,12 @@ class Layer(Tracking, Declared, family=family):
         return self._only_call().outputs
 
     def _only_call(self) -> LayerCall:
-        if len(self.calls) != 1:
+        if len(self._symbolic_calls) != 1:
             raise AttributeError(
-                f"layer {self.name!r} was called {len(self.calls)} times on symbolic inputs, "
-                f"not once"
+                f"layer {self.name!r} was called {len(self._symbolic_calls)} times on symbolic "
+                "inputs, not once"
             )
-        return self.calls[0]
+        return self._symbolic_calls[0]
 
 
 Layer.dtype = property(lambda layer: layer.variable_dtype)  # the field has left its place free

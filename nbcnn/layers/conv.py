@@ -22,11 +22,11 @@ class WithKernel(Spatial):
     activation = None
     bias_initializer = bias_regularizer = bias_constraint = None
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         return (self.channel_axis,)
 
-    def check_input(self, shapes: Any) -> None:
-        super().check_input(shapes)
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(shapes)
         self.check_window(shapes, self.kernel_size, "kernel_size")
 
     def add_bias(self, size: int) -> None:
@@ -127,7 +127,7 @@ class Conv2D(Convolution):
     (None, 28, 28, 8)
     """
 
-    rank = 4
+    _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
         y = conv2d(
@@ -158,7 +158,7 @@ class Conv1D(Convolution):
     strides: tuple = fields.sizes(1, 1)
     padding: Any = fields.padding(1, "causal")
     dilation_rate: tuple = fields.sizes(1, 1)
-    rank = 3
+    _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
         y = conv2d(
@@ -194,7 +194,7 @@ class Conv3D(Convolution):
     strides: tuple = fields.sizes(3, 1)
     padding: Any = fields.padding(3)
     dilation_rate: tuple = fields.sizes(3, 1)
-    rank = 5
+    _input_rank = 5
     needs_sizes = True
 
     def call(self, inputs: Any) -> Any:

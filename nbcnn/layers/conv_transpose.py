@@ -104,7 +104,7 @@ class Conv2DTranspose(ConvolutionTranspose):
     Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `kernel` (kh, kw, filters, c), `bias`.
     """
 
-    rank = 4
+    _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
         more = self.output_padding or (None, None)
@@ -124,7 +124,7 @@ class Conv1DTranspose(ConvolutionTranspose):
     strides: tuple = fields.sizes(1, 1)
     output_padding: tuple | None = extra(1)
     dilation_rate: tuple = fields.sizes(1, 1)
-    rank = 3
+    _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
         more = (None, *self.output_padding) if self.output_padding else (None, None)
@@ -151,7 +151,7 @@ class Conv3DTranspose(
     strides: tuple = fields.sizes(3, 1)
     output_padding: tuple | None = extra(3)
     dilation_rate: tuple = fields.sizes(3, 1)
-    rank = 5
+    _input_rank = 5
     needs_sizes = True
 
     def call(self, inputs: Any) -> Any:

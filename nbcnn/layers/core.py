@@ -51,7 +51,7 @@ class InputLayer(Layer, first=("shape", "batch_size", "dtype", "batch_shape")):
         sizes = self.batch_shape or (self.batch_size, *(self.shape or ()))
         self.batch_shape, self.shape, self.batch_size = sizes, None, None
         tensor = Tensor(sizes, self.dtype, name=self.name)
-        self.calls.append(LayerCall(self, (), {}, tensor))
+        self._symbolic_calls.append(LayerCall(self, (), {}, tensor))
         tensor.call = None  # a leaf: where tracing back through layers ends
         self.build(self.batch_shape)
 

@@ -35,9 +35,9 @@ class Dense(Layer):
     activity_regularizer: Any = fields.regularizer()
     kernel_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
-    min_rank = 2
+    _least_rank = 2
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         return (-1,)
 
     def build(self, input_shape: Any) -> None:
@@ -64,4 +64,5 @@ class Dense(Layer):
 
     def call(self, inputs: Any) -> Any:
         y = ops.matmul(inputs, self.kernel)
-        return self.activation(y if self.bias is None else ops.add(y, self.bias))
+        y = y if self.bias is None else ops.add(y, self.bias)
+        return y if self.activation is None else self.activation(y)

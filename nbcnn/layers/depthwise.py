@@ -75,7 +75,7 @@ class DepthwiseConv2D(Depthwise):
     depth_multiplier), `bias`.
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class DepthwiseConv1D(Depthwise):
@@ -89,7 +89,7 @@ class DepthwiseConv1D(Depthwise):
     strides: tuple = fields.sizes(1, 1)
     padding: Any = fields.padding(1)
     dilation_rate: tuple = fields.sizes(1, 1)
-    rank = 3
+    _input_rank = 3
 
 
 class Separable(WithKernel):
@@ -153,7 +153,7 @@ class SeparableConv2D(Separable):
     depth_multiplier), `pointwise_kernel` (1, 1, c * depth_multiplier, filters), `bias`.
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class SeparableConv1D(Separable):
@@ -168,7 +168,7 @@ class SeparableConv1D(Separable):
     strides: tuple = fields.sizes(1, 1)
     padding: Any = fields.padding(1)
     dilation_rate: tuple = fields.sizes(1, 1)
-    rank = 3
+    _input_rank = 3
 
     def _mixed(self, y: Any) -> Any:
         kernel = ops.expand_dims(self.pointwise_kernel, 0)

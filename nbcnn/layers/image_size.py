@@ -51,7 +51,7 @@ class Resizing(Layer):
     fill_value: float = 0.0
     antialias: bool = False
     data_format: str = fields.data_format()
-    min_rank = 3
+    _least_rank = 3
 
     def call(self, inputs: Any) -> Any:
         if _unknown(inputs.shape, self.data_format):
@@ -86,7 +86,7 @@ class CenterCrop(Layer):
     height: int = arg(check=positive)
     width: int = arg(check=positive)
     data_format: str = fields.data_format()
-    min_rank = 3
+    _least_rank = 3
 
     def call(self, inputs: Any) -> Any:
         x = ops.cast(inputs, self.value_dtype)

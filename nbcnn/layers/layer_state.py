@@ -34,8 +34,8 @@ class LayerState:
         trainable_variables: list["Variable"]
         non_trainable_variables: list["Variable"]
 
-        def sublayers(self) -> Iterator[Any]: ...
-        def _traced(self, args: tuple, kwargs: dict[str, Any]) -> Any: ...
+        def _flatten_layers(self) -> Iterator[Any]: ...
+        def _traced_call(self, args: tuple, kwargs: dict[str, Any]) -> Any: ...
 
     @property
     def path(self) -> str | None:
@@ -47,7 +47,7 @@ class LayerState:
         """What this layer and those inside have added to the loss in the latest call, and the
         penalties on their weights: tensors while a step is traced, else arrays.
         """
-        layers = list(self.sublayers())
+        layers = list(self._flatten_layers())
         found: list[Any]
         if is_active():
             found = list(current().losses_of(layers))
@@ -59,7 +59,7 @@ class LayerState:
     @property
     def metrics(self) -> list[Any]:
         """The metrics that are attributes of this layer and of those inside."""
-        found = [metric for layer in self.sublayers() for metric in layer._own_metrics]
+        found = [metric for layer in self._flatten_layers() for metric in layer._own_metrics]
         return list({id(metric): metric for metric in found}.values())
 
     @property
@@ -74,7 +74,7 @@ class LayerState:
         ----------
         args, kwargs : as for a call, with symbolic tensors.
         """
-        outputs = outputs_of(lambda given: self._traced(*given), (args, kwargs))
+        outputs = outputs_of(lambda given: self._traced_call(*given), (args, kwargs))
         return map_structure(
             lambda t: Tensor(t.shape, t.dtype) if isinstance(t, Tensor) else t, outputs
         )

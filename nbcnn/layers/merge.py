@@ -23,7 +23,7 @@ class Merge(Layer):
     def kind(self) -> str:
         return type(self).__name__
 
-    def check_input(self, shapes: Any) -> None:
+    def _check_input(self, shapes: Any) -> None:
         if is_shape(shapes) or not isinstance(shapes, (list, tuple)):
             raise ValueError(f"{self.kind}: expected a list of inputs, got one of shape {shapes}")
         if not shapes:

@@ -68,9 +68,9 @@ class BatchNormalization(Affine):
     gamma_regularizer: Any = fields.regularizer()
     beta_constraint: Any = fields.constraint()
     gamma_constraint: Any = fields.constraint()
-    min_rank = 2
+    _least_rank = 2
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         return (self.axis,)
 
     def build(self, input_shape: Any) -> None:
@@ -132,10 +132,10 @@ class LayerNormalization(Affine):
     gamma_regularizer: Any = fields.regularizer()
     beta_constraint: Any = fields.constraint()
     gamma_constraint: Any = fields.constraint()
-    min_rank = 2
+    _least_rank = 2
 
-    def fixed_axes(self) -> tuple[int, ...]:
-        return self._axes(len(self.input_shape))
+    def _fixed_axes(self) -> tuple[int, ...]:
+        return self._axes(len(self._built_for))
 
     def _axes(self, rank: int) -> tuple[int, ...]:
         axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
@@ -172,9 +172,9 @@ class GroupNormalization(Affine):
     gamma_regularizer: Any = fields.regularizer()
     beta_constraint: Any = fields.constraint()
     gamma_constraint: Any = fields.constraint()
-    min_rank = 2
+    _least_rank = 2
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         return (self.axis,)
 
     def build(self, input_shape: Any) -> None:
@@ -224,8 +224,8 @@ class RMSNormalization(Layer):
         axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
         return tuple(sorted(a % rank for a in axes))
 
-    def fixed_axes(self) -> tuple[int, ...]:
-        return self._axes(len(self.input_shape))
+    def _fixed_axes(self) -> tuple[int, ...]:
+        return self._axes(len(self._built_for))
 
     def build(self, input_shape: Any) -> None:
         axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]

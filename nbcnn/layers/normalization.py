@@ -70,8 +70,8 @@ class Normalization(Layer):
     def _kept(self, rank: int) -> tuple[int, ...]:
         return tuple(sorted(a % rank for a in self.axis))
 
-    def fixed_axes(self) -> tuple[int, ...]:
-        return self._kept(len(self.input_shape))
+    def _fixed_axes(self) -> tuple[int, ...]:
+        return self._kept(len(self._built_for))
 
     def _form(self, shape: Any) -> tuple[int, ...]:
         """The shape in which statistics broadcast to inputs."""
@@ -134,11 +134,11 @@ class Normalization(Layer):
     def _fit(self, shape: tuple) -> None:
         if not self.built:
             self.build((None, *shape[1:]) if 0 not in self._kept(len(shape)) else shape)
-        self.check_input(shape)
+        self._check_input(shape)
 
     def _statistics(self) -> tuple[Any, Any]:
         """Mean and variance in a shape that broadcasts to inputs."""
-        form = self._form(self.input_shape)
+        form = self._form(self._built_for)
         if self.input_mean is None:
             return ops.reshape(self.adapt_mean, form), ops.reshape(self.adapt_variance, form)
         sizes = [n for a, n in enumerate(form) if a in self._kept(len(form))]
@@ -160,7 +160,7 @@ def _statistic(number: int, name: str) -> property:
         if not layer.built:
             return None
         if layer.input_mean is None:
-            form = layer._form(layer.input_shape)
+            form = layer._form(layer._built_for)
             return (layer.adapt_mean, layer.adapt_variance)[number].numpy().reshape(form)
         return layer._statistics()[number]
 

@@ -24,8 +24,8 @@ class Pooling(Spatial):
         if self.strides is None:
             self.strides = self.pool_size
 
-    def check_input(self, shapes: Any) -> None:
-        super().check_input(shapes)
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(shapes)
         self.check_window(shapes, self.pool_size, "pool_size")
 
     def call(self, inputs: Any) -> Any:
@@ -40,7 +40,7 @@ class Pooling1D(Pooling):
     pool_size: tuple = fields.sizes(1, 2)
     strides: tuple | None = fields.optional_sizes(1)
     padding: Any = fields.padding(1)
-    rank = 3
+    _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
         x = as_image(self.channels_last(inputs))
@@ -56,7 +56,7 @@ class Pooling3D(Pooling):
     strides: tuple | None = fields.optional_sizes(3)
     padding: Any = fields.padding(3)
     reduce = staticmethod(ops.max_pool)
-    rank = 5
+    _input_rank = 5
     needs_sizes = True
 
 
@@ -78,7 +78,7 @@ class MaxPooling2D(Pooling):
         Where the window is larger than the padded input.
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class AveragePooling2D(Pooling):
@@ -86,7 +86,7 @@ class AveragePooling2D(Pooling):
 
     pool_size: tuple = fields.sizes(2)
     reduce = staticmethod(avg_pool2d)
-    rank = 4
+    _input_rank = 4
 
 
 class MaxPooling1D(Pooling1D):
@@ -136,40 +136,40 @@ class GlobalAveragePooling2D(GlobalPooling):
     keepdims : whether the axes stay, with size 1: the output is (n, 1, 1, c); default False.
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class GlobalMaxPooling2D(GlobalPooling):
     """The largest value of every channel: (n, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
-    rank = 4
+    _input_rank = 4
 
 
 class GlobalAveragePooling1D(GlobalPooling):
     """The mean of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
-    rank = 3
+    _input_rank = 3
 
 
 class GlobalMaxPooling1D(GlobalPooling):
     """The largest of every channel: (n, length, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
-    rank = 3
+    _input_rank = 3
 
 
 class GlobalAveragePooling3D(GlobalPooling):
     """The mean of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
-    rank = 5
+    _input_rank = 5
 
 
 class GlobalMaxPooling3D(GlobalPooling):
     """The largest of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
-    rank = 5
+    _input_rank = 5
 
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D

@@ -81,14 +81,14 @@ class SpatialDropout(Dropout, first=("rate", "data_format")):
 class SpatialDropout2D(SpatialDropout):
     """Dropout of whole channels of images; arguments `rate`, `data_format` and `seed`."""
 
-    rank = 4
+    _input_rank = 4
 
 
 class SpatialDropout1D(Dropout):
     """Dropout of whole channels of sequences (n, length, c)."""
 
     noise_shape: Any = fields.noise_shape(kw_only=True)
-    rank = 3
+    _input_rank = 3
 
     def draw_shape(self, shape: tuple) -> tuple | None:
         return (shape[0], 1, shape[2])
@@ -97,7 +97,7 @@ class SpatialDropout1D(Dropout):
 class SpatialDropout3D(SpatialDropout):
     """Dropout of whole channels of volumes (n, d, h, w, c); arguments as `SpatialDropout2D`."""
 
-    rank = 5
+    _input_rank = 5
 
 
 class ActivityRegularization(Layer):

@@ -21,7 +21,7 @@ class Flatten(Spatial):
     """All values of a sample in one axis: (n, ...) -> (n, product of the rest)."""
 
     data_format: str = fields.data_format()
-    min_rank = 1
+    _least_rank = 1
 
     def call(self, inputs: Any) -> Any:
         x = self.channels_last(inputs) if inputs.ndim > 1 else inputs
@@ -49,7 +49,7 @@ class Reshape(Layer):
 
     target_shape: tuple = arg(convert=_target)
 
-    def check_input(self, shapes: Any) -> None:
+    def _check_input(self, shapes: Any) -> None:
         if None in shapes[1:]:
             return
         have, want = (int(np.prod(s, dtype=np.int64)) for s in (shapes[1:], self.target_shape))
@@ -86,7 +86,7 @@ class Permute(Layer):
                 f"Permute: dims must hold 1..{len(self.dims)} once each, got {self.dims}"
             )
 
-    def check_input(self, shapes: Any) -> None:
+    def _check_input(self, shapes: Any) -> None:
         if len(shapes) != len(self.dims) + 1:
             raise ValueError(
                 f"Permute {self.name!r}: dims {self.dims} need an input of {len(self.dims) + 1} "
@@ -101,7 +101,7 @@ class RepeatVector(Layer):
     """Every sample n times: (batch, features) -> (batch, n, features)."""
 
     n: int = arg(check=positive)
-    rank = 2
+    _input_rank = 2
 
     def call(self, inputs: Any) -> Any:
         zeros = np.zeros((1, self.n, 1), inputs.dtype)  # adding them does it for any batch size
@@ -119,7 +119,7 @@ class ZeroPadding2D(Spatial):
 
     padding: Any = arg(1, convert=fields.sides(2))
     data_format: str = fields.data_format()
-    rank = 4
+    _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
         return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
@@ -135,7 +135,7 @@ class ZeroPadding1D(Spatial):
 
     padding: Any = arg(1, convert=lambda v: fields.sides(1)(v)[0])
     data_format: str = fields.data_format()
-    rank = 3
+    _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
         return ops.pad(inputs, _all_axes(self, (0, 0), (self.padding,)))
@@ -152,7 +152,7 @@ class ZeroPadding3D(Spatial):
 
     padding: Any = arg(1, convert=fields.sides(3))
     data_format: str = fields.data_format()
-    rank = 5
+    _input_rank = 5
 
     def call(self, inputs: Any) -> Any:
         return ops.pad(inputs, _all_axes(self, (0, 0), self.padding))
@@ -164,8 +164,8 @@ class Cropping(Spatial):
     cropping: Any = arg(0, convert=fields.sides(2))
     data_format: str = fields.data_format()
 
-    def check_input(self, shapes: Any) -> None:
-        super().check_input(shapes)
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(shapes)
         _check_cropping(self, self.cropping, shapes)
 
     def call(self, inputs: Any) -> Any:
@@ -179,7 +179,7 @@ class Cropping2D(Cropping):
     (left, right)); default 0.
     """
 
-    rank = 4
+    _input_rank = 4
 
 
 class Cropping3D(Cropping):
@@ -192,7 +192,7 @@ class Cropping3D(Cropping):
     """
 
     cropping: Any = arg(1, convert=fields.sides(3))
-    rank = 5
+    _input_rank = 5
 
 
 class Cropping1D(Layer):
@@ -204,10 +204,10 @@ class Cropping1D(Layer):
     """
 
     cropping: Any = arg(1, convert=lambda v: fields.sides(1)(v)[0])
-    rank = 3
+    _input_rank = 3
 
-    def check_input(self, shapes: Any) -> None:
-        super().check_input(shapes)
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(shapes)
         _check_cropping(self, (self.cropping,), shapes)
 
     def call(self, inputs: Any) -> Any:
@@ -248,7 +248,7 @@ class UpSampling2D(Spatial):
     size: tuple = fields.sizes(2, 2)
     data_format: str = fields.data_format()
     interpolation: str = arg("nearest", choices=INTERPOLATIONS)
-    rank = 4
+    _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
         x = self.channels_last(inputs)
@@ -266,7 +266,7 @@ class UpSampling1D(Layer):
     """Every step of a sequence (n, length, c) repeated `size` (2) times."""
 
     size: Any = arg(2, convert=lambda v: integers(1)(v)[0], check=positive)
-    rank = 3
+    _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
         columns = apply(Upsample2D((self.size, 1)), ops.expand_dims(inputs, 2))
@@ -283,7 +283,7 @@ class UpSampling3D(Spatial):
 
     size: tuple = fields.sizes(3, 2)
     data_format: str = fields.data_format()
-    rank = 5
+    _input_rank = 5
     needs_sizes = True
 
     def call(self, inputs: Any) -> Any:

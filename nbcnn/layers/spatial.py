@@ -17,8 +17,8 @@ class Spatial(Layer):
     data_format = "channels_last"
     needs_sizes = False  # else shapes with unknown sizes are found by probing (`probing.py`)
 
-    def check_input(self, shapes: Any) -> None:
-        super().check_input(shapes)
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(shapes)
         if self.needs_sizes and None in self.spatial_sizes(shapes):
             raise ValueError(
                 f"{self.label}: the sizes of all axes but the first must be known, "

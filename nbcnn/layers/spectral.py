@@ -22,9 +22,9 @@ class SpectralNormalization(Wrapper):
     """
 
     power_iterations: int = arg(1, check=positive)
-    min_rank = 1
+    _least_rank = 1
 
-    def fixed_axes(self) -> tuple[int, ...]:
+    def _fixed_axes(self) -> tuple[int, ...]:
         return (-1,)
 
     def build(self, input_shape: Any) -> None:

@@ -1,18 +1,30 @@
-"""Nested lists, tuples and dictionaries of tensors or shapes."""
+"""Nested lists, tuples and dictionaries of tensors or shapes.
 
-from collections.abc import Callable
+The leaves of a dictionary count in the order of its sorted keys, as in Keras: the order of weights,
+and so of files, depends on it.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts (in order of insertion)."""
+    """The leaves of nested lists, tuples and dicts."""
     if isinstance(structure, (list, tuple)) and not hasattr(structure, "_fields"):
         return [leaf for item in structure for leaf in flatten(item)]
     if isinstance(structure, dict):
-        return [leaf for item in structure.values() for leaf in flatten(item)]
+        return [leaf for key in ordered_keys(structure) for leaf in flatten(structure[key])]
     return [structure]
+
+
+def ordered_keys(structure: Mapping) -> list[Any]:
+    """The keys, sorted where they can be."""
+    try:
+        return sorted(structure)
+    except TypeError:
+        return list(structure)
 
 
 def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
@@ -20,7 +32,8 @@ def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:
     if isinstance(structure, (list, tuple)):
         return type(structure)(map_structure(function, item) for item in structure)
     if isinstance(structure, dict):
-        return {key: map_structure(function, item) for key, item in structure.items()}
+        made = {key: map_structure(function, structure[key]) for key in ordered_keys(structure)}
+        return {key: made[key] for key in structure}
     return function(structure)
 
 
@@ -35,7 +48,9 @@ def map_structure_shapes(function: Callable[[tuple], Any], structure: Any) -> An
     if is_shape(structure):
         return function(tuple(structure))
     if isinstance(structure, dict):
-        return {key: map_structure_shapes(function, item) for key, item in structure.items()}
+        keys = ordered_keys(structure)
+        made = {key: map_structure_shapes(function, structure[key]) for key in keys}
+        return {key: made[key] for key in structure}
     if isinstance(structure, (list, tuple)):
         return [map_structure_shapes(function, item) for item in structure]
     return function(structure)

@@ -22,16 +22,16 @@ class Tracking(LayerState):
             return TrackedList(value, self)
         if type(value) is dict:
             return TrackedDict(value, self)
-        self._track(value)
+        self._keep_track(value)
         return value
 
-    def _track(self, value: Any) -> None:
+    def _keep_track(self, value: Any) -> None:
         if isinstance(value, (list, tuple)):
             for item in value:
-                self._track(item)
+                self._keep_track(item)
         elif isinstance(value, dict):
             for item in value.values():
-                self._track(item)
+                self._keep_track(item)
         else:
             known = self._store_for(value)
             if known is not None and not any(each is value for each in known):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import initializers
+from nbcnn.ops.host_array import hosted
 from nbcnn.ops.op import is_tracing, not_tracing
 from nbcnn.ops.tensor import Tensor, VariableTensor
 
@@ -116,8 +117,11 @@ class Variable:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def value(self) -> np.ndarray:
-        return self.numpy()
+    def value(self) -> Any:
+        """The current values: an array, or while a graph is traced the tensor that stands for
+        them.
+        """
+        return self.symbol if is_tracing() else hosted(self.numpy())
 
     def numpy(self) -> np.ndarray:
         """A copy of the current values."""
@@ -145,14 +149,11 @@ class Variable:
 
     def assign_add(self, value: Any) -> Any:
         """Add `value` to the values."""
-        return self.assign(self._value_for_update() + value)
+        return self.assign(self.value + value)
 
     def assign_sub(self, value: Any) -> Any:
         """Subtract `value` from the values."""
-        return self.assign(self._value_for_update() - value)
-
-    def _value_for_update(self) -> Any:
-        return self.symbol if is_tracing() else self.numpy()
+        return self.assign(self.value - value)
 
     def move(self, array: Any, device: Any) -> None:
         """Continue in other memory, which must already hold the values."""
@@ -173,12 +174,28 @@ class Variable:
         return self.numpy().astype(dtype or self.dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        values: Any = self.symbol if is_tracing() else self.numpy()
-        return values[key]
+        return self.value[key]
 
     def __neg__(self) -> Any:
-        values: Any = self.symbol if is_tracing() else self.numpy()
-        return -values
+        return -self.value
+
+    def __abs__(self) -> Any:
+        return abs(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __eq__(self, other: Any) -> Any:
+        """Elementwise with values; another variable is another object."""
+        return self is other if isinstance(other, Variable) else self.value == other
+
+    def __ne__(self, other: Any) -> Any:
+        return self is not other if isinstance(other, Variable) else self.value != other
+
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path} shape={self.shape} dtype={self.dtype}>"
@@ -188,11 +205,13 @@ def _operator(name: str):
     def apply(self, other):
         if is_tracing() or isinstance(other, Tensor):
             return getattr(self.symbol, name)(other)
-        return getattr(self.numpy(), name)(other.numpy() if isinstance(other, Variable) else other)
+        return getattr(self.value, name)(other.numpy() if isinstance(other, Variable) else other)
 
     return apply
 
 
-for _name in ["add", "sub", "mul", "truediv", "pow", "matmul"]:
+for _name in ["lt", "le", "gt", "ge"]:
+    setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
+for _name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"]:
     setattr(Variable, f"__{_name}__", _operator(f"__{_name}__"))
     setattr(Variable, f"__r{_name}__", _operator(f"__r{_name}__"))

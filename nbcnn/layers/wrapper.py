@@ -35,7 +35,7 @@ class TimeDistributed(Wrapper):
     as `BatchNormalization`, takes them over the steps, too.
     """
 
-    min_rank = 3
+    _least_rank = 3
 
     def build(self, input_shape: Any) -> None:
         super().build((input_shape[0], *input_shape[2:]))

@@ -17,7 +17,7 @@ def write(model: Any, path: Path, epoch: int, step: int) -> None:
     weights, arrays = own_files.weights_of(model)
     entry, state = own_files.optimizer_of(model)
     progress, metrics = resuming.progress_of(model, epoch, step)
-    entries, counted = resuming.counted(model._training.callbacks)
+    entries, counted = resuming.counted(model._fit_in_progress.callbacks)
     index = {
         "progress": progress,
         "callbacks": entries,
@@ -61,19 +61,19 @@ def read(model: Any, path: Path) -> int:
     if states[0] is not None:
         random_state.set_state(states[0])
     model._runners.drawn["train"] = progress.get("drawn", 0)
-    if model._training is not None:
-        model._training.resumed, model._training.metrics = progress, metrics
-        model._training.counts = counts
+    if model._fit_in_progress is not None:
+        model._fit_in_progress.resumed, model._fit_in_progress.metrics = progress, metrics
+        model._fit_in_progress.counts = counts
     return progress["epoch"]
 
 
 def _counts(file: own_files.File, model: Any) -> list[tuple[Any, str, Any]]:
     """What callbacks had counted, for those of the `fit` that runs."""
     entries = file.index.get("callbacks")
-    if model._training is None or not entries:
+    if model._fit_in_progress is None or not entries:
         return []
     try:
         arrays = file.group("callbacks")
-        return resuming.counts_of(model, model._training.callbacks, entries, arrays)
+        return resuming.counts_of(model, model._fit_in_progress.callbacks, entries, arrays)
     except (KeyError, TypeError, AttributeError) as error:
         raise file.refuse(f"does not say what callbacks had counted: {error!r}"[:300]) from None

@@ -55,8 +55,8 @@ def inputs(where: str, arrays: Sequence[Any], slots: Sequence[Slot]) -> list[np.
         if array is None:
             raise ValueError(f"{where}: {name} is missing")
         array = numeric(where, name, array)
-        if array.ndim == 1 and slot.shape == (None, 1):
-            array = array.reshape(len(array), 1)
+        if array.ndim != len(slot.shape):
+            array = array.reshape(*rank_adjusted(array.shape, slot.shape))
         if not fits(array.shape, slot.shape):
             prefix = "" if len(slots) == 1 else f"{name}: "
             raise ValueError(
@@ -66,6 +66,17 @@ def inputs(where: str, arrays: Sequence[Any], slots: Sequence[Slot]) -> list[np.
             within_32_bits(where, name, array)
         checked.append(array)
     return checked
+
+
+def rank_adjusted(shape: Sequence[int | None], expected: Sequence[int | None]) -> tuple:
+    """`shape` with a last axis of one element more or less where `expected` has it so, as in Keras:
+    grey pictures come without channels, numbers as columns.
+    """
+    if len(shape) == len(expected) - 1 and expected[-1] == 1:
+        return (*shape, 1)
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        return tuple(shape[:-1])
+    return tuple(shape)
 
 
 def shown(shape: Sequence[int | None]) -> str:

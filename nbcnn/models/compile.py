@@ -62,18 +62,18 @@ class Compiling(Hooks):
         )
 
     def _set_compile_arguments(self, arguments: CompileArguments) -> None:
-        self._compile_arguments, self.compiled = arguments, None
+        self._compile_arguments, self._compiled = arguments, None
         self.optimizer, self.loss = arguments.optimizer, arguments.loss
         self.__dict__.update(_loss_tracker=Mean(name="loss"), _part_trackers={})
         self._runners.forget()
 
-    def resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
+    def _resolve_compiled(self, outputs: Signature, targets: list[Any], where: str) -> Compiled:
         """Losses and metrics as objects, made for the shapes of the first targets."""
         self._check_compiled(where)
         assert self._compile_arguments is not None
-        if self.compiled is None:
-            self.compiled = Compiled(self._compile_arguments, outputs, targets, where)
-        return self.compiled
+        if self._compiled is None:
+            self._compiled = Compiled(self._compile_arguments, outputs, targets, where)
+        return self._compiled
 
     def _check_compiled(self, where: str) -> None:
         if self._compile_arguments is None:
@@ -97,7 +97,7 @@ class Compiling(Hooks):
         """
         if self._has_own_step("test") or self._has_own_step("train"):
             return [metric.name for metric in self.metrics]
-        return ["loss"] if self.compiled is None else self.compiled.log_names
+        return ["loss"] if self._compiled is None else self._compiled.log_names
 
     @property
     def run_eagerly(self) -> bool:

@@ -1,5 +1,5 @@
-"""Copies of models, for `copy.deepcopy` and `pickle` through the contents of a saved file; clones,
-which have new weights.
+"""Copies of models, for `copy.deepcopy` and `pickle` through the contents of a saved file, and
+models of the same architecture with new weights.
 """
 
 import tempfile
@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nbcnn.layers.base import Layer
 from nbcnn.models import saving
-from nbcnn.registry import CustomObjectScope, collecting, serialize
+from nbcnn.registry import CustomObjectScope, collecting
 
 NAME = "model.nbcnn"
 
@@ -20,34 +19,6 @@ def reduced(model: Any) -> tuple:
         return _parts_of(model)
     with collecting() as parts:
         return from_file, (_as_file(model), parts)
-
-
-def clone_model(model: Any, clone_function: Any = None) -> Any:
-    """A model of the same architecture with new layers and new weights, compiled alike.
-
-    Parameters
-    ----------
-    model : functional or sequential, or of a class of one's own with `get_config`.
-    clone_function : called with each layer, returns the layer to take in its place.
-    """
-    if clone_function is None:
-        return renewed(model)
-    with collecting() as parts:
-        config, compiling = model.get_config(), model.get_compile_config()
-        if "layers" not in config:
-            raise ValueError("clone_model: clone_function needs a functional or sequential model")
-        made = {layer.name: _described(clone_function(layer)) for layer in model.layers}
-    for entry in config["layers"]:
-        name = entry.get("name", entry["config"].get("name"))
-        if name in made:
-            entry.update(made[name])
-    return from_configs(type(model), config, compiling, parts)
-
-
-def _described(layer: Any) -> dict[str, Any]:
-    if not isinstance(layer, Layer):
-        raise ValueError(f"clone_model: clone_function must return a layer, got {layer!r}")
-    return serialize(layer)
 
 
 def renewed(model: Any) -> Any:

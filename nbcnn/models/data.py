@@ -162,7 +162,8 @@ class StreamSource(Source):
         self, stream: Any, prepare: Callable[..., Prepared], shuffle: bool | str = False
     ) -> None:
         super().__init__()
-        self.stream, self.prepare, self.shuffle = stream, prepare, shuffle
+        self.stream, self.prepare = stream, prepare
+        self.shuffle = shuffle and not getattr(stream, "_keeps_order", False)
         self.is_sequence = is_batch_sequence(stream)
         self._opened: Iterable[Any] | None = None  # what `peek` has looked into
         self.restarts = not isinstance(stream, Iterator)

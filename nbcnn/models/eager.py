@@ -46,7 +46,7 @@ def call_layer(layer: Layer, args: tuple, kwargs: dict[str, Any]) -> Any:
         if found.seeded:
             layer.__dict__["_drawn"] = step + 1
         results = found.run([host(v) for v in flatten((args, options)) if is_data(v)], step)
-        for inner in layer.sublayers():
+        for inner in layer._flatten_layers():
             inner.__dict__.pop("_latest_losses", None)
         for loser, loss in zip(found.losers, found.extra):
             loser.__dict__.setdefault("_latest_losses", []).append(loss)

@@ -1,6 +1,6 @@
 """Running a functional model's layers again on other tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbcnn.layers.base import map_structure
@@ -35,11 +35,21 @@ def trace_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[Laye
     return [found[order] for order in sorted(found)]
 
 
-def replay(makers: Sequence[LayerCall | Node], feed: dict[int, Tensor], outputs: Any) -> Any:
+def within_tracing(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """A layer gets `training` from the tracing, also where the functional call gave it, as in
+    Keras.
+    """
+    return layer(*args, **{k: v for k, v in kwargs.items() if k != "training"})
+
+
+def replay(
+    makers: Sequence[LayerCall | Node],
+    feed: dict[int, Tensor],
+    outputs: Any,
+    call: Callable[[Any, tuple, dict[str, Any]], Any] = within_tracing,
+) -> Any:
     """Call every layer again. `feed` maps ids of the model's inputs to new tensors; returns new
     outputs.
-
-    A layer gets `training` from the tracing, also where the functional call gave it, as in Keras.
     """
     values: dict[int, Any] = dict(feed)
 
@@ -48,8 +58,8 @@ def replay(makers: Sequence[LayerCall | Node], feed: dict[int, Tensor], outputs:
 
     for maker in makers:
         if isinstance(maker, LayerCall):
-            kwargs = {k: v for k, v in map_structure(now, maker.kwargs).items() if k != "training"}
-            result = maker.layer(*map_structure(now, maker.args), **kwargs)
+            args, kwargs = map_structure(now, (maker.args, maker.kwargs))
+            result = call(maker.layer, args, kwargs)
             _remember(maker.outputs, result, values)
         else:
             result = apply_symbolic(maker.op, [now(t) for t in maker.inputs])

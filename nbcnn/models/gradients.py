@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.graph.aliases import RESHAPES_BEHIND
+from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.eager import lock
 from nbcnn.graph.graph import Graph, rewrite
 from nbcnn.graph.rewrite import INDICES, TRAINING
@@ -16,16 +17,20 @@ from nbcnn.layers.structure import flatten, map_structure
 from nbcnn.layers.variable import Variable
 from nbcnn.models.slopes import slopes_of
 from nbcnn.models.traced_call import TracedCall, is_data, key_of
-from nbcnn.ops.op import as_tensor, is_tracing
+from nbcnn.ops.elementwise import Unary
+from nbcnn.ops.op import apply_symbolic, as_tensor, is_tracing
 from nbcnn.ops.tensor import Tensor
 
 CAPACITY = 16  # plans kept for each function
 
 
 def value_and_grad(
-    function: Callable[..., Any], variables: Sequence[Variable], has_aux: bool = False
+    function: Callable[..., Any],
+    variables: int | Sequence[Variable | int],
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
-    """A function that returns what `function` does, and its gradients with respect to variables.
+    """A function that returns what `function` does, and its gradients with respect to variables, or
+    to its own arguments.
 
     In `train_step` it becomes part of the step. On arrays it is traced once for each set of shapes,
     and runs as a plan from then on: what `function` reads beside its arguments and variables is
@@ -35,7 +40,9 @@ def value_and_grad(
     ----------
     function : returns the loss, made of layers and `nbcnn.ops`; a loss that is no scalar counts as
         its sum.
-    variables : what to differentiate by, usually `model.trainable_variables`.
+    variables : what to differentiate by, usually `model.trainable_variables`. A number stands for
+        the argument at that place, an array or tensor; a number alone gives a gradient, no list.
+        What is returned may be differentiated again, but for normalizations.
     has_aux : whether `function` returns (loss, anything) instead.
 
     Returns
@@ -46,7 +53,9 @@ def value_and_grad(
     Raises
     ------
     TypeError
-        For variables that are none, and losses that are no floats.
+        For variables that are none, and losses or arguments that are no floats.
+    NotImplementedError
+        For a derivative of a derivative that is not known.
 
     Examples
     --------
@@ -56,16 +65,20 @@ def value_and_grad(
     """
     if not callable(function):
         raise TypeError(f"value_and_grad: function must be callable, got {function!r}")
-    wanted = list(variables)
+    alone = _is_place(variables)
+    wanted: list[Any] = [variables] if alone else list(variables)  # type: ignore[arg-type]
     for variable in wanted:
-        if not isinstance(variable, Variable):
+        if not isinstance(variable, Variable) and not _is_place(variable):
             kind = type(variable).__name__
-            raise TypeError(f"value_and_grad: variables must be Variables, got {kind}")
+            raise TypeError(
+                f"value_and_grad: variables must be Variables or places of arguments, got {kind}"
+            )
     kept: OrderedDict[tuple, TracedCall] = OrderedDict()
     calls = itertools.count(1)
 
     def joint(*args: Any, **kwargs: Any) -> Any:
-        return _differentiated(function, wanted, has_aux, args, kwargs)
+        value, slopes = _differentiated(function, wanted, has_aux, args, kwargs)
+        return value, slopes[0] if alone else slopes
 
     def on_arrays(*args: Any, **kwargs: Any) -> Any:
         if is_active() or is_tracing():
@@ -85,10 +98,18 @@ def value_and_grad(
     return on_arrays
 
 
+def _is_place(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def _differentiated(
-    function: Callable[..., Any], variables: list[Variable], has_aux: bool, args: Any, kwargs: Any
+    function: Callable[..., Any], wanted: list[Any], has_aux: bool, args: Any, kwargs: Any
 ) -> Any:
     """Value and gradients as tensors of the current tracing."""
+    args, places = list(args), [each for each in wanted if _is_place(each)]
+    for place in places:
+        args[place] = _argument(args, place)
+    variables = [each for each in wanted if not _is_place(each)]
     before, updates = {id(v): v.symbol for v in variables}, current().updates
     earlier = len(updates)
     found = function(*args, **kwargs)
@@ -98,7 +119,7 @@ def _differentiated(
         raise TypeError(f"value_and_grad: the loss must be of a float type, got {loss.dtype}")
     # Rewrites come before gradients, as in any training step; what is returned is of the new graph.
     inner = [t for t in flatten(aux) if isinstance(t, Tensor)]
-    graph = Graph([loss, *inner], updates[earlier:])
+    graph = Graph([loss, *inner, *(args[place] for place in places)], updates[earlier:])
     for rules in (RESHAPES_BEHIND, TRAINING, INDICES):
         graph = rewrite(graph, rules)
     updates[earlier:] = graph.effects
@@ -106,5 +127,19 @@ def _differentiated(
     loss = next(new)
     aux = map_structure(lambda t: next(new) if isinstance(t, Tensor) else t, aux)
     current().differentiated = True
-    slopes = slopes_of(loss, variables, current(), before)
+    by_variable = iter(slopes_of(loss, variables, current(), before))
+    by_place = iter(gradients(loss, list(new)))
+    slopes = [next(by_place if _is_place(each) else by_variable) for each in wanted]
     return ((loss, aux) if has_aux else loss), slopes
+
+
+def _argument(args: list, place: int) -> Tensor:
+    """The argument at a place as a tensor of its own, which nothing else reads."""
+    if not -len(args) <= place < len(args):
+        raise TypeError(f"value_and_grad: there is no argument {place}, {len(args)} were given")
+    tensor = as_tensor(args[place])
+    if np.dtype(tensor.dtype).kind != "f":
+        raise TypeError(
+            f"value_and_grad: argument {place} must be of a float type, got {tensor.dtype}"
+        )
+    return apply_symbolic(Unary("identity"), [tensor])

@@ -7,6 +7,7 @@ from typing import Any
 
 from nbcnn import ops
 from nbcnn.layers.base import flatten
+from nbcnn.layers.structure import ordered_keys
 from nbcnn.metrics import Mean
 from nbcnn.models.compilation import CompileArguments, Compiled
 from nbcnn.models.gradients import value_and_grad
@@ -27,7 +28,7 @@ class CompiledMetrics:
 
     @property
     def metrics(self) -> list[Any]:
-        compiled = self.model.compiled
+        compiled = self.model._compiled
         return [] if compiled is None else compiled.all_metrics
 
     @property
@@ -37,7 +38,7 @@ class CompiledMetrics:
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Counts a batch; weights are for those given as `weighted_metrics`."""
         outputs, targets, weights = self.model._arranged(y_true, y_pred, sample_weight)
-        compiled = self.model.compiled
+        compiled = self.model._compiled
         for i, (prediction, target) in enumerate(zip(outputs, targets)):
             for metric in compiled.metrics[i]:
                 metric.update_state(target, prediction)
@@ -45,7 +46,7 @@ class CompiledMetrics:
                 metric.update_state(target, prediction, weights[i])
 
     def result(self) -> dict[str, Any]:
-        compiled = self.model.compiled
+        compiled = self.model._compiled
         if compiled is None:
             return {}
         return {each.name: each.metric.result() for each in compiled.counted}
@@ -58,7 +59,7 @@ class CompiledMetrics:
 class Hooks:
     """The part of `Trainer` that a step of one's own is made of; see `Model`."""
 
-    compiled: Compiled | None
+    _compiled: Compiled | None
     optimizer: Any
     _compile_arguments: CompileArguments | None
     _loss_tracker: Any
@@ -178,7 +179,7 @@ class Hooks:
 
         In a model whose steps are overridden, those of `compile` are one, after that of the loss.
         """
-        layers = list(self.sublayers())[1:]  # type: ignore[attr-defined]
+        layers = list(self._flatten_layers())[1:]  # type: ignore[attr-defined]
         tracked = [*self._own_metrics]
         for layer in layers:
             if not isinstance(layer, Hooks):
@@ -186,7 +187,7 @@ class Hooks:
         if self._compile_arguments is None:
             return tracked
         if not self._has_own_step("train") and not self._has_own_step("test"):
-            return [] if self.compiled is None else self.compiled.all_metrics
+            return [] if self._compiled is None else self._compiled.all_metrics
         own: list[Any] = [self._loss_tracker]
         if self._compile_arguments.has_metrics:
             own.append(self._compiled_metrics)
@@ -204,7 +205,7 @@ class Hooks:
             return False
         if self._overrides("compute_loss") or self._overrides("compute_metrics"):
             return True
-        layers = self.sublayers()  # type: ignore[attr-defined]
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
         return any(
             layer._own_metrics and (layer is self or not isinstance(layer, Hooks))
             for layer in layers
@@ -228,7 +229,7 @@ class Hooks:
     def _compiled_losses(self, y: Any, y_pred: Any, sample_weight: Any) -> list[Any]:
         """The losses of `compile`, by output."""
         outputs, targets, weights = self._arranged(y, y_pred, sample_weight)
-        compiled = self.compiled
+        compiled = self._compiled
         assert compiled is not None
         found = []
         for i, (loss, factor) in enumerate(zip(compiled.losses, compiled.loss_weights)):
@@ -247,11 +248,11 @@ class Hooks:
     def _arranged(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list, list, list]:
         """Outputs, targets and weights, by output; losses and metrics are made for the first."""
         outputs = flatten(y_pred)
-        network = self._network  # type: ignore[attr-defined]
+        network = self._functional  # type: ignore[attr-defined]
         if network is not None and len(network.output_signature.slots) == len(outputs):
             signature = network.output_signature
         else:
-            keys = list(y_pred) if isinstance(y_pred, Mapping) else []
+            keys = ordered_keys(y_pred) if isinstance(y_pred, Mapping) else []
             names = keys if len(keys) == len(outputs) else None
             slots = [
                 Slot(names[i] if names else f"output_{i + 1}", (None, *t.shape[1:]), str(t.dtype))
@@ -263,5 +264,5 @@ class Hooks:
             weights = signature.arrange(sample_weight, "compute_loss: sample_weight")
         else:
             weights = [sample_weight] * len(outputs)
-        self.resolve_compiled(signature, targets, "compile")  # type: ignore[attr-defined]
+        self._resolve_compiled(signature, targets, "compile")  # type: ignore[attr-defined]
         return outputs, targets, weights

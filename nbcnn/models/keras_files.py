@@ -205,7 +205,7 @@ def _build_chain(model: Any, config: Mapping[str, Any]) -> None:
     """A `Sequential` that was not given an input says elsewhere what it was built for."""
     inner = config.get("config")
     shape = inner.get("build_input_shape") if isinstance(inner, dict) else None
-    if shape and not model.weights and hasattr(model, "_parts") and model._network is None:
+    if shape and not model.weights and hasattr(model, "_parts") and model._functional is None:
         model.build(tuple(shape))
 
 

@@ -70,7 +70,7 @@ def _numbered(name: str, used: dict[str, int]) -> str:
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     is_model = hasattr(layer, "fit")
-    is_graph = is_model and (layer._network is not None or "_parts" in vars(layer))
+    is_graph = is_model and (layer._functional is not None or "_parts" in vars(layer))
     if is_graph:
         yield "layers", layer.layers
     if is_own(type(layer)) and is_model:

@@ -9,13 +9,24 @@ import numpy as np
 from nbcnn.declare import auto_name
 from nbcnn.layers.base import Layer, flatten, map_structure, map_structure_shapes
 from nbcnn.layers.probing import outputs_of
-from nbcnn.models import copying, graph_config, saving, summary
+from nbcnn.layers.structure import ordered_keys
+from nbcnn.models import checks, copying, graph_config, saving, summary
 from nbcnn.models.network import Network
 from nbcnn.models.runners import Runners
 from nbcnn.models.signature import Signature, Slot, fits, signature_of_data
 from nbcnn.models.trainer import Trainer
 from nbcnn.ops.tensor import Tensor
 from nbcnn.runtime.device import get_device
+
+
+class unless_set:
+    """A property of a model that gives way to an attribute of the same name."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self.read, self.__doc__ = read, read.__doc__
+
+    def __get__(self, model: Any, owner: Any = None) -> Any:
+        return self if model is None else self.read(model)
 
 
 class Model(Trainer, Layer):
@@ -39,16 +50,16 @@ class Model(Trainer, Layer):
     >>> model = Model(inputs, outputs)
     """
 
-    _unread = Layer._unread | {"stop_training", "history", "optimizer", "loss", "compiled"}
+    _unread = Layer._unread | {"stop_training", "history", "optimizer", "loss", "_compiled"}
     _tracing_builds: ClassVar[tuple[Any, ...]]  # methods `build` that only trace
-    _network: Network | None
+    _functional: Network | None
     _input_signature: Signature | None
     _output_signatures: dict[tuple, Signature]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().__new__(cls, *args, **kwargs)
         model.__dict__.update(
-            _network=None,
+            _functional=None,
             _runners=Runners(model),
             _compile_arguments=None,
             _input_signature=None,
@@ -58,7 +69,7 @@ class Model(Trainer, Layer):
             _loss_tracker=None,
             _part_trackers={},
             _own_outputs=None,
-            compiled=None,
+            _compiled=None,
             optimizer=None,
             stop_training=False,
             history=None,
@@ -84,10 +95,10 @@ class Model(Trainer, Layer):
 
     def _set_network(self, network: Network) -> None:
         self._refuse_equal_names(network.layers)
-        self.__dict__["_network"] = network
+        self.__dict__["_functional"] = network
         self._sublayers.clear()
-        self._track(network.layers)
-        self.__dict__["input_shape"] = network.input_signature.pack(
+        self._keep_track(network.layers)
+        self.__dict__["_built_for"] = network.input_signature.pack(
             [slot.shape for slot in network.input_signature.slots]
         )
         self.built = True
@@ -106,33 +117,33 @@ class Model(Trainer, Layer):
         """The outputs for `inputs`; to be defined by models that are classes of one's own, with
         `training` and `mask` where they matter.
         """
-        if self._network is None:
+        if self._functional is None:
             raise NotImplementedError(f"{type(self).__name__} does not define call(self, inputs)")
-        return self._network.call(inputs)
+        return self._functional.call(inputs)
 
     @property
-    def can_be_called(self) -> bool:
+    def _can_be_called(self) -> bool:
         """Whether the model has a `call`, as one made of steps alone has not."""
-        return self._network is not None or type(self).call is not Model.call
+        return self._functional is not None or type(self).call is not Model.call
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights for `input_shape` (None for the batch), or a list or dict of shapes."""
-        if self._network is None and input_shape is not None:
+        if self._functional is None and input_shape is not None:
             tensors = map_structure_shapes(lambda s: Tensor(s, self.compute_dtype), input_shape)
             outputs_of(self.call, tensors)
 
-    def build_for(self, args: tuple) -> None:
+    def _build_for(self, args: tuple) -> None:
         # `build` traces the model to make the weights; the call that follows does the same.
         if not self.built and type(self).build in self._tracing_builds:
             tensors = args[0] if args else None
-            self.__dict__["input_shape"] = map_structure(_unbatched_shape, tensors)
+            self.__dict__["_built_for"] = map_structure(_unbatched_shape, tensors)
             self.built = True
-        super().build_for(args)
+        super()._build_for(args)
 
-    def check_input(self, shapes: Any) -> None:
-        if self._network is None or not isinstance(shapes, tuple):
+    def _check_input(self, shapes: Any) -> None:
+        if self._functional is None or not isinstance(shapes, tuple):
             return
-        slots = self._network.input_signature.slots
+        slots = self._functional.input_signature.slots
         if len(slots) == 1 and not _may_fit(shapes, slots[0].shape):
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: expected input of shape {slots[0].shape}, "
@@ -141,10 +152,10 @@ class Model(Trainer, Layer):
 
     # -- what goes in and out -------------------------------------------------------------------
 
-    def input_signature_for(self, x: Any) -> Signature:
+    def _input_signature_for(self, x: Any) -> Signature:
         """Names, shapes and nesting of the inputs; of a model without a graph by its first data."""
-        if self._network is not None:
-            return self._network.input_signature
+        if self._functional is not None:
+            return self._functional.input_signature
         if self._input_signature is None:
             if x is None:
                 raise ValueError(
@@ -153,16 +164,16 @@ class Model(Trainer, Layer):
             self._input_signature = signature_of_data(x, self.compute_dtype)
         return self._input_signature
 
-    def output_signature_for(
+    def _output_signature_for(
         self, inputs: Signature | None, arrays: list[np.ndarray] | None
     ) -> Signature:
         """Names, shapes and nesting of the outputs for given inputs; None: of the latest."""
-        if self._network is not None:
-            return self._network.output_signature
+        if self._functional is not None:
+            return self._functional.output_signature
         known = self._output_signatures
         if inputs is None or arrays is None:
             if not known:
-                self._trace_outputs(self.input_signature_for(None))
+                self._trace_outputs(self._input_signature_for(None))
             return known[next(reversed(known))]
         key = tuple(array.shape[1:] for array in arrays)
         if key not in known:
@@ -175,53 +186,60 @@ class Model(Trainer, Layer):
         tensors = [Tensor((None, *s), slot.dtype) for s, slot in zip(shapes, inputs.slots)]
         outputs = outputs_of(self, inputs.pack(tensors))
         flat = flatten(outputs)
-        keys = list(outputs) if isinstance(outputs, Mapping) else []
+        keys = ordered_keys(outputs) if isinstance(outputs, Mapping) else []
         names = keys if len(keys) == len(flat) else [f"output_{i + 1}" for i in range(len(flat))]
         slots = [Slot(name, t.shape, t.dtype) for name, t in zip(names, flat)]
         self._output_signatures[tuple(shapes)] = Signature(outputs, slots)
 
-    @property
+    @unless_set
     def inputs(self) -> list[Tensor]:
         """The symbolic inputs of a functional model, as a flat list."""
-        return flatten(self._graph.inputs)
+        return flatten(self._known_network.inputs)
 
-    @property
+    @unless_set
     def outputs(self) -> list[Tensor]:
         """The symbolic outputs of a functional model, as a flat list."""
-        return flatten(self._graph.outputs)
+        return flatten(self._known_network.outputs)
 
     @property
     def input(self) -> Any:
         """The symbolic inputs, nested as they were given."""
-        return self._graph.inputs
+        return self._known_network.inputs
 
     @property
     def output(self) -> Any:
         """The symbolic outputs, nested as they were given."""
-        return self._graph.outputs
+        return self._known_network.outputs
 
-    @property
+    @unless_set
+    def input_shape(self) -> Any:
+        """Shapes of the inputs, nested as they were given; of a model without a graph those of the
+        first data.
+        """
+        return self._built_for
+
+    @unless_set
     def output_shape(self) -> Any:
         """Shapes of the outputs, with None where a size is not known."""
-        signature = self.output_signature_for(None, None)
+        signature = self._output_signature_for(None, None)
         return signature.pack([slot.shape for slot in signature.slots])
 
-    @property
+    @unless_set
     def input_names(self) -> list[str]:
-        return self.input_signature_for(None).names
+        return self._input_signature_for(None).names
 
-    @property
+    @unless_set
     def output_names(self) -> list[str]:
-        return self.output_signature_for(None, None).names
+        return self._output_signature_for(None, None).names
 
     @property
-    def _graph(self) -> Network:
-        if self._network is None:
+    def _known_network(self) -> Network:
+        if self._functional is None:
             raise AttributeError(
                 f"{type(self).__name__} {self.name!r} has no symbolic inputs and outputs; "
                 "only functional and sequential models with a known input do"
             )
-        return self._network
+        return self._functional
 
     # -- layers ---------------------------------------------------------------------------------
 
@@ -239,9 +257,13 @@ class Model(Trainer, Layer):
             raise ValueError("get_layer: give either name or index")
         layers = self.layers
         if index is not None:
+            if not isinstance(index, (int, np.integer)):
+                raise TypeError(f"get_layer: index must be an integer, got {index!r:.80}")
             if not -len(layers) <= index < len(layers):
                 raise ValueError(f"get_layer: index must be below {len(layers)}, got {index}")
             return layers[index]
+        if not isinstance(name, str):
+            raise TypeError(f"get_layer: name must be a string, got {name!r:.80}")
         for layer in layers:
             if layer.name == name:
                 return layer
@@ -266,6 +288,8 @@ class Model(Trainer, Layer):
         expand_nested : show the layers of models inside.
         show_trainable : add a column that says which layers are trained.
         """
+        if line_length is not None:
+            line_length = checks.whole_number("summary", "line_length", line_length, 1)
         text = summary.table(self, line_length, positions, expand_nested, show_trainable)
         (print_fn or summary.write)(text)
 
@@ -312,8 +336,8 @@ class Model(Trainer, Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The architecture as plain values: the graph, or the arguments of one's own class."""
-        if self._network is not None and type(self).__init__ is Model.__init__:
-            return graph_config.describe(self, self._network)
+        if self._functional is not None and type(self).__init__ is Model.__init__:
+            return graph_config.describe(self, self._functional)
         return super().get_config()
 
     @classmethod
@@ -346,5 +370,6 @@ def _unbatched_shape(tensor: Any) -> Any:
 
 def _may_fit(shape: tuple, expected: tuple) -> bool:
     """Whether shapes agree where both are known."""
+    shape = checks.rank_adjusted(shape, expected)
     known = tuple(want if have is None else have for have, want in zip(shape, expected))
     return len(shape) == len(expected) and fits(known, expected)

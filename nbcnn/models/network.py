@@ -5,10 +5,14 @@ from typing import Any
 
 from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.core import InputLayer
+from nbcnn.layers.structure import ordered_keys
+from nbcnn.models.checks import rank_adjusted
 from nbcnn.models.functional import replay, trace_back
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.ops.elementwise import Cast
+from nbcnn.ops.numpy_api import expand_dims
 from nbcnn.ops.op import apply_symbolic
+from nbcnn.ops.shape import squeeze
 from nbcnn.ops.tensor import Tensor
 
 
@@ -82,13 +86,19 @@ class Network:
         """The outputs for other inputs: tensors nested, listed or named as `Signature` takes."""
         values = self.input_signature.arrange(inputs, "call")
         slots = self.input_signature.slots
-        values = [_in_dtype(value, slot.dtype) for value, slot in zip(values, slots)]
+        values = [_as_expected(value, slot) for value, slot in zip(values, slots)]
         feed = {id(old): new for old, new in zip(flatten(self.inputs), values)}
         return replay(self.makers, feed, self.outputs)
 
 
-def _in_dtype(value: Tensor, dtype: str) -> Tensor:
-    return value if value.dtype == dtype else apply_symbolic(Cast(dtype), [value])
+def _as_expected(value: Tensor, slot: Slot) -> Tensor:
+    """The value in the type of a slot, and with as many axes."""
+    if value.dtype != slot.dtype:
+        value = apply_symbolic(Cast(slot.dtype), [value])
+    axes = len(rank_adjusted(value.shape, slot.shape)) - len(value.shape)
+    if axes:
+        value = expand_dims(value, -1) if axes > 0 else squeeze(value, -1)
+    return value
 
 
 def _refuse_others(what: str, tensors: list[Any]) -> None:
@@ -105,7 +115,7 @@ def _input_layer(tensor: Tensor) -> InputLayer:
     """The layer that stands for an input in lists and files."""
     name = tensor.name or (tensor.call.layer.name if tensor.call is not None else None)
     layer = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
-    layer.calls[0].outputs = tensor
+    layer._symbolic_calls[0].outputs = tensor
     return layer
 
 
@@ -119,7 +129,7 @@ def _signature(structure: Any, names: list[str]) -> Signature:
 
 def _keys(structure: Any) -> list[str] | None:
     flat = isinstance(structure, Mapping) and len(flatten(structure)) == len(structure)
-    return [str(key) for key in structure] if flat else None
+    return [str(key) for key in ordered_keys(structure)] if flat else None
 
 
 def _makers_names(tensors: list[Tensor]) -> list[str]:

@@ -15,7 +15,7 @@ def layers_of(model: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     and the arrays by name.
     """
     entries, arrays = [], {}
-    for place, layer in enumerate(model.sublayers()):
+    for place, layer in enumerate(model._flatten_layers()):
         if type(layer).save_own_variables is LayerState.save_own_variables:
             continue
         store: dict[str, Any] = {}
@@ -31,7 +31,7 @@ def layers_of(model: Any) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
 
 def read_layers(file: Any, model: Any) -> list[tuple[Any, dict[str, np.ndarray]]]:
     """Layers and what they have saved: to be given to their `load_own_variables`."""
-    layers, entries = list(model.sublayers()), file.index.get("own_variables") or ()
+    layers, entries = list(model._flatten_layers()), file.index.get("own_variables") or ()
     arrays = file.group(LAYERS) if entries and file.version > 1 else None
     try:
         return [(layers[entry["layer"]], _found(file, entry["store"], arrays)) for entry in entries]

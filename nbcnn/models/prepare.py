@@ -77,14 +77,14 @@ class Preparer:
         self.class_weight = checks.class_weights(where, class_weight) if given else None
 
     def __call__(self, x: Any, y: Any = None, sample_weight: Any = None) -> Prepared:
-        signature = self.model.input_signature_for(x)
+        signature = self.model._input_signature_for(x)
         given = [self._here("x", value) for value in signature.arrange(x, f"{self.where}: x")]
         arrays = checks.inputs(self.where, given, signature.slots)
         types = [slot.dtype for slot in signature.slots]
         ys: list[np.ndarray | None] = []
         ws: list[np.ndarray | None] = []
         if self.supervised:
-            outputs = self.model.output_signature_for(signature, arrays)
+            outputs = self.model._output_signature_for(signature, arrays)
             ys = self._targets(y, outputs)
             checks.equal_lengths(self.where, {"x": arrays, "y": ys})
             ws = self._weights(sample_weight, ys, outputs)
@@ -98,7 +98,7 @@ class Preparer:
         arrays = [
             None if a is None else checks.numeric(where, name, a) for a, name in zip(raw, names)
         ]
-        compiled = self.model.resolve_compiled(outputs, arrays, where)
+        compiled = self.model._resolve_compiled(outputs, arrays, where)
         checked: list[np.ndarray | None] = []
         for i, (array, name, slot) in enumerate(zip(arrays, names, outputs.slots)):
             loss = compiled.losses[i]

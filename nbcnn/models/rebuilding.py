@@ -73,7 +73,7 @@ def rebuild(config: Any, inputs: Any, refuse: Refuse) -> Any:
     model = deserialize(config)
     if not isinstance(model, Layer) or not hasattr(model, "fit"):
         refuse(f"describes a {type(model).__name__}, which is no model")
-    if inputs is not None and model._network is None:  # type: ignore[attr-defined]
+    if inputs is not None and model._functional is None:  # type: ignore[attr-defined]
         trace(model, inputs)
     return model
 
@@ -95,10 +95,10 @@ def compile_model(model: Any, config: Any, refuse: Refuse) -> None:
 def inputs_of(model: Any) -> dict[str, Any] | None:
     """What a model without a graph was built on, as plain values."""
     signature = model._input_signature
-    if model._network is not None:
+    if model._functional is not None:
         return None
     if signature is None:
-        shape = model.input_shape
+        shape = model._built_for
         if not isinstance(shape, tuple):
             raise ValueError(f"save: {model.name!r} has not seen data yet; call it or fit it first")
         signature = Signature(0, [Slot("input_1", shape, model.value_dtype)])
@@ -118,4 +118,4 @@ def trace(model: Any, inputs: Mapping[str, Any]) -> None:
         for name, shape, dtype in zip(inputs["names"], shapes, inputs["dtypes"])
     ]
     model._input_signature = Signature(inputs["nesting"], slots, shapes)
-    model.output_signature_for(None, None)
+    model._output_signature_for(None, None)

@@ -16,7 +16,7 @@ from nbcnn.metric_base import is_mean_of_values
 
 def progress_of(model: Any, epoch: int, step: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Where training is, after `step` batches of an epoch: plain values, and arrays by name."""
-    training = model._training
+    training = model._fit_in_progress
     source, validation = training.source, training.validation
     continued = step > 0 or training.limit is not None
     progress = {
@@ -42,7 +42,7 @@ def _counting(model: Any) -> list[Any]:
     """Metrics that keep a state of their own: all, in a model whose steps are overridden."""
     if model._has_own_step("train"):
         return list(model.metrics)
-    return [m for m in model.compiled.all_metrics if not is_mean_of_values(m)]
+    return [m for m in model._compiled.all_metrics if not is_mean_of_values(m)]
 
 
 def is_progress(value: Any) -> bool:

@@ -205,7 +205,7 @@ class Runners:
     def _state(self, mode: str, device: Any) -> steps.StepState:
         state = self._states.get(mode)
         if state is None or state.device is not device:
-            compiled = self.model.compiled
+            compiled = self.model._compiled
             totals = 0 if mode == "predict" or compiled is None else compiled.watched
             arena = self._arenas.setdefault(device.name, Arena(device))
             state = self._states[mode] = steps.StepState(device, self.seed, totals, arena)
@@ -241,7 +241,7 @@ class Runners:
         if mode == "predict":
             return steps.predict_runner(self._forward, specs.x, device, state)
         feeds = steps.Feeds(specs.x, specs.y, specs.weighted)
-        objective = Objective(self.model, self.model.compiled)
+        objective = Objective(self.model, self.model._compiled)
         if mode == "test":
             return steps.test_runner(self._forward, objective, feeds, device, state)
         assert self.store is not None
@@ -253,7 +253,7 @@ class Runners:
 
     def _make_own(self, mode: str, specs: OwnSpecs, device: Any, state: Any) -> Any:
         model, function = self.model, self._own(mode)
-        if not model.built and model.can_be_called:
+        if not model.built and model._can_be_called:
             leaves = [Tensor(shape, dtype) for shape, dtype in specs.x]
             with Context():
                 model(unpack_x_y_sample_weight(specs.nesting.pack(leaves))[0])
@@ -270,7 +270,7 @@ class Runners:
         return steps.predict_runner(forward, specs.x, device, state)
 
     def _forward(self, tensors: Sequence[Tensor], context: Context) -> list[Tensor]:
-        signature = self.model.input_signature_for(None)
+        signature = self.model._input_signature_for(None)
         return flatten(self.model(signature.pack(tensors)))
 
 

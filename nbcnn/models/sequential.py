@@ -59,7 +59,7 @@ class Sequential(Model):
         layer = self._parts.pop()
         if self._tensors:
             self._tensors.pop()
-            layer.calls.pop()
+            layer._symbolic_calls.pop()
         self._sublayers[:] = [part for part in self._sublayers if part is not layer]
         self._close()
         return layer
@@ -76,15 +76,15 @@ class Sequential(Model):
         if self._tensors:
             self._tensors.append(_single(layer, layer(self._tensors[-1])))
         self._parts.append(layer)
-        self._track(layer)
+        self._keep_track(layer)
 
     def _start_by(self, layer: Layer) -> None:
         """Take the input from the first layer, where that knows it."""
-        if getattr(layer, "_network", None) is not None:
+        if getattr(layer, "_functional", None) is not None:
             first = layer.inputs[0]  # type: ignore[attr-defined]  # of the model that it is
             self._start(Input(batch_shape=first.shape, dtype=first.dtype))
-        elif layer.sample_shape is not None:
-            self._start(Input(layer.sample_shape, dtype=layer.compute_dtype))
+        elif layer._sample_shape is not None:
+            self._start(Input(layer._sample_shape, dtype=layer.compute_dtype))
 
     def _start(self, tensor: Tensor) -> None:
         """The input is known: call all layers on it, one after the other."""
@@ -99,17 +99,17 @@ class Sequential(Model):
         """Everything that follows from the chain as it is now."""
         self._output_signatures.clear()
         self._runners.forget()
-        self.__dict__["_network"] = None
+        self.__dict__["_functional"] = None
         if len(self._tensors) > 1:
             self._set_network(Network(self._tensors[0], self._tensors[-1]))
         elif self._tensors:
-            self.__dict__["input_shape"] = self._tensors[0].shape
+            self.__dict__["_built_for"] = self._tensors[0].shape
 
     # -- building -------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of a shape, with None for the batch."""
-        if self._network is None and is_shape(input_shape) and not is_active():
+        if self._functional is None and is_shape(input_shape) and not is_active():
             self._begin(tuple(input_shape))
 
     def _begin(self, batch_shape: tuple) -> None:
@@ -119,29 +119,29 @@ class Sequential(Model):
         self._close()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._network is None and not is_active() and args and not self._tensors:
+        if self._functional is None and not is_active() and args and not self._tensors:
             self._begin((None, *np.shape(args[0])[1:]) if _is_array(args[0]) else args[0].shape)
         return super().__call__(*args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The last layer's output."""
-        if self._network is not None:
-            return self._network.call(inputs)
+        if self._functional is not None:
+            return self._functional.call(inputs)
         x = inputs
         for layer in self._parts:
             x = layer(x)
         return x
 
-    def input_signature_for(self, x: Any) -> Signature:
-        if self._network is None and not self._parts:
+    def _input_signature_for(self, x: Any) -> Signature:
+        if self._functional is None and not self._parts:
             raise ValueError(f"Sequential {self.name!r} has no layers; add() some first")
-        if self._network is None and x is not None:
+        if self._functional is None and x is not None:
             first = x[0] if isinstance(x, (list, tuple)) and len(x) == 1 else x
             shape = np.shape(first)
             if len(shape) == 0:
                 raise ValueError(f"{self.name}: expected an array, got {type(x).__name__}")
             self._begin((None, *shape[1:]))
-        return super().input_signature_for(x)
+        return super()._input_signature_for(x)
 
     # -- description ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbcnn.layers.base import flatten, map_structure
+from nbcnn.layers.structure import ordered_keys
 
 
 class Slot(NamedTuple):
@@ -76,7 +77,7 @@ class Signature:
         keys = self.names
         if isinstance(self.template, Mapping) and len(flatten(self.template)) == len(self.template):
             if set(value) & set(self.template):
-                keys = list(self.template)
+                keys = ordered_keys(self.template)
         if not set(value) & set(keys):
             raise ValueError(f"{what}: expected the names {keys}, got {list(value)}")
         return [value.get(key) for key in keys]
@@ -127,7 +128,7 @@ def signature_of_data(value: Any, dtype: str) -> Signature:
     """The signature that arrays given to a model without one imply; sizes stay open, axes do
     not.
     """
-    keys = list(value) if isinstance(value, Mapping) else None
+    keys = ordered_keys(value) if isinstance(value, Mapping) else None
     several = keys is not None or is_several(value)
     leaves = flatten(value) if several else [value]
     names = keys if keys is not None and len(keys) == len(leaves) else None

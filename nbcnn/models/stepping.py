@@ -25,39 +25,44 @@ class Stepping(Compiling):
     """What `Trainer` builds on; see `Model`."""
 
     _own_outputs: Signature | None  # of `predict_step`
-    input_signature_for: Callable[..., Signature]
-    output_signature_for: Callable[..., Signature]
+    _input_signature_for: Callable[..., Signature]
+    _output_signature_for: Callable[..., Signature]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compile_arguments is not None
 
     def reset_metrics(self) -> None:
         """The running means of loss and metrics start again."""
         for mode in ("train", "test"):
             self._runners.reset(mode)
-        if self.compiled is not None:
-            self.compiled.reset()
+        if self._compiled is not None:
+            self._compiled.reset()
         for metric in self.metrics:
             metric.reset_state()
 
-    def _reset(self, mode: str) -> None:
+    def _reset_means(self, mode: str) -> None:
         if self._has_own_step(mode):
             self.reset_metrics()
             return
         self._runners.reset(mode)
-        if self.compiled is not None:
-            self.compiled.reset()
+        if self._compiled is not None:
+            self._compiled.reset()
 
-    def _results(self, mode: str) -> Logs:
+    def _logs_so_far(self, mode: str) -> Logs:
         if self._has_own_step(mode):
             return self._runners.results(mode)
-        assert self.compiled is not None
-        return self.compiled.finished(self._runners.results(mode))
+        assert self._compiled is not None
+        return self._compiled.finished(self._runners.results(mode))
 
     def _in_order(self, logs: Logs, mode: str) -> Any:
         """The values of logs, a single one alone; those of steps of one's own come as the metrics
         do, then others.
         """
         if not self._has_own_step(mode):
-            assert self.compiled is not None
-            return self.compiled.in_order(logs)
+            assert self._compiled is not None
+            return self._compiled.in_order(logs)
         names: list[str] = []
         for metric in self.metrics:
             if isinstance(metric, CompiledMetrics):
@@ -106,13 +111,13 @@ class Stepping(Compiling):
         batch = whole_batch(prepare(*data))
         with self._runners.lock:
             runner = self._runners.get(mode, batch.specs)
-            self._reset(mode)
+            self._reset_means(mode)
             try:
                 batch.load(runner)
                 runner.run()
             finally:
                 runner.release()
-            logs = self._results(mode)
+            logs = self._logs_so_far(mode)
         return logs if return_dict else self._in_order(logs, mode)
 
     def predict_on_batch(self, x: Any, on_device: bool = False) -> Any:
@@ -123,10 +128,12 @@ class Stepping(Compiling):
         with self._runners.lock:
             runner = self._runners.get("predict", batch.specs)
             try:
-                outputs = _predicted(runner, batch, Outputs(self._home(on_device)).new(runner))
+                outputs = _predicted(
+                    runner, batch, Outputs(self._home_of_outputs(on_device)).new(runner)
+                )
             finally:
                 runner.release()
-        return self._outputs.pack(outputs)
+        return self._latest_signature.pack(outputs)
 
     # -- predict --------------------------------------------------------------------------------
 
@@ -175,13 +182,13 @@ class Stepping(Compiling):
         try:
             callbacks.on_predict_begin()
             progress.begin_epoch(steps=limit or source.steps)
-            results = self._results_of(source, limit, self._home(on_device))
+            results = self._results_of(source, limit, self._home_of_outputs(on_device))
             outputs = self._predict_all(source, limit, results, callbacks, progress)
             progress.end_epoch({})
             callbacks.on_predict_end()
         finally:
             progress.close()
-        return self._outputs.pack(outputs)
+        return self._latest_signature.pack(outputs)
 
     def _predict_all(
         self,
@@ -211,7 +218,7 @@ class Stepping(Compiling):
         warn_of_fewer("predict", step + 1, limit)
         return results.whole()
 
-    def _home(self, on_device: bool) -> Any:
+    def _home_of_outputs(self, on_device: bool) -> Any:
         """The device that outputs stay on, None for the host."""
         return self._runners.device if on_device else None
 
@@ -223,10 +230,10 @@ class Stepping(Compiling):
         return Pieces(home)
 
     @property
-    def _outputs(self) -> Signature:
+    def _latest_signature(self) -> Signature:
         if self._own_outputs is not None:
             return self._own_outputs
-        return self.output_signature_for(None, None)
+        return self._output_signature_for(None, None)
 
     # -- plans ----------------------------------------------------------------------------------
 
@@ -240,12 +247,12 @@ class Stepping(Compiling):
         batch : samples; default 32.
         training : default True.
         """
-        return self.example_step(batch, training).plan
+        return self._example_step(batch, training).plan
 
-    def example_step(self, batch: int, training: bool) -> Any:
+    def _example_step(self, batch: int, training: bool) -> Any:
         """The step of `plan`, on data that looks as the model's inputs and losses say."""
         size = checks.whole_number("plan", "batch", batch, 1)
-        inputs = self.input_signature_for(None)
+        inputs = self._input_signature_for(None)
         for slot, shape in zip(inputs.slots, inputs.example):
             if None in shape[1:]:
                 raise ValueError(f"plan: input {slot.name!r} has no fixed shape: {shape}")
@@ -260,20 +267,20 @@ class Stepping(Compiling):
             return self._runners.get("predict", specs)
         self._check_compiled("plan")
         y = self._example_targets(size)
-        unknown = self.compiled is None
-        specs = Preparer("plan", self)(inputs.pack(x), self._outputs.pack(y)).specs(size)
+        unknown = self._compiled is None
+        specs = Preparer("plan", self)(inputs.pack(x), self._latest_signature.pack(y)).specs(size)
         step = self._runners.get("train", specs)
         if unknown:  # what targets look like is for the first data to say
-            self.compiled = None
+            self._compiled = None
             self._runners.forget()
         return step
 
     def _example_targets(self, size: int) -> list[np.ndarray | None]:
         """Targets as the losses usually take them, all zero."""
         assert self._compile_arguments is not None
-        wanted = self._compile_arguments.losses_of(self._outputs.slots)
+        wanted = self._compile_arguments.losses_of(self._latest_signature.slots)
         targets: list[np.ndarray | None] = []
-        for loss, slot in zip(wanted, self._outputs.slots):
+        for loss, slot in zip(wanted, self._latest_signature.slots):
             shape = (size, *(n or 1 for n in slot.shape[1:]))
             if loss is None:
                 targets.append(None)

@@ -31,7 +31,7 @@ def table(
     What is not known before a layer has seen data or shapes is shown as `?`.
     """
     layers = model.layers
-    branching = model._network is not None and not is_chain(model._network.makers)
+    branching = model._functional is not None and not is_chain(model._functional.makers)
     titles = [*TITLES, "Connected to"] if branching else list(TITLES)
     width = line_length or (WIDTH if not branching else 98)
     ends = _ends(positions, len(titles), width)
@@ -114,12 +114,12 @@ def layer_size(layer: Layer) -> int:
 
 def shape_of(layer: Any) -> str:
     """The shape of a layer's output; `?` where it is not known."""
-    if len(layer.calls) == 1:
-        shapes = [t.shape for t in flatten(layer.calls[0].outputs)]
-    elif getattr(layer, "_network", None) is not None:
-        shapes = [slot.shape for slot in layer._network.output_signature.slots]
-    elif layer.calls:
-        found = {tuple(t.shape for t in flatten(call.outputs)) for call in layer.calls}
+    if len(layer._symbolic_calls) == 1:
+        shapes = [t.shape for t in flatten(layer._symbolic_calls[0].outputs)]
+    elif getattr(layer, "_functional", None) is not None:
+        shapes = [slot.shape for slot in layer._functional.output_signature.slots]
+    elif layer._symbolic_calls:
+        found = {tuple(t.shape for t in flatten(call.outputs)) for call in layer._symbolic_calls}
         shapes = list(found.pop()) if len(found) == 1 else []
     else:
         shapes = _computed(layer)
@@ -128,10 +128,10 @@ def shape_of(layer: Any) -> str:
 
 def _computed(layer: Any) -> list[tuple]:
     """The output shapes for the input that the layer was built on."""
-    if not layer.built or layer.input_shape is None:
+    if not layer.built or layer._built_for is None:
         return []
     try:
-        output = layer.compute_output_shape(layer.input_shape)
+        output = layer.compute_output_shape(layer._built_for)
     except (TypeError, ValueError, NotImplementedError):  # a user's layer with other arguments
         return []
     if isinstance(output, dict):
@@ -152,9 +152,9 @@ def is_chain(makers: Sequence[Any]) -> bool:
 
 def _sources(model: Any) -> dict[int, list[str]]:
     """Names of the layers that each layer takes its inputs from, for all its calls."""
-    names = {id(layer.output): layer.name for layer in model._network.input_layers}
+    names = {id(layer.output): layer.name for layer in model._functional.input_layers}
     found: dict[int, list[str]] = {}
-    for maker in model._network.makers:
+    for maker in model._functional.makers:
         inputs = [names.get(id(t), "") for t in maker.inputs]
         if isinstance(maker, LayerCall):
             name = maker.layer.name or ""

@@ -16,6 +16,7 @@ from nbcnn.layers.context import Context
 from nbcnn.layers.structure import flatten, map_structure
 from nbcnn.layers.variable import Clock, Variable
 from nbcnn.models.steps import accepted_by
+from nbcnn.ops.host_array import hosted
 from nbcnn.ops.tensor import Constant, Tensor, VariableTensor
 from nbcnn.runtime.device import current_device
 
@@ -109,7 +110,7 @@ class TracedCall:
         self.plan.run()
         if self.changes:
             Clock.values += 1
-        arrays = [self.device.download(self.plan.array(t)) for t in self.outputs]
+        arrays = [hosted(self.device.download(self.plan.array(t))) for t in self.outputs]
         results, self.extra = iter(arrays[: self.own]), arrays[self.own :]
         return map_structure(
             lambda t: next(results) if isinstance(t, Tensor) else t, self.structure

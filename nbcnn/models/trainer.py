@@ -29,7 +29,7 @@ class Trainer(Stepping):
 
     stop_training: bool
     _first_epoch: int
-    _training: Training | None = None  # the `fit` that runs
+    _fit_in_progress: Training | None = None  # the `fit` that runs
     history: History | None
 
     # -- fit ------------------------------------------------------------------------------------
@@ -105,14 +105,14 @@ class Trainer(Stepping):
             _validation_epochs(validation_freq),
         )
         progress = Progress(verbose, epochs)
-        source = self._source(
+        source = self._data_source(
             "fit", "train", x, y, sample_weight, size, shuffle, class_weight, share
         )
         if validation_data is not None:
             validation.source = self._validation_source(validation_data, validation.batch_size)
         elif isinstance(source, ArraySource) and share:
             # Prepared anew: class_weight is for training, and one step alone may be overridden.
-            whole = self._source("fit", "test", x, y, sample_weight, size)
+            whole = self._data_source("fit", "test", x, y, sample_weight, size)
             assert isinstance(whole, ArraySource)
             source, _ = source.split("fit", share, validation.batch_size)
             _, validation.source = whole.split("fit", share, validation.batch_size)
@@ -131,7 +131,7 @@ class Trainer(Stepping):
             numbers = range(initial_epoch, epochs)
             self._fit_epochs(numbers, source, limit, validation, callbacks, progress)
         finally:
-            self._training = None  # it holds the user's arrays
+            self._fit_in_progress = None  # it holds the user's arrays
             progress.close()
         assert self.history is not None
         return self.history
@@ -146,7 +146,9 @@ class Trainer(Stepping):
         progress: Progress,
     ) -> None:
         self._first_epoch = epochs.start
-        training = self._training = Training(source, validation.source, limit, callbacks.callbacks)
+        training = self._fit_in_progress = Training(
+            source, validation.source, limit, callbacks.callbacks
+        )
         callbacks.on_train_begin()  # which may set the first epoch, and say that it is resumed
         training.go_on()
         logs: Logs = {}
@@ -155,13 +157,15 @@ class Trainer(Stepping):
             progress.begin_epoch(epoch, limit or source.steps)
             start = time.perf_counter()
             left = limit and limit - training.done
-            steps = self._run("train", source.batches(left), callbacks, progress, training)
+            steps = self._run_batches("train", source.batches(left), callbacks, progress, training)
             if not steps or (limit and steps < limit and not self.stop_training):
                 self._ran_out(epoch, steps, limit)
-            logs = self._results("train") if steps else {}
+            logs = self._logs_so_far("train") if steps else {}
             seconds = time.perf_counter() - start
             if steps and validation.source is not None and validation.due(epoch):
-                logs.update(self._validate(validation.source, validation.limit, callbacks))
+                logs.update(
+                    self._validate_after_epoch(validation.source, validation.limit, callbacks)
+                )
             progress.end_epoch(logs, seconds)
             callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
@@ -178,16 +182,18 @@ class Trainer(Stepping):
         warnings.warn(text + "training ends", stacklevel=4)
         self.stop_training = True
 
-    def _validate(self, source: Source, limit: int | None, callbacks: CallbackList) -> Logs:
+    def _validate_after_epoch(
+        self, source: Source, limit: int | None, callbacks: CallbackList
+    ) -> Logs:
         """Results by name; none, with a warning, once a generator has nothing left."""
         callbacks.on_test_begin()
-        steps = self._run("test", source.batches(limit, anew=True), callbacks)
+        steps = self._run_batches("test", source.batches(limit, anew=True), callbacks)
         warn_of_fewer("fit (validation_data)", steps, limit)
-        logs = self._results("test") if steps else {}
+        logs = self._logs_so_far("test") if steps else {}
         callbacks.on_test_end(logs)
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _run(
+    def _run_batches(
         self,
         mode: str,
         batches: Iterator[Batch],
@@ -196,7 +202,7 @@ class Trainer(Stepping):
         training: Training | None = None,
     ) -> int:
         """Train or test on batches; returns how many there were, those before a resumption too."""
-        self._reset(mode)
+        self._reset_means(mode)
         steps = 0 if training is None else training.restore_sums(self)
         begin = getattr(callbacks, f"on_{mode}_batch_begin")
         end = getattr(callbacks, f"on_{mode}_batch_end")
@@ -211,17 +217,17 @@ class Trainer(Stepping):
                     )
                     batch.load(runner)
                     runner.run()
-                end(steps, self._results(mode) if wants_logs else None)
+                end(steps, self._logs_so_far(mode) if wants_logs else None)
                 steps += 1
                 if progress is not None:
-                    progress.update(batch.size, lambda: self._results(mode))
+                    progress.update(batch.size, lambda: self._logs_so_far(mode))
                 if mode == "train" and self.stop_training:
                     break
         finally:
             self._runners.release(runners.values())
         return steps
 
-    def _source(
+    def _data_source(
         self,
         where: str,
         mode: str,
@@ -249,12 +255,12 @@ class Trainer(Stepping):
     def _validation_source(self, data: Any, batch_size: int) -> Source:
         where = "fit (validation_data)"
         if is_stream(data):
-            return self._source(where, "test", data, None, None, batch_size)
+            return self._data_source(where, "test", data, None, None, batch_size)
         if not isinstance(data, (tuple, list)) or not 1 <= len(data) <= 3:
             kind = type(data).__name__
             raise ValueError(f"{where}: expected (x, y) or (x, y, sample_weight), got {kind}")
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        return self._source(where, "test", x, y, sample_weight, batch_size)
+        return self._data_source(where, "test", x, y, sample_weight, batch_size)
 
     # -- evaluate -------------------------------------------------------------------------------
 
@@ -280,7 +286,7 @@ class Trainer(Stepping):
         limit = limit_or_none("evaluate", "steps", steps)
         progress = Progress(verbose)
         size = batch_size_or_default("evaluate", batch_size)
-        source = self._source("evaluate", "test", x, y, sample_weight, size)
+        source = self._data_source("evaluate", "test", x, y, sample_weight, size)
         limit = within_limit(limit, source)
         if not isinstance(callbacks, CallbackList):
             steps_known, verbose = limit or source.steps, progress.verbose
@@ -289,11 +295,11 @@ class Trainer(Stepping):
         try:
             callbacks.on_test_begin()
             progress.begin_epoch(steps=limit or source.steps)
-            done = self._run("test", source.batches(limit, anew=True), callbacks, progress)
+            done = self._run_batches("test", source.batches(limit, anew=True), callbacks, progress)
             if not done:
                 raise ValueError("evaluate: x yields no batches")
             warn_of_fewer("evaluate", done, limit)
-            logs = self._results("test")
+            logs = self._logs_so_far("test")
             progress.end_epoch(logs)
             callbacks.on_test_end(logs)
         finally:

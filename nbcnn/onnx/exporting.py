@@ -56,7 +56,7 @@ def exported(model: Any) -> Any:
     onnx = package()
     if not model.built:
         raise ValueError(f"export: model {model.name!r} has not been built yet; call it on data")
-    network = getattr(model, "_network", None)
+    network = getattr(model, "_functional", None)
     inputs = flatten(model.inputs) if network is None else flatten(network.inputs)
     leaves = [Tensor(t.shape, t.dtype, name=t.name) for t in inputs]
     with Context(training=False) as context:

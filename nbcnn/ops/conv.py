@@ -173,6 +173,14 @@ class Conv2DKernelGradient(Conv2DOp):
     def spec(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> Conv2DSpec:
         return self.geometry(x.shape, self.shape)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        """It is linear in x and in dy, with the forward convolution's other gradient as adjoint."""
+        x, dy = node.inputs
+        (g,) = dys
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(Conv2DOp)}
+        dx = apply(Conv2DInputGradient(**shared, shape=x.spec.shape), dy, g)
+        return [dx, apply(Conv2D(**shared), x, g)]
+
     def flops(self, x: TensorSpec, dy: TensorSpec, *winners: TensorSpec) -> int:
         return self.multiply_adds(self.geometry(x.shape, self.shape))
 

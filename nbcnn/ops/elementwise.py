@@ -84,6 +84,14 @@ class UnaryGradient(Op):
     def spec(self, v: TensorSpec, dy: TensorSpec) -> FlatSpec:
         return FlatSpec(dy.size)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        from nbcnn.ops.curvature import curvature
+
+        (v, dy), (g,) = node.inputs, dys
+        bend = curvature(self, v)
+        by_v = None if bend is None else binary("multiply", binary("multiply", g, dy), bend)
+        return [by_v, apply(self, v, g)]
+
     def flops(self, v: TensorSpec, dy: TensorSpec) -> int:
         return 2 * dy.size
 
@@ -93,10 +101,11 @@ class UnaryGradientSum(UnaryGradient):
     """`UnaryGradient`, and the sum of dx over all axes but the last: a layer's bias gradient in the
     same pass.
 
-    Inputs v, dy; outputs dx, db.
+    Inputs v, dy; outputs dx, db. Fusion puts it where gradients have been taken.
     """
 
     name = "unary_dx_sum"
+    gradient = Op.gradient
 
     def infer(self, v: TensorSpec, dy: TensorSpec) -> tuple[TensorSpec, ...]:
         return (dy, TensorSpec(dy.shape[-1:], dy.dtype))

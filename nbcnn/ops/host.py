@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.ops.op import as_tensor
+from nbcnn.ops.op import as_tensor, is_tracing
 from nbcnn.ops.tensor import Constant, Tensor
 
 
 def host(x: Any, what: str) -> np.ndarray:
     """The array of an argument. Raises TypeError for a symbolic tensor."""
-    if isinstance(x, Tensor) and not isinstance(x, Constant):
+    variable = hasattr(x, "symbol") and is_tracing()
+    if variable or (isinstance(x, Tensor) and not isinstance(x, Constant)):
         raise TypeError(
             f"{what}: works on arrays, outside of models, and has no gradient; got {x!r}"
         )

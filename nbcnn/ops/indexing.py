@@ -108,6 +108,21 @@ def _install_operators() -> None:
     }.items():
         setattr(Tensor, f"__{name}__", forward(function))
 
+    def equality(function: Any) -> Any:
+        """Of values; what is none, such as None, is another object."""
+
+        def op(self: Tensor, other: Any) -> Any:
+            known = (Tensor, np.ndarray, np.generic, bool, int, float, list, tuple)
+            if isinstance(other, known) or hasattr(other, "symbol"):
+                return function(self, other)
+            return NotImplemented
+
+        return op
+
+    Tensor.__eq__ = equality(ops.equal)  # type: ignore[method-assign]
+    Tensor.__ne__ = equality(ops.not_equal)  # type: ignore[method-assign]
+    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+
     def logical(bits: str, truths: Any) -> Any:
         def op(a: Any, b: Any) -> Any:
             kinds = {np.dtype(ops.dtype_of(v)).kind for v in (a, b)}

@@ -3,8 +3,9 @@
 import dataclasses
 from typing import NamedTuple
 
-from nbcnn.ops.elementwise import binary
+from nbcnn.ops.elementwise import binary, unary
 from nbcnn.ops.op import Op, apply
+from nbcnn.ops.reduce import reduce
 from nbcnn.ops.shape import ExpandDims
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
@@ -20,6 +21,11 @@ class RowsSpec(NamedTuple):
 
 def _rows(x: TensorSpec) -> RowsSpec:
     return RowsSpec(x.size // max(x.shape[-1], 1), x.shape[-1])
+
+
+def _sums(x: Tensor) -> Tensor:
+    """Over the last axis, which stays."""
+    return reduce("sum", x, -1, True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,13 @@ class SoftmaxGradient(Op):
     def spec(self, y: TensorSpec, dy: TensorSpec) -> RowsSpec:
         return _rows(y)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        """It is symmetric as a matrix over dy."""
+        (y, dy), (g,) = node.inputs, dys
+        left = binary("multiply", g, binary("subtract", dy, _sums(binary("multiply", y, dy))))
+        right = binary("multiply", dy, _sums(binary("multiply", y, g)))
+        return [binary("subtract", left, right), apply(SoftmaxGradient(), y, g)]
+
 
 @dataclasses.dataclass(frozen=True)
 class LogSoftmax(Op):
@@ -83,6 +96,12 @@ class LogSoftmaxGradient(Op):
 
     def spec(self, y: TensorSpec, dy: TensorSpec) -> RowsSpec:
         return _rows(y)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (y, dy), (g,) = node.inputs, dys
+        weighted = binary("multiply", g, unary("exp", y))
+        by_y = unary("negative", binary("multiply", weighted, _sums(dy)))
+        return [by_y, binary("subtract", g, _sums(weighted))]
 
 
 @dataclasses.dataclass(frozen=True)

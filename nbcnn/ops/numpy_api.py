@@ -13,6 +13,7 @@ import numpy as np
 from nbcnn.ops.bfloat16 import rounded
 from nbcnn.ops.dense import matmul
 from nbcnn.ops.elementwise import Cast, StopGradient, Where, binary, unary
+from nbcnn.ops.host_array import hosted
 from nbcnn.ops.op import apply, as_tensor
 from nbcnn.ops.reduce import argreduce, normalize_axes, ordered_axes, reduce
 from nbcnn.ops.shape import (
@@ -385,7 +386,7 @@ def convert_to_tensor(
     x: Any, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
 ) -> Any:
     """An array of x (or x itself where it is symbolic), converted to `dtype` where one is given."""
-    value = x if isinstance(x, Tensor) or hasattr(x, "symbol") else as_tensor(x).value  # type: ignore[attr-defined]
+    value = x if isinstance(x, Tensor) or hasattr(x, "symbol") else hosted(as_tensor(x).value)  # type: ignore[attr-defined]
     return value if dtype is None else cast(value, dtype)
 
 

@@ -47,7 +47,11 @@ class Op:
     def gradient(self, node: Node, *dys: Tensor | None) -> Sequence[Tensor | None]:
         """Gradients of the inputs as new graph nodes, given those of the outputs (None: not needed
         or zero).
+
+        Raises NotImplementedError for a derivative that cannot be differentiated again.
         """
+        if self.name.endswith(("_dx", "_dw")):
+            raise NotImplementedError(f"{self.name} has no gradient: second derivatives end here")
         return [None] * len(node.inputs)
 
     def flops(self, *inputs: TensorSpec) -> int:
@@ -66,9 +70,13 @@ class Op:
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """A tensor for a tensor, a variable, an array or a number. Numbers take the dtype of `like`."""
+    """A tensor for a tensor, a variable, an array or a number, or a list of such. Numbers take the
+    dtype of `like`.
+    """
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, (list, tuple)) and _has_tensors(value):
+        return importlib.import_module("nbcnn.ops.numpy_api").stack([as_tensor(v) for v in value])
     symbol = getattr(value, "symbol", None)
     if isinstance(symbol, VariableTensor):
         return symbol
@@ -87,6 +95,13 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     elif array.dtype == np.int64 and not isinstance(value, (np.ndarray, np.generic)):
         array = array.astype("int32")
     return Constant(np.asarray(array, order="C"))  # a scalar stays one
+
+
+def _has_tensors(value: Any) -> bool:
+    """Whether a nested list holds a symbolic tensor."""
+    if isinstance(value, (list, tuple)):
+        return any(_has_tensors(item) for item in value)
+    return isinstance(value, Tensor) and not isinstance(value, Constant)
 
 
 class _Tracing(threading.local):
@@ -140,7 +155,7 @@ def apply(op: Op, *inputs: Any) -> Any:
     first = next((x for x in inputs if isinstance(x, Tensor) or hasattr(x, "dtype")), None)
     like = as_tensor(first) if first is not None else None
     tensors = [as_tensor(x, like) for x in inputs]
-    if not is_symbolic(*inputs):
+    if not is_symbolic(*tensors):
         eager = importlib.import_module("nbcnn.graph.eager")
         return eager.run(op, tensors)
     return apply_symbolic(op, tensors)

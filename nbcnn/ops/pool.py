@@ -3,9 +3,13 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nbcnn.ops.conv import Padding, window_index_dtype, window_output
-from nbcnn.ops.elementwise import of_one_type
+from nbcnn.ops.elementwise import Cast, binary, of_one_type
+from nbcnn.ops.gather import Gather
 from nbcnn.ops.op import Op, apply
+from nbcnn.ops.shape import Reshape
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
 
 
@@ -100,6 +104,18 @@ class MaxPool2DGradient(Pool2D):
     def spec(self, dy: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
         return self.geometry(self.shape)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        """What the winners of the windows are given."""
+        indices, s = apply(Cast("int32"), node.inputs[1]), self.geometry(self.shape)
+        row, column = binary("floor_divide", indices, s.kw), binary("mod", indices, s.kw)
+        tops = (np.arange(s.oh, dtype="int32") * s.sh - s.pt).reshape(-1, 1, 1)
+        lefts = (np.arange(s.ow, dtype="int32") * s.sw - s.pl).reshape(-1, 1)
+        row, column = binary("add", row, tops), binary("add", column, lefts)
+        places = binary("add", binary("multiply", row, s.w), column)
+        pixels = apply(Reshape((s.n, s.h * s.w, s.c)), dys[0])
+        picked = apply(Gather(1, True), pixels, apply(Reshape((s.n, s.oh * s.ow, s.c)), places))
+        return [apply(Reshape((s.n, s.oh, s.ow, s.c)), picked), None]
+
     def flops(self, dy: TensorSpec, *others: TensorSpec) -> int:
         return dy.size
 
@@ -131,6 +147,9 @@ class AvgPool2DGradient(Pool2D):
 
     def spec(self, dy: TensorSpec, *others: TensorSpec) -> Pool2DSpec:
         return self.geometry(self.shape)
+
+    def gradient(self, node: Node, *dys: Tensor | None):
+        return [apply(AvgPool2D(self.window, self.strides, self.padding), dys[0])]
 
 
 def _repetitions(shape: tuple[int, ...], size: tuple[int, int]) -> Pool2DSpec:

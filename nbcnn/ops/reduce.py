@@ -101,6 +101,12 @@ class ReduceExtremeGradient(Op):
     def spec(self, x: TensorSpec, y: TensorSpec, dy: TensorSpec) -> ReduceSpec:
         return Reduce("max", self.first, self.last).spec(x)
 
+    def gradient(self, node: Node, *dys: Tensor | None):
+        (x, y, _), (g,), total = node.inputs, dys, Reduce("sum", self.first, self.last)
+        hit = apply(Cast(x.dtype), binary("equal", x, y))
+        shared = binary("divide", apply(total, binary("multiply", g, hit)), apply(total, hit))
+        return [None, None, shared]
+
 
 def normalize_axes(axis: int | Sequence[int] | None, rank: int, what: str) -> list[int]:
     """Sorted non-negative axes; None means all."""

@@ -41,7 +41,7 @@ def arrays(case, dtype):
 def built(case, dtype):
     """The case's layer with its weights."""
     layer = case.make(layers)
-    for inner in layer.sublayers():
+    for inner in layer._flatten_layers():
         inner.dtype = dtype
     layer(symbolic_inputs(case, dtype=dtype))
     layer.set_weights([weight_values(case, v.name, v.shape) for v in layer.weights])

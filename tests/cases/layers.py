@@ -135,6 +135,14 @@ DENSE = [
     case("dense", lambda L: L.Dense(4, activation="relu"), ROW),
     case("dense softmax", lambda L: L.Dense(4, "softmax", use_bias=False), ROW),
     case("dense on images", lambda L: L.Dense(3, activation="sigmoid"), IMAGE),
+    case("einsum dense", lambda L: L.EinsumDense("abc,cd->abd", (None, 4), "tanh", "d"), SEQUENCE),
+    case("einsum dense dots", lambda L: L.EinsumDense("...c,cde->...de", (2, 3)), SEQUENCE),
+    case("category encoding", lambda L: L.CategoryEncoding(256), (2, 5), integers=True),
+    case("category counts", lambda L: L.CategoryEncoding(256, "count"), (2, 5), integers=True),
+    case("category rows", lambda L: L.CategoryEncoding(256, "one_hot"), (2, 1), integers=True),
+    case("discretization rows", lambda L: L.Discretization([0.0], output_mode="one_hot"), ROW),
+    case("masking", lambda L: L.Masking(), SEQUENCE),
+    case("embedding", lambda L: L.Embedding(256, 3), (2, 5), integers=True),
 ]
 
 MERGES = [

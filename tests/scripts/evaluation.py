@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 keras.utils.set_random_seed(24)
-(x_train, y_train), (x_test, y_test) = digits(small(500, 16), small(200, 16))
+(x_train, y_train), (x_test, y_test) = digits(small(500, 12), small(200, 12))
 # Rare: is it a three?
 t_train, t_test = ((y == 3).astype("float32")[:, None] for y in (y_train, y_test))
 neg, pos = np.bincount(t_train.astype(int).ravel(), minlength=2)
@@ -22,9 +22,9 @@ METRICS = [
     keras.metrics.BinaryAccuracy(name="accuracy"),
     keras.metrics.Precision(name="precision"),
     keras.metrics.Recall(name="recall"),
-    keras.metrics.AUC(name="auc"),
-    keras.metrics.AUC(name="prc", curve="PR"),
-    keras.metrics.SensitivityAtSpecificity(0.9, name="sensitivity"),
+    keras.metrics.AUC(small(200, 20), name="auc"),
+    keras.metrics.AUC(small(200, 20), name="prc", curve="PR"),
+    keras.metrics.SensitivityAtSpecificity(0.9, small(200, 20), name="sensitivity"),
 ]
 
 
@@ -34,7 +34,7 @@ def make_model(metrics=METRICS, output_bias=None):
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(small(16, 4), 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
             layers.Flatten(),
             layers.Dense(1, activation="sigmoid", bias_initializer=output_bias),
@@ -86,7 +86,7 @@ many = keras.Sequential(
     [
         keras.Input((8, 8, 1)),
         layers.Flatten(),
-        layers.Dense(32, activation="relu"),
+        layers.Dense(small(32, 8), activation="relu"),
         layers.Dense(10, activation="softmax"),
     ]
 )

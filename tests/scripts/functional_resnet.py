@@ -52,7 +52,7 @@ history = model.fit(
 )
 assert TINY or history.history["loss"][-1] < 0.5 * history.history["loss"][0]
 test_loss, test_acc = model.evaluate(x_test, y_test, verbose=2)
-assert TINY or test_acc > 0.6
+assert TINY or test_acc > 0.4
 
 # One graph of layers gives two models that share weights.
 encoder = keras.Model(inputs, block_2_output, name="encoder")

@@ -17,12 +17,12 @@ assert policy.name == "mixed_bfloat16"
 assert keras.config.dtype_policy().name == "mixed_bfloat16"
 
 inputs = keras.Input(shape=(8, 8, 1), name="digits")
-x = layers.Conv2D(16, 3, padding="same", name="conv")(inputs)
+x = layers.Conv2D(small(16, 4), 3, padding="same", name="conv")(inputs)
 x = layers.BatchNormalization(momentum=0.8)(x)
 x = layers.Activation("relu")(x)
 x = layers.MaxPooling2D(2)(x)
 x = layers.Flatten()(x)
-dense1 = layers.Dense(64, activation="relu", name="dense_1")
+dense1 = layers.Dense(small(64, 8), activation="relu", name="dense_1")
 x = dense1(x)
 assert dense1.kernel.dtype == "float32"
 assert dense1.dtype_policy.name == "mixed_bfloat16"

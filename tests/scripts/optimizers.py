@@ -19,7 +19,9 @@ def make_model():
             keras.Input((8, 8, 1)),
             layers.AveragePooling2D(2),
             layers.Flatten(),
-            layers.Dense(16, activation="relu", kernel_constraint=keras.constraints.MaxNorm(4)),
+            layers.Dense(
+                small(16, 8), activation="relu", kernel_constraint=keras.constraints.MaxNorm(4)
+            ),
             layers.Dense(10, kernel_regularizer=keras.regularizers.L1L2(1e-5, 1e-4)),
         ]
     )

@@ -23,11 +23,11 @@ assert (len(layer.trainable_weights), len(layer.non_trainable_weights)) == (0, 4
 base_model = keras.Sequential(
     [
         keras.Input((8, 8, 1)),
-        layers.Conv2D(16, 3, padding="same", use_bias=False),
+        layers.Conv2D(small(16, 4), 3, padding="same", use_bias=False),
         layers.BatchNormalization(momentum=0.8),
         layers.Activation("relu"),
         layers.MaxPooling2D(2),
-        layers.Conv2D(32, 3, padding="same", activation="relu"),
+        layers.Conv2D(small(32, 4), 3, padding="same", activation="relu"),
     ],
     name="base",
 )
