@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,8 +16,8 @@ from nbcnn.layers.input_spec import check_inputs
 from nbcnn.layers.layer_call import LayerCall, default_training
 from nbcnn.layers.probing import outputs_of
 from nbcnn.layers.structure import flatten, is_shape, map_structure, map_structure_shapes
-from nbcnn.layers.tracking import Tracking
 from nbcnn.layers.variable import Budget, Variable
+from nbcnn.layers.weights import Weights
 from nbcnn.ops.bfloat16 import products_in
 from nbcnn.ops.elementwise import Cast, StopGradient
 from nbcnn.ops.op import apply, is_symbolic
@@ -41,7 +41,7 @@ def _marking_built(build: Callable) -> Callable:
     return marked
 
 
-class Layer(Tracking, Declared, family=family):
+class Layer(Weights, Declared, family=family):
     """A computation with weights.
 
     A layer of one's own defines `call(self, x)` (with `training=None` where it matters) out of
@@ -297,85 +297,6 @@ class Layer(Tracking, Declared, family=family):
     def add_loss(self, loss: Any) -> None:
         """Add a scalar to the training loss; called within `call`."""
         current().add_loss(self, loss)
-
-    def _flatten_layers(self) -> Iterator["Layer"]:
-        """This layer and all layers inside it, each once, outer first."""
-        seen: set[int] = set()
-        pending: list[Layer] = [self]
-        while pending:
-            layer = pending.pop(0)
-            if id(layer) not in seen:
-                seen.add(id(layer))
-                yield layer
-                pending = list(layer._sublayers) + pending
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All variables: this layer's own, then those of the layers inside, each once."""
-        found: dict[int, Variable] = {}
-        for layer in self._flatten_layers():
-            own = sorted(layer._variables, key=lambda v: not v.trainable)
-            found.update((id(v), v) for v in own)
-        return list(found.values())
-
-    variables = weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """Variables that training changes."""
-        if not self.trainable:
-            return []
-        found: dict[int, Variable] = {}
-        frozen: set[int] = set()
-        for layer in self._flatten_layers():
-            for variable in layer._variables:
-                if layer.trainable and variable.trainable:
-                    found[id(variable)] = variable
-                else:
-                    frozen.add(id(variable))
-        return [v for key, v in found.items() if key not in frozen]
-
-    trainable_variables = trainable_weights
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """Variables that training does not change."""
-        trained = {id(v) for v in self.trainable_weights}
-        return [v for v in self.weights if id(v) not in trained]
-
-    non_trainable_variables = non_trainable_weights
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all variables' values, in the order of `weights`."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Set all variables to arrays, in the order of `weights`; checked as a whole before the
-        first is changed.
-        """
-        variables = self.weights
-        if not isinstance(weights, (list, tuple, np.ndarray)):
-            raise TypeError(f"set_weights: weights must be a list of arrays, got {weights!r:.80}")
-        if len(weights) != len(variables):
-            raise ValueError(
-                f"set_weights: {self.name!r} has {len(variables)} weights, got {len(weights)}"
-            )
-        arrays = [np.asarray(w) for w in weights]
-        for variable, array in zip(variables, arrays):
-            if array.shape != variable.shape:
-                raise ValueError(
-                    f"set_weights: {variable.path} has shape {variable.shape}, got {array.shape}"
-                )
-        for variable, array in zip(variables, arrays):
-            variable.assign(array)
-
-    def count_params(self) -> int:
-        """Number of values in all variables."""
-        if not self.built:
-            raise ValueError(
-                f"count_params: layer {self.name!r} is not built yet; call it on an input first"
-            )
-        return sum(v.size for v in self.weights)
 
     # -- a layer's place in a functional model ------------------------------------------------
 
