@@ -50,7 +50,7 @@ PAGES = (
         "utils",
         "Utilities",
         ("utils", "preprocessing", "preprocessing.image", "preprocessing.sequence")
-        + ("datasets", "datasets.digits"),
+        + ("datasets", "datasets.digits", "tree"),
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
