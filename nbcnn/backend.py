@@ -1,4 +1,9 @@
-"""Keras's old names for settings, and for what runs below."""
+"""Keras's old names for settings, and for what runs below.
+
+Common parameters
+-----------------
+dtype : a data type, or its name.
+"""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,10 @@
-"""Nested lists, tuples and dictionaries, with Keras's names."""
+"""Nested lists, tuples and dictionaries, with Keras's names.
+
+Common parameters
+-----------------
+structure : a value, or values in lists, tuples and dictionaries, nested at will.
+flat_sequence : the values in the order of `flatten`.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any

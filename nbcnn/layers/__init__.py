@@ -5,6 +5,9 @@ Common parameters
 data_format : "channels_last" or "channels_first"; None (default): `config.image_data_format()`.
 activation : name or function, default none.
 use_bias : whether a number per output is added, default True.
+embeddings_initializer, embeddings_regularizer, embeddings_constraint : first values of the table,
+    penalty on it and what is applied after every update, as for kernels; default "uniform", none
+    and none.
 kernel_initializer, depthwise_initializer, pointwise_initializer : first values of the weight: name,
     `Initializer`, its configuration or function (shape, dtype) -> array; default "glorot_uniform".
 bias_initializer, beta_initializer, alpha_initializer, moving_mean_initializer : first values of the
