@@ -157,7 +157,7 @@ class CSVLogger(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.file is not None:
             return
-        training = getattr(self.model, "_training", None)
+        training = getattr(self.model, "_fit_in_progress", None)
         resumed = training is not None and training.is_resumed
         if resumed and os.path.exists(self.filename):
             self._cut(epoch)

@@ -40,10 +40,10 @@ ONE_HOT = np.eye(3)[Y]
 # What is passed to fit, the error, and its message.
 FIT = {
     "different lengths": ({"y": Y[:9]}, ValueError, "fit: x has 10 samples, y has 9"),
-    "an axis missing": (
-        {"x": X[..., 0]},
+    "two axes missing": (
+        {"x": X[:, 0, :, 0]},
         ValueError,
-        "fit: expected input of shape (None, 4, 4, 1), got (10, 4, 4)",
+        "fit: expected input of shape (None, 4, 4, 1), got (10, 4)",
     ),
     "another size": ({"x": X[:, :3]}, ValueError, "expected input of shape (None, 4, 4, 1), got"),
     "no targets": ({"y": None}, ValueError, "fit: y is missing, output 'dense"),
@@ -268,4 +268,4 @@ def test_sequential():
         made.get_layer(index=2)
     assert made.get_layer("last") is made.get_layer(index=-1)
     with pytest.raises(ValueError, match=r"expected input of shape \(None, 4, 4, 1\), got"):
-        made(X[..., 0])
+        made(X[:, 0, :, 0])

@@ -22,14 +22,15 @@ def compiled(tmp_path_factory):
 @pytest.mark.parametrize("op", ["conv2d", "conv2d_dw", "matmul"])
 def test_the_micro_kernel_keeps_its_tile_in_registers(compiled, op, dtype):
     """The loop over the steps of the sum: a multiply-add for each vector of the tile, and nothing
-    stored on the stack. Loops of activations in the same kernels have as many multiply-adds, in
-    polynomials, and a division: their constants may come from the stack.
+    stored on the stack. Loops of activations in the same kernels have multiply-adds, too, in
+    polynomials, as many as these happen to take: their constants may come from the stack.
     """
     tile = register_tile(host_caps(1), dtype)
+    whole, narrow = tile.rows * tile.vectors, tile.rows + tile.rows // 2
     hot = [loop for text in compiled[f"{op}-{dtype}"] for loop in loops(text)]
-    hot = [loop for loop in hot if count(MULTIPLY_ADD, loop) >= tile.rows]
+    hot = [loop for loop in hot if count(MULTIPLY_ADD, loop) in (whole, narrow)]
     hot = [loop for loop in hot if not count(DIVISION, loop)]
-    assert max(count(MULTIPLY_ADD, loop) for loop in hot) >= tile.rows * tile.vectors
+    assert {count(MULTIPLY_ADD, loop) for loop in hot} >= {whole}
     assert [line for loop in hot for line in spills(loop)] == []
 
 

@@ -17,7 +17,7 @@ from nbcnn.graph.autodiff import gradients
 from nbcnn.graph.graph import Graph
 from nbcnn.graph.plan import Plan
 from nbcnn.ops.conv import Conv2D, Conv2DKernelGradient
-from nbcnn.ops.conv_spec import TAIL_ACTIVATIONS
+from nbcnn.ops.conv_spec import NORM_ACTIVATIONS, TAIL_ACTIVATIONS
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Unary, UnaryGradient, UnaryGradientSum
 from nbcnn.ops.norm import BatchNorm, ScaleShift
@@ -49,6 +49,8 @@ def differentiable(case: Case) -> bool:
         return False
     if getattr(op, "function", "") == "round_bfloat16":
         return False  # a staircase, whose gradient is that of the line through it
+    if op.name == "reduce_extreme_dx":
+        return False  # of inputs that are moved none is the maximum; see test_second_derivatives
     if op.name == "maxpool2d" and not op.indices:
         return False  # the gradient needs them; a rewrite asks for them
     inputs = case.specs("float64")
@@ -135,12 +137,13 @@ def test_tails_are_the_operations_that_they_replace(name, act):
     m, k = normal(6, 3), normal(3, 4, seed=1)
     (y,) = reference(Matmul(), m, k)
     np.testing.assert_allclose(reference(Matmul(bias=True, act=act), m, k, b)[0], tail(y, b))
-    y, *others = reference(BatchNorm(), m, b[:3], k[:, 0])
-    results = reference(BatchNorm(act=act), m, b[:3], k[:, 0])
-    for found, right in zip(results, (tail(y), *others), strict=True):
-        np.testing.assert_allclose(found, right)
-    (y,) = reference(ScaleShift(), m, b[:3], k[:, 0])
-    np.testing.assert_allclose(reference(ScaleShift(act), m, b[:3], k[:, 0])[0], tail(y))
+    if name in NORM_ACTIVATIONS:
+        y, *others = reference(BatchNorm(), m, b[:3], k[:, 0])
+        results = reference(BatchNorm(act=act), m, b[:3], k[:, 0])
+        for found, right in zip(results, (tail(y), *others), strict=True):
+            np.testing.assert_allclose(found, right)
+        (y,) = reference(ScaleShift(), m, b[:3], k[:, 0])
+        np.testing.assert_allclose(reference(ScaleShift(act), m, b[:3], k[:, 0])[0], tail(y))
     if function == "identity":
         return
     (dx,) = reference(UnaryGradient(function), x, x[::-1])

@@ -12,6 +12,7 @@ from nbcnn import layers, ops
 X, KERNEL = RNG.normal(size=(2, 4, 4, 2)), RNG.normal(size=(3, 3, 2, 3))
 FUNCTIONS = {
     "conv": lambda x: ops.sum(ops.tanh(ops.conv(x, KERNEL, 2, "same"))),
+    "max": lambda x: ops.sum(ops.max(x * x, axis=(1, 2)) ** 2),
     "max_pool": lambda x: ops.sum(ops.max_pool(x, 3, 2, "same") ** 3),
     "conv3d": lambda x: ops.sum(ops.conv(x[:, :, :, None], KERNEL[:, :, None], 1, "same") ** 3),
 }

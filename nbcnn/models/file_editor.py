@@ -79,6 +79,10 @@ class KerasFileEditor:
     def compare(self, reference_model: Any) -> dict[str, Any]:
         """Print where the file differs from what a model needs.
 
+        Parameters
+        ----------
+        reference_model : the model, with weights.
+
         Returns
         -------
         dict
@@ -104,25 +108,27 @@ class KerasFileEditor:
         return {"status": status, "error_count": errors, "match_count": matches}
 
     def rename_object(self, object_name: str, new_name: str) -> None:
-        """Give an object another name, which is the last part of its place."""
+        """Give the object `object_name` another name, `new_name`, which is the last part of its
+        place.
+        """
         if "/" in new_name:
             raise ValueError(f"rename_object: new_name must be no path, got {new_name!r}")
         holder, name = self._find(object_name)
         holder[new_name] = holder.pop(name)
 
     def delete_object(self, object_name: str) -> None:
-        """Remove an object with all that is inside it."""
+        """Remove the object `object_name` with all that is inside it."""
         holder, name = self._find(object_name)
         del holder[name]
 
     def add_object(self, object_path: str, weights: Mapping[str, Any]) -> None:
-        """Add an object with weights by name, such as `{"0": kernel, "1": bias}`."""
+        """Add an object at `object_path` with `weights` by name, such as `{"0": kernel}`."""
         parent, _, name = object_path.rpartition("/")
         holder = self.weights_dict if not parent else self._object(parent)
         holder[name] = _arrays("add_object", weights)
 
     def delete_weight(self, object_name: str, weight_name: str) -> None:
-        """Remove a weight of an object."""
+        """Remove the weight `weight_name` of the object `object_name`."""
         held = self._object(object_name)
         if weight_name not in held:
             known = ", ".join(held)
@@ -130,11 +136,11 @@ class KerasFileEditor:
         del held[weight_name]
 
     def add_weights(self, object_name: str, weights: Mapping[str, Any]) -> None:
-        """Add weights by name to an object, or replace them."""
+        """Add `weights` by name to the object `object_name`, or replace them."""
         self._object(object_name).update(_arrays("add_weights", weights))
 
     def save(self, filepath: Any) -> None:
-        """Write all weights to a `.weights.h5` file, which is replaced in one step."""
+        """Write all weights to `filepath`, a `.weights.h5` file, which is replaced in one step."""
         path = Path(filepath)
         if not path.name.endswith(".weights.h5"):
             raise ValueError(f"save: filepath must end in .weights.h5, got {str(path)!r}")

@@ -26,7 +26,7 @@ ACTIVATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     RELU6: lambda v: np.where(v < 0, 0.0, np.where(v > 6, 6.0, v)),
     HARD_SILU: lambda v: v * np.clip(v / 6 + 0.5, 0.0, 1.0),
     SILU: lambda v: v / (1 + np.exp(-v)),
-    GELU: lambda v: v * (1 + np.vectorize(math.erf, otypes=[float])(v / math.sqrt(2))) / 2,
+    GELU: lambda v: v * np.vectorize(math.erfc, otypes=[float])(-v / math.sqrt(2)) / 2,
 }
 
 
