@@ -5,7 +5,8 @@
 A trainer saves backups after every second batch and checkpoints after every epoch. It is ended by
 SIGKILL at a random moment and started again, until it has come to its end; its weights then have to
 be those of a training that nobody disturbed, bit for bit. After every kill the latest checkpoint
-and the latest backup have to load. Half of the kills wait until a file is being written.
+and the latest backup have to load. Half of the kills wait until a file is being written; one in
+ten does not wait until training goes on.
 """
 
 import argparse
@@ -54,9 +55,14 @@ def data():
 
 
 class Pause(callbacks.Callback):
-    """Makes room for a kill between batches."""
+    """Makes room for a kill between batches, and says when there is the first."""
+
+    def __init__(self, started):
+        super().__init__()
+        self.started = started
 
     def on_train_batch_end(self, batch, logs=None):
+        self.started.touch()
         time.sleep(0.002)
 
 
@@ -76,9 +82,9 @@ def train(folder, pauses=True):
     model = model_of()
     backup = callbacks.BackupAndRestore(folder / "backup", save_freq=2, double_checkpoint=True)
     checkpoint = callbacks.ModelCheckpoint(folder / "last.nbcnn")
-    used = [Losses(folder / "losses"), checkpoint, *([Pause()] if pauses else []), backup]
+    pause = [Pause(folder / "started")] if pauses else []
+    used = [Losses(folder / "losses"), checkpoint, *pause, backup]
     x, y = data()
-    (folder / "started").touch()
     model.fit(x, y, BATCH, EPOCHS, verbose=0, callbacks=used)
     model.save(folder / "end.keras")
     with files.replacing(folder / "end.npz") as file:
@@ -113,16 +119,17 @@ def killed(folder, rng, while_writing):
     """Start a trainer and kill it; whether it was killed before its end."""
     (folder / "started").unlink(missing_ok=True)
     process = subprocess.Popen([sys.executable, __file__, "--train", str(folder)])
+    early = rng.random() < 0.1
     try:
         deadline = time.time() + 600
-        while not (folder / "started").exists() and process.poll() is None:
+        while not early and not (folder / "started").exists() and process.poll() is None:
             if time.time() > deadline:
                 raise TimeoutError("the trainer does not start")
             time.sleep(0.005)
         until = time.time() + rng.uniform(0.0, 0.5)
         while time.time() < until and process.poll() is None:
-            if while_writing and any(folder.rglob("*.tmp")):
-                break
+            time.sleep(0.0005)
+        while while_writing and process.poll() is None and not any(folder.rglob("*.tmp")):
             time.sleep(0.0005)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
