@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+from cases import files
 from cases.layer_runs import arrays as case_arrays
 from cases.layer_runs import built
 from cases.layers import CASES
@@ -37,6 +38,26 @@ def network(root):
     return lambda name, **options: keras.onnx.load(
         root / "tests" / "onnx" / f"{name}.onnx", **options
     )
+
+
+# "own" has layers that ONNX cannot know, "images" ones whose operations it has not.
+WRITTEN = [case for case in files.CASES if case.name not in ("own", "images")]
+
+
+@pytest.mark.parametrize("case", WRITTEN, ids=lambda case: case.name)
+def test_models_predict_alike_in_onnxruntime(case, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    with keras.device("cpu"):
+        model = files.made(case, keras)
+        files.trained(model, case, 0 if case.name in files.UNTRAINED else 1)
+        x, _ = files.data(case)
+        wanted = files.flat(model.predict_on_batch(x))
+        model.export(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    arrays = files.flat(x)
+    feeds = {node.name: a for node, a in zip(session.get_inputs(), arrays, strict=True)}
+    for found, right in zip(session.run(None, feeds), wanted, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
 
 
 def outputs_of(model, x):
