@@ -267,6 +267,21 @@ def test_unsupported_operators_are_all_listed():
     refused(graph(nodes), "Concat 'one': along the batch; ReduceMean 'two': over the batch")
 
 
+def test_what_is_no_path_or_no_place_for_a_file(tmp_path):
+    with pytest.raises(TypeError, match=r"onnx\.load: source must be a path, got None"):
+        keras.onnx.load(None)
+    with pytest.raises(FileNotFoundError, match=r"onnx\.load: no such file"):
+        keras.onnx.load(tmp_path)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(TypeError, match="export: filepath must be a path, got 3"):
+        model.export(3)
+    with pytest.raises(FileNotFoundError, match="export: there is no folder"):
+        model.export(tmp_path / "none" / "m.onnx")
+    with pytest.raises(IsADirectoryError, match=r"export: filepath .* is a folder"):
+        model.export(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_and_foreign_files(root, tmp_path):
     relu = [helper.make_node("Relu", ["x"], ["y"])]
     refused(b"no protobuf at all", "no ONNX file")

@@ -25,6 +25,26 @@ class FormatError(ValueError):
     """A file that is damaged, or of another format; the message names the file and the member."""
 
 
+def as_path(filepath: Any, where: str, argument: str = "filepath") -> Path:
+    """The `argument` of the function `where`. Raises TypeError for what is no path."""
+    try:
+        return Path(os.fspath(filepath))
+    except TypeError:
+        raise TypeError(f"{where}: {argument} must be a path, got {filepath!r:.80}") from None
+
+
+def as_target(filepath: Any, where: str) -> Path:
+    """A path that a file can be written to. Raises FileNotFoundError where its folder is missing,
+    IsADirectoryError where it is a folder.
+    """
+    path = as_path(filepath, where)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{where}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise IsADirectoryError(f"{where}: filepath {str(path)!r} is a folder")
+    return path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Any]:
     """A new binary file beside `path` that takes its place when the block ends without an error.

@@ -15,7 +15,6 @@ The file's ending says its format.
 """
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 
 from nbcnn import random_state
 from nbcnn.io import safetensors, zips
-from nbcnn.io.files import FormatError, Window, refuse, replacing
+from nbcnn.io.files import FormatError, Window, as_path, as_target, refuse, replacing
 from nbcnn.models import (
     keras_files,
     keras_shards,
@@ -354,10 +353,7 @@ def _refuse_ending(where: str, path: Path, suffixes: Sequence[str]) -> NoReturn:
 
 
 def _path(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:
-    try:
-        path = Path(os.fspath(filepath))
-    except TypeError:
-        raise TypeError(f"{where}: filepath must be a path, got {filepath!r}") from None
+    path = as_path(filepath, where)
     if not path.name.endswith(tuple(suffixes)):
         _refuse_ending(where, path, suffixes)
     return path
@@ -367,9 +363,7 @@ def _target(filepath: Any, where: str, suffixes: Sequence[str], overwrite: bool)
     path = _path(filepath, where, suffixes)
     if not overwrite and path.exists():
         raise FileExistsError(f"{where}: {path} exists; overwrite=True replaces it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{where}: there is no folder {path.parent}")
-    return path
+    return as_target(path, where)
 
 
 def _existing(filepath: Any, where: str, suffixes: Sequence[str]) -> Path:

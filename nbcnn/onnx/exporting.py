@@ -1,15 +1,13 @@
 """A model as an ONNX file: the graph of operations of its inference, each as ONNX's operators."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nbcnn.graph.aliases import WITHOUT_GRADIENTS, differentiated
 from nbcnn.graph.graph import Graph, Rewriting, rewrite
-from nbcnn.io.files import replacing
+from nbcnn.io.files import as_target, replacing
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.onnx import operators
@@ -46,8 +44,9 @@ def save(model: Any, filepath: Any) -> None:
     ImportError
         Without the package onnx.
     """
+    path = as_target(filepath, "export")
     data = exported(model).SerializeToString()
-    with replacing(Path(os.fspath(filepath))) as file:
+    with replacing(path) as file:
         file.write(data)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from nbcnn.saving import FormatError
+from nbcnn.io.files import FormatError, as_path
 
 OLDEST, NEWEST = 7, 25  # versions of the operators' set
 SIZE_LIMIT = 2 << 30  # of the file without its external data; protobuf takes no more either
@@ -75,10 +74,10 @@ def read(source: Any) -> Contents:
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, data = "<bytes>", bytes(source)
     else:
-        path = Path(os.fspath(source))
+        path = as_path(source, "onnx.load", "source")
         name, folder = str(path), path.parent
         if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}")
+            raise FileNotFoundError(f"onnx.load: no such file: {path}")
         if path.stat().st_size > SIZE_LIMIT:
             raise FormatError(f"{name}: is larger than {SIZE_LIMIT} bytes")
         data = path.read_bytes()
