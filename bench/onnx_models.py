@@ -13,7 +13,6 @@ An existing FILE is updated: what this run measured replaces what was there.
 """
 
 import argparse
-import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,8 +20,7 @@ from pathlib import Path
 import machine
 import numpy as np
 from onnx_settings import SETTINGS
-from peers import Race, speeds, waits
-from tables import peers_summary, peers_table
+from peers import Race, collect, speeds, split_names, waits
 from workers import HERE, Worker, environment
 
 WHAT = ("predict", "latency")
@@ -79,12 +77,7 @@ def parsed():
     parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args()
-    for option, known in (("only", SETTINGS), ("what", WHAT)):
-        names = getattr(args, option).split(",")
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            parser.error(f"--{option}: no {unknown[0]!r}; there are {', '.join(known)}")
-        setattr(args, option, names)
+    split_names(parser, args, only=SETTINGS, what=WHAT)
     return args
 
 
@@ -95,18 +88,7 @@ def main():
         raise SystemExit(f"no environment with PyTorch in {args.peers}: see setup_peers.sh")
     args.files.mkdir(parents=True, exist_ok=True)
     exported(python, args.files, args.only)
-    result = {"models": {}}
-    if args.json and args.json.exists():
-        result = json.loads(args.json.read_text())
-    result["machine"] = machine.describe()
-    for name in args.only:
-        found = measure(name, python, args)
-        result["models"].setdefault(name, {}).update(found)
-        if args.json:
-            args.json.write_text(json.dumps(result, indent=1) + "\n")
-        for what in args.what:
-            print(peers_table({"models": {name: found}}, what), flush=True)
-    print(peers_summary(result))
+    collect(args, lambda name: measure(name, python, args))
 
 
 if __name__ == "__main__":

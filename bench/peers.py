@@ -215,12 +215,7 @@ def parsed():
     args = parser.parse_args()
     args.only = args.only or ",".join(SETS[args.set])
     args.engines = args.engines or ",".join(DEFAULTS[args.set])
-    for option, known in (("only", MODELS), ("engines", ENGINES), ("what", WHAT)):
-        names = getattr(args, option).split(",")
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            parser.error(f"--{option}: no {unknown[0]!r}; there are {', '.join(known)}")
-        setattr(args, option, names)
+    split_names(parser, args, only=MODELS, engines=ENGINES, what=WHAT)
     absent = {kind for kind, _, _ in ENGINES.values() if kind and not environment(args.peers, kind)}
     args.engines = [e for e in args.engines if ENGINES[e][0] not in absent]
     if absent:
@@ -228,20 +223,35 @@ def parsed():
     return args
 
 
-def main():
-    args = parsed()
+def split_names(parser, args, **options):
+    """Arguments that are names with commas between become lists of known ones."""
+    for option, known in options.items():
+        names = getattr(args, option).split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            parser.error(f"--{option}: no {unknown[0]!r}; there are {', '.join(known)}")
+        setattr(args, option, names)
+
+
+def collect(args, measure_one):
+    """Measure the models one by one; each is printed and written as soon as it is there."""
     result = {"models": {}}
     if args.json and args.json.exists():
         result = json.loads(args.json.read_text())
     result["machine"] = machine.describe()
     for model in args.only:
-        found = measure(model, args)
+        found = measure_one(model)
         result["models"].setdefault(model, {}).update(found)
         if args.json:
             args.json.write_text(json.dumps(result, indent=1) + "\n")
         for what in args.what:
             print(peers_table({"models": {model: found}}, what), flush=True)
     print(peers_summary(result))
+
+
+def main():
+    args = parsed()
+    collect(args, lambda model: measure(model, args))
 
 
 if __name__ == "__main__":
