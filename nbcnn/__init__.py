@@ -13,6 +13,7 @@ from nbcnn.version import __version__, version
 if TYPE_CHECKING:
     from nbcnn import (
         activations,
+        analysis,
         backend,
         callbacks,
         config,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         saving,
         tree,
         utils,
+        viz,
         wrappers,
     )
     from nbcnn.dtype_policies import DTypePolicy
@@ -53,10 +55,10 @@ if TYPE_CHECKING:
 
 # Modules that are loaded on first use.
 MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "datasets",
+    "activations", "analysis", "backend", "callbacks", "config", "constraints", "datasets",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
     "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "tree",
-    "utils", "wrappers",
+    "utils", "viz", "wrappers",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -100,6 +102,7 @@ __all__ = [
     "Variable",
     "__version__",
     "activations",
+    "analysis",
     "backend",
     "callbacks",
     "config",
@@ -127,6 +130,7 @@ __all__ = [
     "utils",
     "value_and_grad",
     "version",
+    "viz",
     "warmup",
     "wrappers",
 ]

@@ -1,0 +1,1 @@
+"""What a network is and costs, exactly: sizes, receptive fields, parameters, memory, matrices."""
