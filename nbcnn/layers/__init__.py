@@ -183,6 +183,9 @@ from nbcnn.layers.norm import (
 from nbcnn.layers.normalization import (
     Normalization,
 )
+from nbcnn.layers.pipeline import (
+    Pipeline,
+)
 from nbcnn.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -329,6 +332,7 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "Pipeline",
     "RMSNormalization",
     "RandAugment",
     "RandomBrightness",
