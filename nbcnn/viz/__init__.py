@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nbcnn.viz.ascent import maximal_image
     from nbcnn.viz.charts import confusion_matrix, misclassified, training_curves
+    from nbcnn.viz.drawing import Volume, architecture, volumes
     from nbcnn.viz.maps import (
         grad_cam_map,
         input_gradient,
@@ -45,13 +46,12 @@ if TYPE_CHECKING:
     )
     from nbcnn.viz.projection import deconvnet_projection
     from nbcnn.viz.tallies import confusion_counts, filter_images, mistakes
-    from nbcnn.viz.volumes import Volume, architecture, volumes
 
 # Name -> the module that defines it.
 HOMES = {
-    "Volume": "volumes",
+    "Volume": "drawing",
     "activation_maximization": "pictures",
-    "architecture": "volumes",
+    "architecture": "drawing",
     "confusion_counts": "tallies",
     "confusion_matrix": "charts",
     "deconvnet": "pictures",
@@ -73,7 +73,7 @@ HOMES = {
     "smooth_grad": "pictures",
     "smooth_grad_map": "maps",
     "training_curves": "charts",
-    "volumes": "volumes",
+    "volumes": "drawing",
 }
 
 __all__ = [

@@ -9,19 +9,24 @@ import numpy as np
 from nbcnn import ops
 from nbcnn.graph.graph import Graph, Rewriting, rewrite
 from nbcnn.models.gradients import value_and_grad
-from nbcnn.ops.elementwise import Unary
+from nbcnn.ops.elementwise import Binary, Unary
 from nbcnn.ops.op import apply, apply_symbolic
-from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.ops.tensor import Constant, Node, Tensor
 from nbcnn.viz.walking import find_layer, image_batch, in_range, maps_at, walk
 
 
 @dataclasses.dataclass(frozen=True)
-class RectifiedBackwards(Unary):
-    """relu, whose backward signal is rectified itself, in place of masked by the forward signal."""
+class RectifiedBackwards(Binary):
+    """max(x, 0), whose backward signal is rectified itself, in place of masked by the forward one.
+
+    As a maximum, and not as `Unary("relu")`, it stays apart from pooling: a fusion of the two
+    looks for a window's winner before relu. That is the same for gradients, since those of windows
+    without a positive value are masked, but here they are not.
+    """
 
     def gradient(self, node: Node, *dys: Tensor | None) -> list[Tensor | None]:
         (dy,) = dys
-        return [None if dy is None else apply(Unary("relu"), dy)]
+        return [None if dy is None else apply(Unary("relu"), dy), None]
 
 
 def deconvnet_projection(
@@ -88,4 +93,5 @@ def _rectified_backwards(y: Tensor, x: Tensor) -> Tensor:
 def _replaced(node: Node, inputs: Sequence[Tensor], context: Rewriting) -> Sequence[Tensor] | None:
     if node.op != Unary("relu"):
         return None
-    return (apply_symbolic(RectifiedBackwards("relu"), inputs),)
+    zero = Constant(np.zeros((), inputs[0].dtype))
+    return (apply_symbolic(RectifiedBackwards("maximum"), [inputs[0], zero]),)

@@ -11,8 +11,13 @@ COLORS = {"Conv": "#f4b183", "Pool": "#9dc3e6", "Dense": "#a9d18e", "Input": "#d
 
 
 class Volume(NamedTuple):
-    """What a layer gives out: the layer's path and kind, and the sizes; those of a vector are
-    1 × 1 × its length.
+    """What a layer gives out.
+
+    Parameters
+    ----------
+    name : the layer's path.
+    kind : the layer's class.
+    height, width, depth : sizes of the output; a vector is 1 × 1 × its length.
     """
 
     name: str
