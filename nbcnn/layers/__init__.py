@@ -70,6 +70,15 @@ from nbcnn.layers.conv import (
     Convolution2D,
     Convolution3D,
 )
+from nbcnn.layers.conv_dilated import (
+    MultiDilatedConv1D,
+    MultiDilatedConv2D,
+)
+from nbcnn.layers.conv_masked import (
+    MaskedConv2D,
+    MaskedDepthwiseConv2D,
+    PatchMask,
+)
 from nbcnn.layers.conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -77,6 +86,9 @@ from nbcnn.layers.conv_transpose import (
     Convolution1DTranspose,
     Convolution2DTranspose,
     Convolution3DTranspose,
+)
+from nbcnn.layers.conv_upsampled import (
+    UpsampleConv2D,
 )
 from nbcnn.layers.core import (
     Activation,
@@ -199,6 +211,9 @@ from nbcnn.layers.pool import (
     GlobalAvgPool1D,
     GlobalAvgPool2D,
     GlobalAvgPool3D,
+    GlobalMaxAveragePooling1D,
+    GlobalMaxAveragePooling2D,
+    GlobalMaxAveragePooling3D,
     GlobalMaxPool1D,
     GlobalMaxPool2D,
     GlobalMaxPool3D,
@@ -211,6 +226,9 @@ from nbcnn.layers.pool import (
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
+)
+from nbcnn.layers.pool_pyramid import (
+    SpatialPyramidPooling2D,
 )
 from nbcnn.layers.regularization import (
     ActivityRegularization,
@@ -233,6 +251,9 @@ from nbcnn.layers.reshape import (
     ZeroPadding1D,
     ZeroPadding2D,
     ZeroPadding3D,
+)
+from nbcnn.layers.response_norm import (
+    GlobalResponseNormalization,
 )
 from nbcnn.layers.spectral import (
     SpectralNormalization,
@@ -303,12 +324,16 @@ __all__ = [
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "GlobalAvgPool3D",
+    "GlobalMaxAveragePooling1D",
+    "GlobalMaxAveragePooling2D",
+    "GlobalMaxAveragePooling3D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "GlobalMaxPool3D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GlobalResponseNormalization",
     "GroupNormalization",
     "Identity",
     "Input",
@@ -318,6 +343,8 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "MaskedConv2D",
+    "MaskedDepthwiseConv2D",
     "Masking",
     "MaxPool1D",
     "MaxPool2D",
@@ -328,9 +355,12 @@ __all__ = [
     "Maximum",
     "Minimum",
     "MixUp",
+    "MultiDilatedConv1D",
+    "MultiDilatedConv2D",
     "Multiply",
     "Normalization",
     "PReLU",
+    "PatchMask",
     "Permute",
     "Pipeline",
     "RMSNormalization",
@@ -369,6 +399,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpatialPyramidPooling2D",
     "SpectralNormalization",
     "Subtract",
     "TimeDistributed",
@@ -376,6 +407,7 @@ __all__ = [
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "UpsampleConv2D",
     "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
