@@ -150,6 +150,7 @@ from nbcnn.layers.image_warp import (
 from nbcnn.layers.input_spec import (
     InputSpec,
 )
+from nbcnn.layers.local import LocallyConnected1D, LocallyConnected2D
 from nbcnn.layers.merge import (
     Add,
     Average,
@@ -183,6 +184,7 @@ from nbcnn.layers.norm import (
 from nbcnn.layers.normalization import (
     Normalization,
 )
+from nbcnn.layers.padding import Padding1D, Padding2D, Padding3D
 from nbcnn.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -233,10 +235,12 @@ from nbcnn.layers.reshape import (
 )
 from nbcnn.layers.response_norm import (
     GlobalResponseNormalization,
+    LocalResponseNormalization,
 )
 from nbcnn.layers.spectral import (
     SpectralNormalization,
 )
+from nbcnn.layers.unpool import MaxUnpooling2D
 from nbcnn.layers.wrapper import (
     TimeDistributed,
     Wrapper,
@@ -319,6 +323,9 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "LocalResponseNormalization",
+    "LocallyConnected1D",
+    "LocallyConnected2D",
     "Masking",
     "MaxPool1D",
     "MaxPool2D",
@@ -326,12 +333,16 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "MaxUnpooling2D",
     "Maximum",
     "Minimum",
     "MixUp",
     "Multiply",
     "Normalization",
     "PReLU",
+    "Padding1D",
+    "Padding2D",
+    "Padding3D",
     "Permute",
     "RMSNormalization",
     "RandAugment",

@@ -1,4 +1,4 @@
-"""Padding by what is in the array: reflected, repeated, continued around, or numbers of each row."""
+"""Padding by what is in the array, reflected, repeated, continued, or by numbers of each row."""
 
 import dataclasses
 import math
@@ -50,7 +50,8 @@ class BorderOp(Op):
         padded = (n + a + b for n, (a, b) in zip(sizes, pairs))
         starts = (a for a, _ in pairs)
         outer, inner = math.prod(x[:first]), math.prod(x[stop:])
-        return BorderSpec(outer, *sizes, inner, *padded, *starts, MODES[self.mode])
+        numbers = (outer, *sizes, inner, *padded, *starts, MODES[self.mode])
+        return BorderSpec._make(numbers)
 
 
 def span(widths: Widths) -> tuple[int, int]:

@@ -114,10 +114,12 @@ def max_unpool2d(
 ) -> Any:
     """`size` (rows, columns) of the result; None: the least that the pool makes x of."""
     values, numbers = as_tensor(x), as_tensor(places)
-    size = size or tuple(
-        least_size(_known(n, values.shape), *geometry)  # type: ignore[assignment]
-        for n, *geometry in zip(values.shape[1:3], window, strides, _pairs(padding))
-    )
+    if size is None:
+        rows, columns = (
+            least_size(_known(n, values.shape), *geometry)
+            for n, *geometry in zip(values.shape[1:3], window, strides, _pairs(padding))
+        )
+        size = rows, columns
     pads = tuple(
         window_output(n, *geometry)[1]
         for n, *geometry in zip(size, window, strides, _pairs(padding))

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 from cases.case import specs_of
-from references import conv, elementwise, indexed, layer_norm, loss, norm, optimizer, pool, random, windows
+from references import (
+    conv,
+    elementwise,
+    indexed,
+    layer_norm,
+    loss,
+    norm,
+    optimizer,
+    pool,
+    random,
+    windows,
+)
 
 from nbcnn.ops.conv_spec import LINEAR, SIGMOID, TANH
 

@@ -1,6 +1,7 @@
 """Layers that Keras does not have, with references in NumPy; further cases of `cases.layers`."""
 
 from cases.case_of_layer import case
+from cases.layers_of_windows import LAYERS
 from references import layers as R
 
 IMAGE = (2, 4, 5, 3)
@@ -35,4 +36,4 @@ NORMALIZATIONS = [
     ),
 ]
 
-BEYOND = [*NORMALIZATIONS]
+BEYOND = [*NORMALIZATIONS, *LAYERS]

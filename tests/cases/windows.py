@@ -98,7 +98,13 @@ def responses(name, shape, size, alpha, beta, k, tiny):
 BORDERS = [
     ("rows", (2, 4, 3), ((0, 0), (2, 1), (0, 0)), "reflect symmetric edge wrap fill", True),
     ("image", (2, 3, 4, 2), ((0, 0), (1, 2), (3, 0), (0, 0)), "reflect edge wrap fill", True),
-    ("volume", (1, 2, 2, 3, 1), ((0, 0), (1, 1), (0, 1), (2, 1), (0, 0)), "reflect symmetric", True),
+    (
+        "volume",
+        (1, 2, 2, 3, 1),
+        ((0, 0), (1, 1), (0, 1), (2, 1), (0, 0)),
+        "reflect symmetric",
+        True,
+    ),
     ("channels_first", (1, 2, 3, 3), ((0, 0), (0, 0), (1, 1), (2, 2)), "symmetric fill", True),
     ("wide_edge", (1, 1, 2, 3), ((0, 0), (4, 0), (1, 5), (0, 0)), "edge fill", True),
     ("batch", (3, 2), ((1, 2), (0, 0)), "wrap", True),

@@ -1,7 +1,8 @@
 """Local response normalization of rows of channels, forward and backward.
 
     d[i] = k + alpha sum_{|j - i| <= size // 2} x[j]^2,    y[i] = x[i] d[i]^-beta
-    dx[i] = dy[i] d[i]^-beta - 2 alpha beta x[i] sum_{|j - i| <= size // 2} dy[j] x[j] d[j]^(-beta - 1)
+    g[i] = dy[i] d[i]^-beta
+    dx[i] = g[i] - 2 alpha beta x[i] sum_{|j - i| <= size // 2} g[j] x[j] / d[j]
 
 A row's squares lie in a buffer in L1 between zeros, so the sum over a window is `size` loads from
 places beside each other, for vectors of channels, without a test for the ends. Backward has a

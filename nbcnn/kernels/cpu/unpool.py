@@ -105,9 +105,7 @@ def max_unpool2d(task, thread, spec, parts, width, x, places, y):
                 for v in range(v0, v1):
                     place = (top + u) * s.w + left + v
                     to_y = (image * s.h * s.w + place) * s.c + first
-                    found += put_where_equal(
-                        x, from_x, places, place, y, to_y, channels, not apart
-                    )
+                    found += put_where_equal(x, from_x, places, place, y, to_y, channels, not apart)
     if found != s.oh * s.ow * channels:
         scatter(s, image, first, channels, x, places, y)
 

@@ -1,8 +1,8 @@
 """Places of max pooling's winners, unpooling to places, and its gradient: plain kernels.
 
-Forward a thread owns a pixel of the result: it looks at the windows that cover it first. Only where
-some place is not in its own window, which a launch before has found out, it goes through all windows
-of its image, in order. So nothing is added by two threads.
+Forward a thread owns a pixel of the result: it looks at the windows that cover it. Only where some
+place is not in its own window, which a launch before has found out, it goes through all windows of
+its image, in order. So nothing is added by two threads.
 """
 
 from functools import cache
