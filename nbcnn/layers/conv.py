@@ -160,8 +160,12 @@ class Conv2D(Convolution):
     _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
-        x, padding = self.bordered(self.channels_last(inputs))
-        y = conv2d(
+        return self.finished(self.convolved(self.channels_last(inputs)))
+
+    def convolved(self, x: Any) -> Any:
+        """The sums of products of x, with channels last, before the bias."""
+        x, padding = self.bordered(x)
+        return conv2d(
             x,
             self.correlated(),
             self.strides,
@@ -170,7 +174,6 @@ class Conv2D(Convolution):
             self.groups,
             self.conv_algorithm,
         )
-        return self.finished(y)
 
 
 class Conv1D(Convolution):

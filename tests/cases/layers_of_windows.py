@@ -3,7 +3,7 @@ layers that it does not know (`OPTIONS`).
 """
 
 from cases.case_of_layer import case
-from references import layers as R
+from references import layer_windows as R
 
 CF = "channels_first"
 IMAGE, SEQUENCE, VOLUME = (2, 4, 5, 2), (2, 6, 2), (1, 3, 2, 3, 1)
