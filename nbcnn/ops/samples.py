@@ -12,6 +12,7 @@ from typing import Any
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Binary, Cast, StopGradient, Unary, Where
+from nbcnn.ops.global_response import GlobalResponse
 from nbcnn.ops.layer_norm import LayerNorm
 from nbcnn.ops.loss import CrossEntropy, LogSoftmax, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
@@ -72,7 +73,7 @@ def _matmul(op: Matmul, batched: Sequence[bool], inputs: Sequence[TensorSpec]) -
 RULES: dict[type[Op], Rule] = {
     **dict.fromkeys((Unary, Cast, StopGradient, MaxPool2D, AvgPool2D), _always),
     **dict.fromkeys((Flatten, BatchReshape), _always),
-    **dict.fromkeys((Conv2D, Conv2DInputGradient, ScaleShift), _first),
+    **dict.fromkeys((Conv2D, Conv2DInputGradient, GlobalResponse, ScaleShift), _first),
     **dict.fromkeys((Softmax, LogSoftmax, SoftmaxCrossEntropy, CrossEntropy), _rows),
     **dict.fromkeys((Binary, Where), _broadcast),
     Matmul: _matmul,
