@@ -19,11 +19,14 @@ from references import (
     optimizer,
     pool,
     random,
+    windows,
 )
 
 from nbcnn.ops.conv_spec import LINEAR, SIGMOID, TANH
 
-MODULES = (conv, elementwise, global_response, layer_norm, loss, norm, optimizer, pool, random)
+MODULES = (
+    conv, elementwise, global_response, layer_norm, loss, norm, optimizer, pool, random, windows,
+)  # fmt: skip
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # other types must agree exactly
 
 

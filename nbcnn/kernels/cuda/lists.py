@@ -11,6 +11,7 @@ from typing import Any
 
 from nbcnn.kernels.cuda import (
     activation_sum,
+    borders,
     conv_depthwise,
     conv_depthwise_dw,
     conv_direct,
@@ -22,6 +23,7 @@ from nbcnn.kernels.cuda import (
     global_response,
     indexed,
     layer_norm,
+    local,
     loss,
     matmul_plain,
     matmul_tiled,
@@ -36,6 +38,8 @@ from nbcnn.kernels.cuda import (
     pool,
     random,
     reduce,
+    response_norm,
+    unpool,
 )
 from nbcnn.kernels.impl import Impl
 
@@ -68,6 +72,9 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
     ),
+    "local2d": (local.local2d,),
+    "local2d_dx": (local.local2d_dx,),
+    "local2d_dw": (local.local2d_dw,),
     "matmul": (
         mma_matmul.hopper_tf32,
         mma_matmul.tf32,
@@ -84,6 +91,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "reduce_extreme_dx": (reduce.extreme_gradient,),
     "copy": (copy.copy,),
     "concat": (copy.concat,),
+    "pad_border": (borders.pad_border,),
+    "pad_border_dx": (borders.pad_border_dx,),
     "gather": (indexed.gather,),
     "scatter": indexed.scatter,
     "cumulative": indexed.cumulative,
@@ -94,6 +103,9 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "avgpool2d_dx": (pool.avgpool2d_dx,),
     "upsample2d": (pool.upsample2d,),
     "upsample2d_dx": (pool.upsample2d_dx,),
+    "pool_places": (unpool.pool_places,),
+    "max_unpool2d": (unpool.max_unpool2d,),
+    "max_unpool2d_dx": (unpool.max_unpool2d_dx,),
     "batchnorm": (norm.batchnorm,),
     "batchnorm_dx": (norm_gradient.batchnorm_dx,),
     "batchnorm_maxpool": (norm_pool.batchnorm_maxpool,),
@@ -102,6 +114,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "global_response_dx": (global_response.global_response_dx,),
     "layernorm": (layer_norm.layernorm,),
     "layernorm_dx": (layer_norm.layernorm_dx,),
+    "response_norm": (response_norm.response_norm,),
+    "response_norm_dx": (response_norm.response_norm_dx,),
     "scale_shift": (norm.scale_shift,),
     "softmax": (loss.softmax,),
     "softmax_dx": (loss.softmax_dx,),
