@@ -59,6 +59,7 @@ PAGES = (
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),
     Reference("viz", "Seeing inside", ("viz",)),
+    Reference("filters", "Classical filters", ("filters",)),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
     Reference("nbcnn", "Devices and the top level", ("",)),
 )
