@@ -55,7 +55,9 @@ class _Emitter:
 
     def load(self, address, number: int = 0):
         """The vector that is `number` vectors behind an address."""
-        return simd.load_vector(self.b, self.b.add(address, integer(number * self.size)), self.vector)
+        return simd.load_vector(
+            self.b, self.b.add(address, integer(number * self.size)), self.vector
+        )
 
     def everywhere(self, address, offset: int):
         """The number `offset` bytes behind an address, in every lane."""
@@ -96,9 +98,7 @@ def output_rows(tile: Tile, window: Window):
                 inner[:] = [b.add(inner[0], below), *sums.values()]
             outer[:] = inner
         floor = simd.broadcast(b, low, tile.lanes)
-        results = [
-            b.select(b.fcmp_ordered(">", floor, value), floor, value) for value in outer[1:]
-        ]
+        results = [b.select(b.fcmp_ordered(">", floor, value), floor, value) for value in outer[1:]]
         places = [
             b.add(y, b.add(b.mul(y_row, integer(r)), b.mul(y_pixel, integer(p)))) for r, p in cells
         ]
@@ -113,7 +113,8 @@ def output_rows(tile: Tile, window: Window):
             with partial:
                 for (r, p), value, place in zip(cells, results, places):
                     exists = b.and_(
-                        b.icmp_signed("<", integer(r), rows), b.icmp_signed("<", integer(p), columns)
+                        b.icmp_signed("<", integer(r), rows),
+                        b.icmp_signed("<", integer(p), columns),
                     )
                     with b.if_then(exists):
                         simd.store_vector(b, value, place)

@@ -60,7 +60,9 @@ def _reduced(builder, name, value, *first):
     scalar = value.type.element
     name = f"llvm.vector.reduce.{name}.{simd.suffix(value.type)}"
     kinds = [*(x.type for x in first), value.type]
-    return builder.call(simd.declare(builder, name, scalar, kinds), (*first, value), fastmath=("reassoc",))
+    return builder.call(
+        simd.declare(builder, name, scalar, kinds), (*first, value), fastmath=("reassoc",)
+    )
 
 
 @cache
