@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
+TORCH = "torch_models"  # has them for PyTorch
+
+
 class Setting(NamedTuple):
     """How a model is measured. `shape` is the shape of one image, `steps` the batches an epoch."""
 
