@@ -26,7 +26,7 @@ PAGES = (
     Reference("models", "Models", ("models",)),
     Reference("layers-convolution", "Layers: convolution", ("layers",), "conv|depthwise"),
     Reference("layers-pooling", "Layers: pooling", ("layers",), "pool|adaptive_pool"),
-    Reference("layers-normalization", "Layers: normalization", ("layers",), "norm|spectral"),
+    Reference("layers-normalization", "Layers: normalization", ("layers",), "norm|spectral|resp"),
     Reference("layers-regularization", "Layers: regularization", ("layers",), "regular|noise"),
     Reference("layers-shapes", "Layers: shapes and merging", ("layers",), "reshape|merge"),
     Reference("layers-images", "Layers: images", ("layers",), "image_|augmentation"),

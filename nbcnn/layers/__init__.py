@@ -231,6 +231,9 @@ from nbcnn.layers.reshape import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from nbcnn.layers.response_norm import (
+    GlobalResponseNormalization,
+)
 from nbcnn.layers.spectral import (
     SpectralNormalization,
 )
@@ -306,6 +309,7 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "GlobalResponseNormalization",
     "GroupNormalization",
     "Identity",
     "Input",

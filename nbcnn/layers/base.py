@@ -65,6 +65,7 @@ class Layer(Weights, Declared, family=family):
         None  # axes of the input that the layer expects, batch included
     )
     _least_rank: ClassVar[int] = 0
+    _beyond_keras: ClassVar[bool] = False  # Keras has none: files name it `nbcnn>...`
     if TYPE_CHECKING:  # state, made in `__new__`; an annotation here would make it a field
         _variables: list[Variable]
         _sublayers: list["Layer"]

@@ -1,0 +1,137 @@
+"""The models of `models/`: parameters and cost as published, training, files, ONNX.
+
+    NBCNN_ZOO=all python -m pytest tests/test_zoo.py    # all of them train, some on a simulated GPU
+
+Each row is in `tests/cases/zoo.py`.
+"""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from cases.zoo import CASES
+
+import nbcnn as keras
+from nbcnn.analysis.operations import operation_count
+from nbcnn.layers.variable import shapes_only
+
+EVERY = os.environ.get("NBCNN_ZOO") == "all"
+QUICK = [name for name, case in CASES.items() if case.quick]
+SIMULATED = [name for name, case in CASES.items() if case.simulated is not None]
+slow = pytest.mark.skipif(not EVERY, reason="takes minutes; NBCNN_ZOO=all runs it")
+
+
+@pytest.fixture(scope="module")
+def published():
+    """name -> the model of the paper, without memory for its weights; each is built once."""
+    built = {}
+
+    def model(name):
+        if name not in built:
+            with shapes_only():
+                built[name] = CASES[name].build("published")
+        return built[name]
+
+    return model
+
+
+def trained(model):
+    return sum(variable.size for variable in model.trainable_weights)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_parameters_are_the_published_ones(name, published):
+    assert trained(published(name)) == CASES[name].parameters
+
+
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.multiply_adds])
+def test_cost_is_the_published_one(name, published):
+    count = operation_count(published(name)).multiply_adds / 1e6
+    assert count == pytest.approx(CASES[name].multiply_adds, rel=0.01)
+
+
+def test_readme_states_them(root, published):
+    """Each number of parameters, and the multiply-adds in millions, in the row of its file."""
+    text = (root / "models" / "README.md").read_text()
+    for name, case in CASES.items():
+        rows = [line for line in text.splitlines() if f"({case.module}.py)" in line]
+        stated = [row for row in rows if f"| {case.parameters:,} |" in row]
+        assert stated, f"no row of {case.module}.py with {case.parameters:,} parameters ({name})"
+        cost = operation_count(published(name)).multiply_adds / 1e6
+        cells = [re.findall(r"[\d,.]+", row.split("|")[4]) for row in stated]
+        assert any(float(c[0].replace(",", "")) == pytest.approx(cost, rel=5e-3) for c in cells)
+
+
+def losses(model, case):
+    """Of each step of one epoch with 256 digits."""
+    zoo_data = pytest.importorskip("zoo_data")
+    data = zoo_data.load("digits", model.input_shape[1:], case.batch, limit=256)
+    model.compile(keras.optimizers.Adam(case.learning_rate), "sparse_categorical_crossentropy")
+    means = []
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda i, logs: means.append(logs))
+    model.fit(data.train, verbose=0, callbacks=[note])
+    totals = [0.0, *(logs["loss"] * (i + 1) for i, logs in enumerate(means))]
+    return np.diff(totals)
+
+
+def learn(name):
+    """A small model after an epoch, in which its loss has fallen."""
+    case = CASES[name]
+    keras.utils.set_random_seed(1)
+    model = case.build()
+    if case.learn is None:
+        found = losses(model, case)
+    else:
+        found = np.asarray(case.learn(__import__(case.module), model))
+    quarter = max(1, len(found) // 4)
+    assert np.isfinite(found).all()
+    assert found[-quarter:].mean() < 0.97 * found[:quarter].mean(), found
+    return model
+
+
+def inputs(model, samples=2):
+    """Random inputs as the model takes them."""
+    draw = np.random.default_rng(5).normal
+    arrays = [draw(size=(samples, *t.shape[1:])).astype("float32") for t in model.inputs]
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def flat(values):
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def is_saved_and_exported(model, folder):
+    """Loaded again it predicts the same bits; ONNX Runtime predicts nearly the same."""
+    x = inputs(model)
+    wanted = flat(model.predict(x, verbose=0))
+    model.save(folder / "model.keras")
+    again = keras.models.load_model(folder / "model.keras")
+    for found, right in zip(flat(again.predict(x, verbose=0)), wanted, strict=True):
+        np.testing.assert_array_equal(found, right)
+    runtime = pytest.importorskip("onnxruntime")
+    model.export(folder / "model.onnx")
+    session = runtime.InferenceSession(str(folder / "model.onnx"))
+    feeds = {node.name: a for node, a in zip(session.get_inputs(), flat(x), strict=True)}
+    for found, right in zip(session.run(None, feeds), wanted, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-3, atol=1e-4 * np.abs(right).max())
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_saved_and_exported(name, tmp_path):
+    with keras.device("cpu"):
+        is_saved_and_exported(CASES[name].build(), tmp_path)
+
+
+@slow
+@pytest.mark.parametrize("name", CASES)
+def test_learns_and_is_saved_and_exported(name, tmp_path):
+    with keras.device("cpu"):
+        is_saved_and_exported(learn(name), tmp_path)
+
+
+@slow
+@pytest.mark.parametrize("name", SIMULATED)
+def test_first_step_on_a_simulated_gpu(name, root, python):
+    environment = {"NBCNN_DEVICE": "cuda", "NUMBA_ENABLE_CUDASIM": "1"}
+    python(root / "tests" / "zoo_step.py", name, timeout=1200, **environment)
