@@ -78,8 +78,10 @@ def discriminator(input_shape=(64, 64, 3), width=64):
     return keras.Sequential(parts, name="discriminator")
 
 
+@keras.saving.register_keras_serializable(package="zoo")
 class Adversaries(keras.Model):
-    """Both networks, and an optimizer for each. As a function, it is the generator.
+    """From random numbers to what the discriminator thinks of the image that is made of them; the
+    two networks are the layers "generator" and "discriminator", each with an optimizer.
 
     A step of `fit(images)` first moves the discriminator to tell the images from as many generated
     ones, then the generator to make the discriminator wrong:
@@ -87,26 +89,18 @@ class Adversaries(keras.Model):
         loss of D = mean(softplus(-D(x)) + softplus(D(G(z)))),  loss of G = mean(softplus(-D(G(z)))).
     """
 
-    def __init__(self, generator, discriminator, seed=None, **keywords):
-        super().__init__(**keywords)
-        self.generator, self.discriminator = generator, discriminator
-        self.seed = keras.random.SeedGenerator(seed)
+    def compile(self, optimizer="adam", loss=None, **options):
+        """Each network gets an optimizer of its own like this one. The losses are the step's."""
+        super().compile(optimizer, loss, **options)
+        kind, config = type(self.optimizer), self.optimizer.get_config()
+        self.optimizers = [kind.from_config(config) for _ in range(2)]
         self.losses_of_both = [keras.metrics.Mean(name=name) for name in ("d_loss", "g_loss")]
-
-    def compile(self, learning_rate=2e-4, **options):
-        super().compile(**options)
-        self.discriminator_optimizer, self.generator_optimizer = (
-            keras.optimizers.Adam(learning_rate, beta_1=0.5) for _ in range(2)
-        )
-
-    def call(self, inputs, training=None):
-        return self.generator(inputs, training=training)
+        self.seed = keras.random.SeedGenerator()
 
     def train_step(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        numbers = (ops.shape(images)[0], self.generator.input_shape[-1])
-        noise = keras.random.normal(numbers, seed=self.seed)
-        critic, maker = self.discriminator, self.generator
+        maker, critic = self.get_layer("generator"), self.get_layer("discriminator")
+        noise = keras.random.normal((ops.shape(images)[0], *self.input_shape[1:]), seed=self.seed)
         generated = maker(noise, training=True)
 
         def loss_of_critic():
@@ -116,12 +110,9 @@ class Adversaries(keras.Model):
         def loss_of_maker():
             return ops.mean(ops.softplus(-critic(maker(noise, training=True), training=True)))
 
-        steps = (
-            (loss_of_critic, critic, self.discriminator_optimizer),
-            (loss_of_maker, maker, self.generator_optimizer),
-        )
+        steps = ((loss_of_critic, critic), (loss_of_maker, maker))
         logs = {}
-        for metric, (loss, network, optimizer) in zip(self.losses_of_both, steps):
+        for (loss, network), optimizer, metric in zip(steps, self.optimizers, self.losses_of_both):
             variables = network.trainable_variables
             value, slopes = keras.value_and_grad(loss, variables)()
             optimizer.apply(slopes, variables)
@@ -130,10 +121,11 @@ class Adversaries(keras.Model):
         return logs
 
 
-def build(input_shape=(64, 64, 3), latent=LATENT, width=64, seed=None):
+def build(input_shape=(64, 64, 3), latent=LATENT, width=64):
     """Both networks as a model for `fit(images)`, values from -1 to 1; not yet compiled."""
-    networks = generator(input_shape, latent, width), discriminator(input_shape, width)
-    return Adversaries(*networks, seed=seed)
+    noise = keras.Input((latent,))
+    image = generator(input_shape, latent, width)(noise)
+    return Adversaries(noise, discriminator(input_shape, width)(image))
 
 
 def main():
@@ -144,16 +136,15 @@ def main():
     args = parser.parse_args()
     zoo.start(args)
     (x, _), _ = keras.datasets.digits.load_data(size=args.size)
-    model = zoo.loaded(args) or build((args.size, args.size, 1), width=args.width, seed=args.seed)
-    for network in (model.generator, model.discriminator):
-        print(f"{network.name}:")
-        zoo.describe(network)
-    model.compile(args.learning_rate)
+    model = zoo.loaded(args) or build((args.size, args.size, 1), width=args.width)
+    zoo.describe(model)
+    # A file has none of the two optimizers: a model that goes on begins with new ones.
+    model.compile(keras.optimizers.Adam(args.learning_rate, beta_1=0.5))
     zoo.fit(model, 2 * x - 1, None, args)
     noise = np.random.default_rng(args.seed).normal(size=(100, LATENT)).astype("float32")
-    made = (model.generator.predict(noise, verbose=0) + 1) / 2
+    made = (model.get_layer("generator").predict(noise, verbose=0) + 1) / 2
     print(f"mean ink: {made.mean():.3f} in generated images, {x.mean():.3f} in real ones")
-    zoo.finish(model.generator, args)
+    zoo.finish(model, args)
 
 
 if __name__ == "__main__":
