@@ -70,6 +70,15 @@ from nbcnn.layers.conv import (
     Convolution2D,
     Convolution3D,
 )
+from nbcnn.layers.conv_dilated import (
+    MultiDilatedConv1D,
+    MultiDilatedConv2D,
+)
+from nbcnn.layers.conv_masked import (
+    MaskedConv2D,
+    MaskedDepthwiseConv2D,
+    PatchMask,
+)
 from nbcnn.layers.conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -77,6 +86,9 @@ from nbcnn.layers.conv_transpose import (
     Convolution1DTranspose,
     Convolution2DTranspose,
     Convolution3DTranspose,
+)
+from nbcnn.layers.conv_upsampled import (
+    UpsampleConv2D,
 )
 from nbcnn.layers.core import (
     Activation,
@@ -196,6 +208,9 @@ from nbcnn.layers.pool import (
     GlobalAvgPool1D,
     GlobalAvgPool2D,
     GlobalAvgPool3D,
+    GlobalMaxAveragePooling1D,
+    GlobalMaxAveragePooling2D,
+    GlobalMaxAveragePooling3D,
     GlobalMaxPool1D,
     GlobalMaxPool2D,
     GlobalMaxPool3D,
@@ -208,6 +223,9 @@ from nbcnn.layers.pool import (
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
+)
+from nbcnn.layers.pool_pyramid import (
+    SpatialPyramidPooling2D,
 )
 from nbcnn.layers.regularization import (
     ActivityRegularization,
@@ -303,6 +321,9 @@ __all__ = [
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "GlobalAvgPool3D",
+    "GlobalMaxAveragePooling1D",
+    "GlobalMaxAveragePooling2D",
+    "GlobalMaxAveragePooling3D",
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "GlobalMaxPool3D",
@@ -319,6 +340,8 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "MaskedConv2D",
+    "MaskedDepthwiseConv2D",
     "Masking",
     "MaxPool1D",
     "MaxPool2D",
@@ -329,9 +352,12 @@ __all__ = [
     "Maximum",
     "Minimum",
     "MixUp",
+    "MultiDilatedConv1D",
+    "MultiDilatedConv2D",
     "Multiply",
     "Normalization",
     "PReLU",
+    "PatchMask",
     "Permute",
     "RMSNormalization",
     "RandAugment",
@@ -369,6 +395,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpatialPyramidPooling2D",
     "SpectralNormalization",
     "Subtract",
     "TimeDistributed",
@@ -376,6 +403,7 @@ __all__ = [
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "UpsampleConv2D",
     "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",

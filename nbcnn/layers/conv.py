@@ -130,8 +130,12 @@ class Conv2D(Convolution):
     _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
-        y = conv2d(
-            self.channels_last(inputs),
+        return self.finished(self.convolved(self.channels_last(inputs)))
+
+    def convolved(self, x: Any) -> Any:
+        """The sums of products of x, with channels last, before the bias."""
+        return conv2d(
+            x,
             self.kernel,
             self.strides,
             self.padding,
@@ -139,7 +143,6 @@ class Conv2D(Convolution):
             self.groups,
             self.conv_algorithm,
         )
-        return self.finished(y)
 
 
 class Conv1D(Convolution):

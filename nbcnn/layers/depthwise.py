@@ -63,7 +63,11 @@ class Depthwise(WithKernel):
         self.add_bias(channels * self.depth_multiplier)
 
     def call(self, inputs: Any) -> Any:
-        return self.finished(depthwise(self, self.channels_last(inputs), self.kernel))
+        return self.finished(self.convolved(self.channels_last(inputs)))
+
+    def convolved(self, x: Any) -> Any:
+        """The sums of products of x, with channels last, before the bias."""
+        return depthwise(self, x, self.kernel)
 
 
 class DepthwiseConv2D(Depthwise):

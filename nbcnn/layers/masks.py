@@ -29,12 +29,12 @@ def shape_of_map(label: str, shapes: Any) -> Shape:
 
 
 def factors(label: str, mask: Any, x: Any) -> Any:
-    """A mask as numbers to multiply x (n, spatial axes..., c) by: (n, spatial axes..., 1).
+    """A mask as numbers 0 and 1 to multiply x (n, spatial axes..., c) by: (n, spatial axes..., 1).
 
     Parameters
     ----------
-    mask : (n, spatial axes...), booleans or numbers, True or 1 where x is visible; sizes that
-        divide those of x count for patches.
+    mask : (n, spatial axes...), True or a number above 1/2 where x is visible; sizes that divide
+        those of x count for patches.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def factors(label: str, mask: Any, x: Any) -> Any:
             f"{label}: mask must have shape {(x.shape[0], *spatial)}, or sizes of patches that "
             f"divide these, got {given} for inputs of shape {x.shape}"
         )
-    seen = ops.cast(mask, x.dtype)
+    seen = ops.cast(ops.greater(ops.cast(mask, x.dtype), 0.5), x.dtype)
     for axis, (count, size) in enumerate(zip(given[1:], spatial), 1):
         if count != size and None not in (count, size):
             seen = ops.repeat(seen, size // count, axis)

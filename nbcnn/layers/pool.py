@@ -172,6 +172,54 @@ class GlobalMaxPooling3D(GlobalPooling):
     _input_rank = 5
 
 
+class GlobalMaxAveragePooling(GlobalPooling, first=("mode",)):
+    """Base of layers that take the largest value and the mean of every channel."""
+
+    mode: str = arg("concat", choices=("concat", "add"))
+    _beyond_keras = True
+
+    @staticmethod
+    def reduce(x: Any, axes: tuple[int, ...], keepdims: bool) -> list[Any]:
+        return [ops.max(x, axes, keepdims), ops.mean(x, axes, keepdims)]
+
+    def call(self, inputs: Any) -> Any:
+        largest, mean = super().call(inputs)
+        if self.mode == "add":
+            return largest + mean
+        axis = self.channel_axis if self.keepdims else -1
+        return ops.concatenate([largest, mean], axis)
+
+
+class GlobalMaxAveragePooling2D(GlobalMaxAveragePooling):
+    """The largest value and the mean of every channel.
+
+    Parameters
+    ----------
+    mode : "concat" (default): the largest values of all channels, then the means: (n, h, w, c) ->
+        (n, 2c); "add": their sums, (n, c).
+    data_format : "channels_last" (default) or "channels_first".
+    keepdims : whether the axes stay, with size 1: the output is (n, 1, 1, 2c); default False.
+    """
+
+    _input_rank = 4
+
+
+class GlobalMaxAveragePooling1D(GlobalMaxAveragePooling):
+    """The largest and the mean of every channel: (n, length, c) -> (n, 2c). See
+    `GlobalMaxAveragePooling2D`.
+    """
+
+    _input_rank = 3
+
+
+class GlobalMaxAveragePooling3D(GlobalMaxAveragePooling):
+    """The largest and the mean of every channel: (n, d, h, w, c) -> (n, 2c). See
+    `GlobalMaxAveragePooling2D`.
+    """
+
+    _input_rank = 5
+
+
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D

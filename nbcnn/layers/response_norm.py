@@ -25,8 +25,8 @@ class GlobalResponseNormalization(Affine):
     gamma_initializer : first values of the weight, default "zeros".
 
     Call arguments: inputs, or [inputs, mask]; mask (default all): (n, spatial axes...), or sizes of
-    patches that divide these, True or 1 where places are visible. Others do not count for the
-    norms, and are 0 in the output.
+    patches that divide these, True or a number above 1/2 where places are visible. Others do not
+    count for the norms, and are 0 in the output.
 
     Shapes: (n, spatial axes..., c) -> the same, of any number of axes. Weights: `gamma`, `beta`,
     each (c,).
