@@ -7,8 +7,8 @@ With 1000 classes the network has the 3,708,400 parameters of its authors' `conv
 
 Its first training is a fully convolutional masked autoencoder: of each picture, patches of as many
 pixels as the last map's pixel has are hidden, 60 % of them. The encoder is the network, sparse: a
-convolution sees visible places alone, and makes nothing of the others (`MaskedConv2D`), so that no
-edge of a hole gives it away. A token that is learned stands for what was hidden, one block and a
+convolution sees visible places alone, and makes nothing of the others
+(`MaskedDepthwiseConv2D`), so that no edge of a hole gives it away. A token that is learned stands for what was hidden, one block and a
 linear map make pixels of the whole, and the loss is their squared distance from the picture, over
 hidden patches only, each of these normalized.
 """
@@ -35,11 +35,9 @@ def normalization(name):
 def block(x, name, mask=None):
     """Depthwise 7x7, four times wider, global response normalization, narrower, added to x."""
     channels = x.shape[-1]
-    options = {"padding": "same", "groups": channels, "name": f"{name}_depthwise"}
-    if mask is None:
-        y = layers.Conv2D(channels, 7, **options)(x)
-    else:
-        y = layers.MaskedConv2D(channels, 7, **options)([x, mask])
+    kind = layers.DepthwiseConv2D if mask is None else layers.MaskedDepthwiseConv2D
+    depthwise = kind(7, padding="same", name=f"{name}_depthwise")
+    y = depthwise(x if mask is None else [x, mask])
     y = normalization(f"{name}_norm")(y)
     y = layers.Dense(4 * channels, activation="gelu", name=f"{name}_wide")(y)
     competition = layers.GlobalResponseNormalization(name=f"{name}_competition")
@@ -90,7 +88,7 @@ class MaskToken(layers.Layer):
 class HiddenPatchLoss(layers.Layer):
     """[image, prediction (n, rows, columns, patch * patch * channels), mask] -> the prediction. Adds
     to the loss: the squared distance from the normalized patches of the image, mean over those where
-    the mask is 0.
+    the mask is 0. In inference `PatchMask` hides none: then it adds 0.
     """
 
     def call(self, inputs):
@@ -101,7 +99,7 @@ class HiddenPatchLoss(layers.Layer):
         wanted = (patches - mean) / ops.sqrt(variance + 1e-6)
         error = ops.mean(ops.square(prediction - wanted), axis=-1)
         hidden = 1.0 - ops.cast(mask, error.dtype)
-        self.add_loss(ops.sum(error * hidden) / ops.sum(hidden))
+        self.add_loss(ops.sum(error * hidden) / ops.maximum(ops.sum(hidden), 1.0))
         return prediction
 
 
@@ -142,3 +140,36 @@ def transfer(source, target):
     for layer in target.layers:
         if layer.name in there:
             layer.set_weights(there[layer.name].get_weights())
+
+
+def pretrained(images, args):
+    """The masked autoencoder after `args.pretrain` epochs with pictures."""
+    model = build_autoencoder(images.shape[1:], decoder=64, **SMALL)
+    print("masked autoencoder:")
+    zoo.describe(model)
+    model.compile(keras.optimizers.AdamW(args.learning_rate, weight_decay=0.05))
+    model.fit(images, batch_size=args.batch_size, epochs=args.pretrain, verbose=args.verbose)
+    return model
+
+
+def main():
+    parser = zoo.argument_parser(build, learning_rate=2e-3, epochs=20)
+    add = parser.add_argument
+    add("--pretrain", type=int, default=20, help="epochs without labels, default: %(default)s")
+    add("--labelled", type=int, default=100, help="pictures with labels, default: %(default)s")
+    add("--size", type=int, default=32, help="height and width of pictures, default: %(default)s")
+    args = parser.parse_args()
+    zoo.start(args)
+    shape = (args.size, args.size, 1)
+    every = zoo_data.load(args.data, shape, args.batch_size, args.limit)
+    images = np.concatenate([every.train[index][0] for index in range(len(every.train))])
+    few = zoo_data.load(args.data, shape, args.batch_size, args.labelled)
+    data = few._replace(test=every.test)
+    model = zoo.loaded(args) or build(shape, data.classes, **SMALL)
+    if args.pretrain:
+        transfer(pretrained(images, args), model)
+    zoo.run(model, data, args)
+
+
+if __name__ == "__main__":
+    main()

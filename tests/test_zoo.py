@@ -64,10 +64,10 @@ def test_readme_states_them(root, published):
 
 
 def losses(model, case):
-    """Of each step of one epoch with 256 digits, or with the case's own samples."""
+    """Of each step of one epoch with digits, or with the case's own samples."""
     if case.task is None:
         zoo_data = pytest.importorskip("zoo_data")
-        data = zoo_data.load("digits", model.input_shape[1:], case.batch, limit=256)
+        data = zoo_data.load("digits", model.input_shape[1:], case.batch, limit=case.samples)
         given, loss = {"x": data.train}, "sparse_categorical_crossentropy"
     else:
         x, y, loss = case.task(model)

@@ -19,7 +19,7 @@ class Case(NamedTuple):
     training changes, by `source`. `multiply_adds`: in millions, by `cost_source`; None where nobody
     has published any. `small`: arguments for a model that a test can train; `learning_rate`,
     `batch`: how. `task`: `task(model)` returns (x, y, loss) of what is no classification of
-    pictures; `watched`: the loss among the logs. `quick`: small enough for every run of the tests.
+    pictures; `watched`: the loss among the logs; `samples`: digits to learn. `quick`: small enough for every run of the tests.
     `simulated`: arguments for a first step on a simulated GPU; None where that would take minutes.
     """
 
@@ -36,6 +36,7 @@ class Case(NamedTuple):
     batch: int = 16
     task: Any = None
     watched: str = "loss"
+    samples: int = 256
 
     def build(self, which: str = "small") -> Any:
         return importlib.import_module(self.module).build(**getattr(self, which))
@@ -61,11 +62,17 @@ CASES = {
     "mobilenet_v2": Case(
         "mobilenet", {"version": 2}, 3_504_872, TORCHVISION, 301, TORCHVISION,
         {"input_shape": (32, 32, 1), "classes": 10, "width": 0.25, "version": 2},
-        learning_rate=3e-3,
+        samples=1024,
     ),
     "efficientnet_b0": Case(
         "efficientnet", {}, 5_288_548, TORCHVISION, 386, TORCHVISION,
         {"input_shape": (32, 32, 1), "classes": 10, "width": 0.25, "depth": 0.5},
+    ),
+    "convnext_v2": Case(
+        "convnext_v2", {}, 3_708_400, "github.com/facebookresearch/ConvNeXt-V2", 550,
+        "0.55 G, table of the same",
+        {"input_shape": (16, 16, 1), "classes": 10, "widths": (16, 32), "depths": (1, 1), "stem": 2},
+        simulated={"input_shape": (8, 8, 1), "classes": 3, "widths": (2,), "depths": (1,)},
     ),
     "unet": Case(
         "unet", {"classes": 1, "last_maps": 2}, 31_031_685, "github.com/zhixuhao/unet", None, "",
@@ -94,9 +101,9 @@ CASES = {
     "tcn": Case(
         "tcn", {}, 66_510, "200 + 4,400 + 50 + 7·8,800 + 260; about 70 thousand in the paper", 51.6,
         "784·(7·25 + 25 + 15·7·25·25) + 250",
-        {"input_shape": (64, 1), "width": 16, "kernel": 3, "levels": 5}, task=tasks.reading,
+        {"input_shape": (8, 8), "width": 16, "kernel": 3, "levels": 2}, task=tasks.reading,
         learning_rate=1e-2,
-        simulated={"input_shape": (16, 1), "width": 3, "kernel": 3, "levels": 2},
+        simulated={"input_shape": (8, 8), "width": 3, "kernel": 3, "levels": 2},
     ),
     "text_cnn": Case(
         "text_cnn", {}, 1_862_708, "5,000·300 + 100·300·(3 + 4 + 5) + 300 + 8·301", 22.0,
