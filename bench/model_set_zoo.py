@@ -30,17 +30,20 @@ def pictures(build, batch=4, steps=2, shape=IMAGE, classes=1000):
     return Setting(build, shape, batch, steps, classes)
 
 
-SMALL = {"batch": 64, "steps": 8, "shape": (32, 32, 3), "classes": 10}
+SMALL = {"batch": 64, "steps": 4, "shape": (32, 32, 3), "classes": 10}
 MODELS = {
     "lenet5": pictures(zoo("lenet5"), 64, 22, (28, 28, 1), 10),
     "textbook": pictures(zoo("textbook"), 8, shape=(256, 256, 3)),
-    "alexnet": pictures(zoo("alexnet"), 8),
-    "vgg11": pictures(zoo("vgg", variant=11), steps=1),
-    "vgg16": pictures(zoo("vgg", variant=16), steps=1),
-    "resnet18": pictures(zoo("resnet", variant=18)),
-    "resnet50": pictures(zoo("resnet", variant=50)),
-    "resnet20": pictures(zoo("resnet", variant=20), **SMALL),
-    "resnet56": pictures(zoo("resnet", variant=56), **{**SMALL, "steps": 4}),
+    "alexnet": pictures(zoo("alexnet"), 8, shape=(227, 227, 3)),
+    "vgg11": pictures(zoo("vgg", depth=11), steps=1),
+    "vgg16": pictures(zoo("vgg"), steps=1),
+    "googlenet": pictures(zoo("inception"), 8),
+    "resnet18": pictures(zoo("resnet", depth=18), 8),
+    "resnet50": pictures(zoo("resnet")),
+    "resnet20": pictures(zoo("resnet_cifar"), **SMALL),
+    "resnet56": pictures(zoo("resnet_cifar", depth=56), **SMALL),
+    "squeezenet": pictures(zoo("squeezenet"), 8),
+    "densenet121": pictures(zoo("densenet")),
     "mobilenet_v1": pictures(zoo("mobilenet"), 8),
     "mobilenet_v2": pictures(zoo("mobilenet", version=2), 8),
     "efficientnet_b0": pictures(zoo("efficientnet"), 8),
@@ -56,5 +59,5 @@ MODELS = {
     ),
     "m5": Setting(zoo("m5"), (8000, 1), 32, 4, 35),
     "tcn": Setting(zoo("tcn"), (784, 1), 32, 8),
-    "text_cnn": Setting(zoo("text_cnn"), (64,), 50, 20, 8, words=5000),
+    "text_cnn": Setting(zoo("text_cnn"), (64,), 50, 10, 8, words=5000),
 }

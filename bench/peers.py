@@ -197,9 +197,7 @@ def measure(model, args):
         with Race(model, workers, args) as race:
             for what in turns:
                 answers, disturbed = race.rounds(what)
-                found[what] = (
-                    waits(answers) if what == "latency" else speeds(setting, answers)
-                )
+                found[what] = waits(answers) if what == "latency" else speeds(setting, answers)
                 found.setdefault("used_by_others", {})[what] = round(disturbed, 3)
             if race.failed:
                 found["failed"] = {e: m.splitlines()[-1] for e, m in race.failed.items()}

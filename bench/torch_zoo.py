@@ -10,7 +10,17 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch_models import lenet5, resnet20, seed256
+from torch_models import lenet5, seed256
+from torch_zoo_more import (
+    Sentences,
+    UNet,
+    Variational,
+    autoencoder,
+    dcgan_discriminator,
+    dcgan_generator,
+    m5,
+    tcn,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "models"))
 
@@ -119,135 +129,177 @@ def convnext_v2():
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *last)
 
 
-class UNet(nn.Module):
-    def __init__(self, width=64, depth=4, classes=2):
-        super().__init__()
-
-        def twice(channels, filters):
-            first = nn.Conv2d(channels, filters, 3, padding=1)
-            second = nn.Conv2d(filters, filters, 3, padding=1)
-            return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
-
-        sizes = [width << level for level in range(depth + 1)]
-        narrower = sizes[-2::-1]
-        self.down = nn.ModuleList(twice(a, b) for a, b in zip([1, *sizes], sizes))
-        self.wider = nn.ModuleList(nn.ConvTranspose2d(2 * size, size, 2, 2) for size in narrower)
-        self.up = nn.ModuleList(twice(2 * size, size) for size in narrower)
-        self.last = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x):
-        kept = []
-        for index, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if index else x)
-            kept.append(x)
-        kept.pop()
-        for wider, block in zip(self.wider, self.up):
-            x = block(torch.cat([kept.pop(), wider(x)], 1))
-        return self.last(x)
+def alexnet():
+    """As Caffe has it, in two groups."""
+    parts, channels = [], 3
+    for filters, kernel, groups, pool in (
+        (96, 11, 1, True), (256, 5, 2, True), (384, 3, 1, False), (384, 3, 2, False),
+        (256, 3, 2, True),
+    ):  # fmt: skip
+        where = {"padding": kernel // 2} if kernel < 11 else {"stride": 4}
+        parts += [nn.Conv2d(channels, filters, kernel, groups=groups, **where), nn.ReLU()]
+        parts += [nn.MaxPool2d(3, 2)] if pool else []
+        channels = filters
+    return nn.Sequential(*parts, *dense(9216))
 
 
-def autoencoder(width=32):
-    def wider(channels):
-        return nn.ConvTranspose2d(channels, width, 3, 2, padding=1, output_padding=1)
-
-    return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        wider(width), nn.ReLU(), wider(width), nn.ReLU(), nn.Conv2d(width, 1, 3, padding=1),
+def dense(size):
+    """The end of AlexNet and VGG."""
+    return (
+        nn.Flatten(), nn.Linear(size, 4096), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4096, 1000),
     )  # fmt: skip
 
 
-class Variational(nn.Module):
-    """`penalty`, after a step of training: the divergence, to be added to the loss."""
-
-    penalty = 0.0
-
-    def __init__(self, latent=2):
-        super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Conv2d(1, 32, 3, 2, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, 2, padding=1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(3136, 16), nn.ReLU(),
-        )  # fmt: skip
-        self.mean, self.log_variance = nn.Linear(16, latent), nn.Linear(16, latent)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, 3136), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
-            nn.ConvTranspose2d(64, 64, 3, 2, padding=1, output_padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 3, 2, padding=1, output_padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(32, 1, 3, padding=1),
-        )  # fmt: skip
-
-    def forward(self, x):
-        y = self.encoder(x)
-        mean, log_variance = self.mean(y), self.log_variance(y)
-        if not self.training:
-            return self.decoder(mean)
-        parts = mean.square() + log_variance.exp() - log_variance - 1
-        self.penalty = 0.5 * parts.sum(dim=1).mean()
-        return self.decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
-
-
-def dcgan_generator(width=64):
-    parts, channels = [nn.Unflatten(1, (100, 1, 1))], 100
-    for level in (3, 2, 1, 0):
-        where = (1, 0) if level == 3 else (2, 1)
-        conv = nn.ConvTranspose2d(channels, width << level, 4, *where, bias=False)
-        channels = width << level
-        parts += [conv, nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*parts, nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh())
-
-
-def dcgan_discriminator(width=64):
+def vgg(*convolutions):
     parts, channels = [], 3
-    for level in range(4):
-        parts.append(nn.Conv2d(channels, width << level, 4, 2, 1, bias=False))
-        channels = width << level
-        parts += [nn.BatchNorm2d(channels)] if level else []
-        parts.append(nn.LeakyReLU(0.2))
-    return nn.Sequential(*parts, nn.Conv2d(channels, 1, 4, bias=False), nn.Flatten())
+    for filters, count in zip((64, 128, 256, 512, 512), convolutions):
+        for _ in range(count):
+            parts += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU()]
+            channels = filters
+        parts.append(nn.MaxPool2d(2))
+    return nn.Sequential(*parts, *dense(512 * 49))
 
 
-def m5():
-    parts, channels = [], 1
-    for filters, kernel, stride in ((128, 80, 4), (128, 3, 1), (256, 3, 1), (512, 3, 1)):
-        conv = nn.Conv1d(channels, filters, kernel, stride, padding=(kernel - stride + 1) // 2)
-        parts += [conv, nn.BatchNorm1d(filters), nn.ReLU(), nn.MaxPool1d(4)]
-        channels = filters
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(512, 35))
+class Ways(nn.Module):
+    """Branches of which the channels are joined."""
 
-
-class Temporal(nn.Module):
-    def __init__(self, channels, filters, rate, kernel=7):
+    def __init__(self, *ways):
         super().__init__()
-        self.pad = nn.ConstantPad1d(((kernel - 1) * rate, 0), 0.0)
-        self.first = nn.Conv1d(channels, filters, kernel, dilation=rate)
-        self.second = nn.Conv1d(filters, filters, kernel, dilation=rate)
-        self.side = nn.Identity() if channels == filters else nn.Conv1d(channels, filters, 1)
+        self.ways = nn.ModuleList(nn.Sequential(*way) for way in ways)
 
     def forward(self, x):
-        y = F.relu(self.second(self.pad(F.relu(self.first(self.pad(x))))))
-        return F.relu(y + self.side(x))
+        return torch.cat([way(x) for way in self.ways], 1)
 
 
-def tcn():
-    parts = [Temporal(25 if level else 1, 25, 2**level) for level in range(8)]
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(25, 10))
+def biased(channels, filters, kernel, stride=1):
+    conv = nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2)
+    return nn.Sequential(conv, nn.ReLU())
 
 
-class Sentences(nn.Module):
-    def __init__(self, vocabulary=5000, width=300, filters=100, classes=8):
+def googlenet():
+    pool = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
+    parts, channels = [biased(3, 64, 7, 2), pool(), biased(64, 64, 1), biased(64, 192, 3)], 192
+    for filters in (
+        None, (64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64),
+        None, (192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64),
+        (112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128),
+        None, (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128),
+    ):  # fmt: skip
+        if filters is None:
+            parts.append(pool())
+            continue
+        ones, before, threes, narrow, fives, pooled = filters
+        parts.append(
+            Ways(
+                [biased(channels, ones, 1)],
+                [biased(channels, before, 1), biased(before, threes, 3)],
+                [biased(channels, narrow, 1), biased(narrow, fives, 5)],
+                [nn.MaxPool2d(3, 1, 1), biased(channels, pooled, 1)],
+            )
+        )
+        channels = ones + threes + fives + pooled
+    last = [nn.Dropout(0.4), nn.Linear(1024, 1000)]
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *last)
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, channels, filters, stride):
         super().__init__()
-        self.words = nn.Embedding(vocabulary, width)
-        self.convs = nn.ModuleList(nn.Conv1d(width, filters, kernel) for kernel in (3, 4, 5))
-        self.last = nn.Sequential(nn.Dropout(0.5), nn.Linear(3 * filters, classes))
+        self.body = nn.Sequential(
+            *normalized(channels, filters, 1), nn.ReLU(),
+            *normalized(filters, filters, 3, stride), nn.ReLU(), *normalized(filters, 4 * filters, 1),
+        )  # fmt: skip
+        straight = channels == 4 * filters
+        side = [] if straight else normalized(channels, 4 * filters, 1, stride)
+        self.side = nn.Sequential(*side)
 
     def forward(self, x):
-        x = self.words(x).transpose(1, 2)
-        return self.last(torch.cat([F.relu(conv(x)).amax(dim=2) for conv in self.convs], 1))
+        return F.relu(self.side(x) + self.body(x))
+
+
+def resnet50():
+    parts, channels = [*normalized(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], 64
+    for stage, count in enumerate((3, 4, 6, 3)):
+        for block in range(count):
+            parts.append(Bottleneck(channels, 64 << stage, 2 if stage and not block else 1))
+            channels = 256 << stage
+    return nn.Sequential(*parts, *head(2048, 1000))
+
+
+class Padded(nn.Module):
+    """Block of the ResNets for CIFAR, zeros for the channels that a shortcut lacks."""
+
+    def __init__(self, channels, filters, stride):
+        super().__init__()
+        self.body = nn.Sequential(
+            *normalized(channels, filters, 3, stride), nn.ReLU(), *normalized(filters, filters, 3)
+        )
+        self.stride, self.lacking = stride, (filters - channels) // 2
+
+    def forward(self, x):
+        y = self.body(x)
+        if self.lacking:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *[self.lacking] * 2))
+        return F.relu(x + y)
+
+
+def resnet_cifar(blocks):
+    parts, channels = [*normalized(3, 16, 3), nn.ReLU()], 16
+    for filters in (16, 32, 64):
+        for block in range(blocks):
+            parts.append(Padded(channels, filters, 2 if filters > 16 and not block else 1))
+            channels = filters
+    return nn.Sequential(*parts, *head(64, 10))
+
+
+def squeezenet():
+    """Version 1.1."""
+    pool = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
+    parts, channels = [nn.Conv2d(3, 64, 3, 2), nn.ReLU()], 64
+    for index, (squeezed, expanded) in enumerate(
+        [(16, 64)] * 2 + [(32, 128)] * 2 + [(48, 192)] * 2 + [(64, 256)] * 2
+    ):
+        parts += [pool()] if index in (0, 2, 4) else []
+        parts.append(biased(channels, squeezed, 1))
+        parts.append(Ways([biased(squeezed, expanded, 1)], [biased(squeezed, expanded, 3)]))
+        channels = 2 * expanded
+    last = [nn.Dropout(0.5), nn.Conv2d(512, 1000, 1), nn.ReLU()]
+    return nn.Sequential(*parts, *last, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Growing(nn.Module):
+    def __init__(self, channels, rate):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, 4 * rate, 1, bias=False),
+            nn.BatchNorm2d(4 * rate), nn.ReLU(),
+            nn.Conv2d(4 * rate, rate, 3, padding=1, bias=False),
+        )  # fmt: skip
+
+    def forward(self, x):
+        return torch.cat([x, self.body(x)], 1)
+
+
+def densenet(rate=32):
+    parts, channels = [*normalized(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], 64
+    for number, count in enumerate((6, 12, 24, 16)):
+        if number:
+            conv = nn.Conv2d(channels, channels // 2, 1, bias=False)
+            parts += [nn.BatchNorm2d(channels), nn.ReLU(), conv, nn.AvgPool2d(2)]
+            channels //= 2
+        for _ in range(count):
+            parts.append(Growing(channels, rate))
+            channels += rate
+    return nn.Sequential(*parts, nn.BatchNorm2d(channels), nn.ReLU(), *head(channels, 1000))
 
 
 BUILDERS = {
-    "lenet5": lenet5, "textbook": seed256, "resnet20": resnet20, "resnet18": resnet18,
+    "lenet5": lenet5, "textbook": seed256, "alexnet": alexnet,
+    "vgg11": partial(vgg, 1, 1, 2, 2, 2), "vgg16": partial(vgg, 2, 2, 3, 3, 3),
+    "googlenet": googlenet, "resnet18": resnet18, "resnet50": resnet50,
+    "resnet20": partial(resnet_cifar, 3), "resnet56": partial(resnet_cifar, 9),
+    "squeezenet": squeezenet, "densenet121": densenet,
     "mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenetv2, "efficientnet_b0": efficientnet_b0,
     "convnext_v2": convnext_v2, "unet": UNet, "autoencoder": autoencoder, "vae": Variational,
     "dcgan_generator": dcgan_generator, "dcgan_discriminator": dcgan_discriminator,

@@ -29,9 +29,7 @@ def build(input_shape=(28, 28, 1), width=32):
             layers.MaxPooling2D(2, padding="same"),
         ]
     for _ in range(2):
-        parts.append(
-            layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation="relu")
-        )
+        parts.append(layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation="relu"))
     last = layers.Conv2D(channels, 3, padding="same", activation="sigmoid")
     return keras.Sequential([*parts, last])
 

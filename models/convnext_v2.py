@@ -108,7 +108,9 @@ def patches_of(image, side):
     height, width, channels = image.shape[1:]
     rows, columns = height // side, width // side
     x = ops.reshape(image, (-1, rows, side, columns, side, channels))
-    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, side**2 * channels))
+    return ops.reshape(
+        ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, side**2 * channels)
+    )
 
 
 def build_autoencoder(input_shape, hidden=HIDDEN, decoder=DECODER, **sizes):

@@ -72,7 +72,9 @@ def build(
             x = block(x, scaled(filters, width), kernel, 1 if index else strides, factor, drop)
             done += 1
     x = layers.GlobalAveragePooling2D()(convolution(x, scaled(1280, width)))
-    return keras.Model(image, layers.Dense(classes, activation="softmax")(layers.Dropout(dropout)(x)))
+    return keras.Model(
+        image, layers.Dense(classes, activation="softmax")(layers.Dropout(dropout)(x))
+    )
 
 
 if __name__ == "__main__":

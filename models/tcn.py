@@ -53,9 +53,7 @@ def main():
     parser.add_argument("--size", type=int, default=14, help="of digits, default: %(default)s")
     args = parser.parse_args()
     zoo.start(args)
-    train, test = (
-        (as_sequences(x), y) for x, y in keras.datasets.digits.load_data(size=args.size)
-    )
+    train, test = ((as_sequences(x), y) for x, y in keras.datasets.digits.load_data(size=args.size))
     model = zoo.loaded(args) or build(train[0].shape[1:])
     zoo.run(model, zoo_data.of_arrays(train, test, args.batch_size), args)
 

@@ -22,7 +22,16 @@ import nbcnn as keras
 
 layers = keras.layers
 
-PACKAGES = ("asyncio", "ctypes", "email", "http", "logging", "multiprocessing", "tkinter", "unittest")
+PACKAGES = (
+    "asyncio",
+    "ctypes",
+    "email",
+    "http",
+    "logging",
+    "multiprocessing",
+    "tkinter",
+    "unittest",
+)
 WORD = re.compile(r"[a-z]+")
 UNKNOWN = 1  # 0 fills up
 

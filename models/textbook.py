@@ -13,13 +13,14 @@ shares nothing, has 16,385,000 = 1,000 (16,384 + 1). Had the picture been joined
 directly, without convolutions, it would be 196,609,000 = 1,000 (256·256·3 + 1).
 """
 
-from zoo import main
+from zoo import main, require_size
 
 import nbcnn as keras
 
 
 def build(input_shape=(256, 256, 3), classes=1000):
     """The network, not yet compiled. Pictures must have 16x16 pixels or more."""
+    require_size("textbook", input_shape, 16)
     layers = keras.layers
     return keras.Sequential(
         [

@@ -32,9 +32,7 @@ def cropped(x, height, width):
     return layers.Cropping2D(sides)(x)
 
 
-def build(
-    input_shape=(256, 256, 1), classes=2, width=64, depth=4, padding="same", last_maps=None
-):
+def build(input_shape=(256, 256, 1), classes=2, width=64, depth=4, padding="same", last_maps=None):
     """The network, not yet compiled: probabilities of each pixel's classes, or of one class alone.
 
     width: filters of the first level, twice as many on each of the `depth` levels below.

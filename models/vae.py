@@ -82,7 +82,9 @@ def build(input_shape=(28, 28, 1), latent=2, weight=1.0):
 
 def main():
     parser = zoo.argument_parser(build, epochs=40, pictures=False)
-    parser.add_argument("--latent", type=int, default=2, help="numbers a point, default: %(default)s")
+    parser.add_argument(
+        "--latent", type=int, default=2, help="numbers a point, default: %(default)s"
+    )
     args = parser.parse_args()
     zoo.start(args)
     (x, _), (x_test, _) = keras.datasets.digits.load_data()

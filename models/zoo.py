@@ -46,6 +46,29 @@ def run(model, data, args):
     finish(model, args)
 
 
+def require_size(network, input_shape, least):
+    """Refuse pictures of which pooling would leave nothing.
+
+    Raises
+    ------
+    ValueError
+        Where height or width of (height, width, channels) is below `least`.
+    """
+    if len(input_shape) != 3 or min(input_shape[:2]) < least:
+        raise ValueError(
+            f"{network}: input_shape must be (height, width, channels) with {least}x{least} "
+            f"pixels or more, got {tuple(input_shape)}"
+        )
+
+
+def require_choice(network, name, value, choices):
+    """Refuse an argument of `build` that is none of the choices, with a ValueError."""
+    if value not in choices:
+        raise ValueError(
+            f"{network}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
+        )
+
+
 def argument_parser(build, batch_size=32, learning_rate=1e-3, epochs=5, pictures=True):
     """The options of every script; its description is the first line of the script's docstring.
     `pictures`: whether it learns those of `zoo_data`, or has data of its own.

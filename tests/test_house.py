@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
     "io": ("io",),
+    "viz": ("viz", "models", "layers", "ops", "graph"),
     "layers": (
         "layers",
         "ops",
@@ -49,10 +50,17 @@ ONLY_IN = [
     ("InlineAsm", {"kernels/cuda/ptx.py"}),
     ("cuda.compile(", {"kernels/cuda/compiling.py"}),
     ("from cuda.bindings import driver", {"runtime/cuda_driver.py"}),
+    ('import_module(f"matplotlib', {"viz/figure.py"}),
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
-EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}, "io": {"numpy"}}
+EXTERNAL = {
+    "ops": {"numpy"},
+    "graph": {"numpy"},
+    "layers": {"numpy"},
+    "io": {"numpy"},
+    "viz": {"numpy"},
+}
 
 
 def place(path: Path) -> str:

@@ -1,5 +1,6 @@
 """What the scripts of `models/` share: finding data, fitting pictures, counting operations."""
 
+import importlib
 import pickle
 
 import numpy as np
@@ -104,6 +105,51 @@ def test_what_is_not_there_is_named(name, shape, error, message, monkeypatch, tm
     monkeypatch.delenv("NBCNN_DATA", raising=False)
     with pytest.raises(error, match=message):
         zoo_data.load(name, shape)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("textbook", {"input_shape": (15, 40, 3)}, r"textbook: .*16x16 pixels.*\(15, 40, 3\)"),
+        ("alexnet", {"input_shape": (66, 67, 3)}, r"67x67 pixels or more, got \(66, 67, 3\)"),
+        ("alexnet", {"variant": "zf"}, "variant must be one of 'caffe', 'torchvision', got 'zf'"),
+        ("vgg", {"input_shape": (32, 31, 3)}, r"32x32 pixels or more, got \(32, 31, 3\)"),
+        ("vgg", {"input_shape": (224, 224)}, r"\(height, width, channels\).*got \(224, 224\)"),
+        ("vgg", {"depth": 12}, "depth must be one of 11, 13, 16, 19, got 12"),
+        ("inception", {"variant": "v4"}, "variant must be one of 'paper', 'torchvision', got 'v4'"),
+        ("resnet", {"depth": 20}, "depth must be one of 18, 34, 50, 101, 152, got 20"),
+        ("resnet_cifar", {"depth": 50 + 3}, r"depth must be 6n \+ 2, as 20 or 56, got 53"),
+        ("resnet_cifar", {"depth": 2}, r"depth must be 6n \+ 2.*got 2"),
+        ("resnet_cifar", {"shortcut": "no"}, "shortcut must be one of 'pad', 'project', got 'no'"),
+        ("squeezenet", {"input_shape": (16, 17, 3)}, r"17x17 pixels or more, got \(16, 17, 3\)"),
+        ("squeezenet", {"version": "2"}, "version must be one of '1.0', '1.1', got '2'"),
+        ("densenet", {"input_shape": (28, 28, 3)}, r"29x29 pixels or more, got \(28, 28, 3\)"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(module, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        importlib.import_module(module).build(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("textbook", {"input_shape": (16, 16, 3)}),
+        ("alexnet", {"input_shape": (67, 67, 3)}),
+        ("alexnet", {"input_shape": (63, 63, 1), "variant": "torchvision"}),
+        ("vgg", {"input_shape": (32, 32, 1)}),
+        ("inception", {"input_shape": (1, 1, 3)}),
+        ("resnet", {"input_shape": (1, 1, 3)}),
+        ("resnet_cifar", {"input_shape": (1, 1, 3)}),
+        ("squeezenet", {"input_shape": (17, 17, 3)}),
+        ("squeezenet", {"input_shape": (21, 21, 3), "version": "1.0"}),
+        ("densenet", {"input_shape": (29, 29, 3)}),
+    ],
+)
+def test_the_smallest_pictures_give_the_classes(module, arguments):
+    with shapes_only():
+        model = importlib.import_module(module).build(classes=3, **arguments)
+    assert model.output_shape == (None, 3)
 
 
 def test_operations_are_counted():

@@ -53,6 +53,7 @@ PAGES = (
         + ("datasets", "datasets.digits"),
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),
+    Reference("viz", "Seeing inside", ("viz",)),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
     Reference("nbcnn", "Devices and the top level", ("",)),
 )
