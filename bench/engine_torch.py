@@ -2,13 +2,14 @@
 
     python engine_torch.py MODEL SETTING THREADS [DEVICE PRECISION SCALE]
 
-MODEL: SET.NAME of `model_sets.py`, SET being first or zoo. SETTING: eager, channels_last, compile, compile_channels_last; onnxruntime (inference only); graph
-(CUDA graphs of the steps, channels_last, GPUs only). DEVICE, PRECISION, SCALE: see `torch_gpu.py`
-and `gpu_scale.py`; images and labels lie on the device.
+MODEL: SET.NAME of `model_sets.py`, SET being first or zoo. SETTING: eager, channels_last, compile,
+compile_channels_last; onnxruntime (inference only); graph (CUDA graphs of the steps, channels_last,
+GPUs only). DEVICE, PRECISION, SCALE: see `torch_gpu.py` and `gpu_scale.py`; images and labels lie
+on the device.
 
 The training loop is the leanest that trains: batches are views of one tensor already in the wanted
-layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax, as
-nbcnn's and Keras's models do.
+layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax,
+or what the loss wants, as nbcnn's and Keras's models do.
 """
 
 import contextlib
@@ -19,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 from serve import latencies, limit_threads, memory_of, serve
-
 
 CLASSES = "sparse_categorical_crossentropy"
 

@@ -8,7 +8,6 @@ an epoch it is measured.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-
 TORCH = "torch_models"  # has them for PyTorch
 
 

@@ -21,8 +21,8 @@ MSE = "mean_squared_error"
 
 class Setting(NamedTuple):
     """How a model is measured. `shape` is that of one sample, `labels` that of its labels: whole
-    numbers below `classes`, from 0 to 1 where the loss is a binary cross-entropy, or any. Samples are
-    numbers of `words`, where there are any.
+    numbers below `classes`, from 0 to 1 where the loss is a binary cross-entropy, or any. Samples
+    are numbers of `words`, where there are any.
     """
 
     build: Callable[..., Any]

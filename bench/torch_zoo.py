@@ -208,7 +208,8 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             *normalized(channels, filters, 1), nn.ReLU(),
-            *normalized(filters, filters, 3, stride), nn.ReLU(), *normalized(filters, 4 * filters, 1),
+            *normalized(filters, filters, 3, stride), nn.ReLU(),
+            *normalized(filters, 4 * filters, 1),
         )  # fmt: skip
         straight = channels == 4 * filters
         side = [] if straight else normalized(channels, 4 * filters, 1, stride)

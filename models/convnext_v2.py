@@ -7,10 +7,10 @@ With 1000 classes the network has the 3,708,400 parameters of its authors' `conv
 
 Its first training is a fully convolutional masked autoencoder: of each picture, patches of as many
 pixels as the last map's pixel has are hidden, 60 % of them. The encoder is the network, sparse: a
-convolution sees visible places alone, and makes nothing of the others
-(`MaskedDepthwiseConv2D`), so that no edge of a hole gives it away. A token that is learned stands for what was hidden, one block and a
-linear map make pixels of the whole, and the loss is their squared distance from the picture, over
-hidden patches only, each of these normalized.
+convolution sees visible places alone, and makes nothing of the others (`MaskedDepthwiseConv2D`), so
+that no edge of a hole gives it away. A token that is learned stands for what was hidden, one block
+and a linear map make pixels of the whole, and the loss is their squared distance from the picture,
+over hidden patches only, each of these normalized.
 """
 
 import numpy as np
@@ -86,9 +86,10 @@ class MaskToken(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class HiddenPatchLoss(layers.Layer):
-    """[image, prediction (n, rows, columns, patch * patch * channels), mask] -> the prediction. Adds
-    to the loss: the squared distance from the normalized patches of the image, mean over those where
-    the mask is 0. In inference `PatchMask` hides none: then it adds 0.
+    """[image, prediction (n, rows, columns, patch * patch * channels), mask] -> the prediction.
+
+    Adds to the loss: the squared distance from the normalized patches of the image, mean over those
+    where the mask is 0. In inference `PatchMask` hides none: then it adds 0.
     """
 
     def call(self, inputs):

@@ -86,7 +86,8 @@ class Adversaries(keras.Model):
     A step of `fit(images)` first moves the discriminator to tell the images from as many generated
     ones, then the generator to make the discriminator wrong:
 
-        loss of D = mean(softplus(-D(x)) + softplus(D(G(z)))),  loss of G = mean(softplus(-D(G(z)))).
+        loss of D = mean(softplus(-D(x)) + softplus(D(G(z)))),
+        loss of G = mean(softplus(-D(G(z)))).
     """
 
     def compile(self, optimizer="adam", loss=None, **options):

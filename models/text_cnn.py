@@ -92,8 +92,8 @@ def numbers_of(texts, vocabulary=5000):
 
 
 def numbered(texts, numbers, length=64):
-    """Texts as numbers (texts, length), int32; words without one are 1, what is too long is cut, the
-    rest filled with 0.
+    """Texts as numbers (texts, length), int32; words without one are 1, what is too long is cut,
+    the rest filled with 0.
     """
     x = np.zeros((len(texts), length), "int32")
     for row, text in zip(x, texts):

@@ -18,8 +18,9 @@ layers, ops = keras.layers, keras.ops
 class Sampling(layers.Layer):
     """A point of the normal distribution with `mean` and `log_variance`; in inference the mean.
 
-    z = mean + exp(log_variance / 2) * e with e from N(0, 1): a formula, so that gradients reach both
-    (the reparameterization). The divergence of the distribution from N(0, 1) is added to the loss,
+    z = mean + exp(log_variance / 2) * e with e from N(0, 1): a formula, so that gradients reach
+    both (the reparameterization). The divergence of the distribution from N(0, 1) is added to the
+    loss,
 
         KL = 1/2 sum(mean^2 + exp(log_variance) - log_variance - 1), a mean over the batch.
     """

@@ -14,6 +14,10 @@ PRUNING = "M. Lin et al., HRank, table 3: 125.49 M for 56 layers"
 SMALL = {"input_shape": (32, 32, 3), "classes": 10}
 
 
+# ConvNeXt V2 with 4 x 4 patches of 16 x 16 pixels.
+MASKED = {"widths": (16, 32), "depths": (1, 1), "stem": 2}
+
+
 class Case(NamedTuple):
     """A builder with arguments, and what it must come to.
 
@@ -21,7 +25,7 @@ class Case(NamedTuple):
     training changes, by `source`. `multiply_adds`: in millions, by `cost_source`; None where nobody
     has published any. `small`: arguments for a model that a test can train; `learning_rate`,
     `batch`, `epochs`: how. `task`: `task(model)` returns (x, y, loss) of what is no classification
-    of pictures; `watched`: the loss among the logs. `quick`: small enough for every run of the tests.
+    of pictures; `watched`: the loss among the logs. `quick`: small enough for all runs of the tests.
     `simulated`: arguments for a first step on a simulated GPU; None where that would take minutes.
     """
 
@@ -134,12 +138,13 @@ CASES = {
     "mobilenet_v1": Case(
         "mobilenet", {}, 4_231_976, "Keras's MobileNet, its trainable parameters", 569,
         "table 6 of the paper", {"input_shape": (32, 32, 1), "classes": 10, "width": 0.25},
+        learning_rate=3e-3, batch=32, epochs=4,
         simulated={"input_shape": (8, 8, 1), "classes": 3, "width": 0.01},
     ),
     "mobilenet_v2": Case(
         "mobilenet", {"version": 2}, 3_504_872, TORCHVISION, 301, TORCHVISION,
         {"input_shape": (32, 32, 1), "classes": 10, "width": 0.25, "version": 2},
-        epochs=4,
+        learning_rate=3e-3, batch=64, epochs=12,
     ),
     "efficientnet_b0": Case(
         "efficientnet", {}, 5_288_548, TORCHVISION, 386, TORCHVISION,
@@ -148,7 +153,7 @@ CASES = {
     "convnext_v2": Case(
         "convnext_v2", {}, 3_708_400, "github.com/facebookresearch/ConvNeXt-V2", 550,
         "0.55 G, table of the same",
-        {"input_shape": (16, 16, 1), "classes": 10, "widths": (16, 32), "depths": (1, 1), "stem": 2},
+        {"input_shape": (16, 16, 1), "classes": 10, **MASKED},
         simulated={"input_shape": (8, 8, 1), "classes": 3, "widths": (2,), "depths": (1,)},
     ),
     "unet": Case(
