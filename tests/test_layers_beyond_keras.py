@@ -8,6 +8,7 @@ import pytest
 from cases.layer_runs import arrays, built
 from cases.layers import CASES
 from cases.layers_beyond_keras import BEYOND
+from cases.layers_of_windows import OPTIONS
 
 import nbcnn as keras
 from nbcnn import layers
@@ -21,7 +22,7 @@ def test_what_is_not_in_keras_says_so():
 def test_models_are_saved_and_loaded(tmp_path):
     """Every case in one model, each with an input and an output of its own."""
     inputs, outputs, values = [], [], []
-    for case in BEYOND:
+    for case in [*BEYOND, *OPTIONS]:
         own = [keras.Input(shape[1:]) for shape in case.inputs]
         outputs.append(built(case, "float32")(own if len(own) > 1 else own[0]))
         inputs += own

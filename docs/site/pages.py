@@ -24,11 +24,11 @@ class Reference(NamedTuple):
 # An object stands on the first page that takes it.
 PAGES = (
     Reference("models", "Models", ("models",)),
-    Reference("layers-convolution", "Layers: convolution", ("layers",), "conv|depthwise"),
-    Reference("layers-pooling", "Layers: pooling", ("layers",), "pool|adaptive_pool"),
+    Reference("layers-convolution", "Layers: convolution", ("layers",), "conv|depthwise|local"),
+    Reference("layers-pooling", "Layers: pooling", ("layers",), "pool|unpool|adaptive_pool"),
     Reference("layers-normalization", "Layers: normalization", ("layers",), "norm|spectral|resp"),
     Reference("layers-regularization", "Layers: regularization", ("layers",), "regular|noise"),
-    Reference("layers-shapes", "Layers: shapes and merging", ("layers",), "reshape|merge"),
+    Reference("layers-shapes", "Layers: shapes and merging", ("layers",), "reshape|merge|padding"),
     Reference("layers-images", "Layers: images", ("layers",), "image_|augmentation"),
     Reference("layers", "Layers: dense, activations, base", ("layers",)),
     Reference("activations", "Activations", ("activations",)),
@@ -39,7 +39,12 @@ PAGES = (
     Reference("callbacks", "Callbacks", ("callbacks",)),
     Reference("initializers", "Initializers", ("initializers",)),
     Reference("regularizers", "Regularizers and constraints", ("regularizers", "constraints")),
-    Reference("ops-networks", "Operations: networks", ("ops", "ops.nn"), "nn_|windows"),
+    Reference(
+        "ops-networks",
+        "Operations: networks",
+        ("ops", "ops.nn"),
+        "nn_|windows|unpool|response_norm",
+    ),
     Reference("ops-images", "Operations: images", ("ops.image",)),
     Reference("ops-control", "Operations: control", ("ops",), "control"),
     Reference("ops-host", "Operations: on arrays only", ("ops", "ops.linalg"), "host"),
@@ -54,6 +59,7 @@ PAGES = (
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),
     Reference("viz", "Seeing inside", ("viz",)),
+    Reference("filters", "Classical filters", ("filters",)),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
     Reference("nbcnn", "Devices and the top level", ("",)),
 )

@@ -15,7 +15,8 @@ def depthwise(layer: Any, x: Any, kernel: Any) -> Any:
 
     Of (n, length, c) by (k, c, m), the same on images of one row.
     """
-    strides, padding, dilation = layer.strides, layer.padding, layer.dilation_rate
+    strides, dilation = layer.strides, layer.dilation_rate
+    x, padding = layer.bordered(x)
     if x.ndim == 3:
         x, kernel = as_image(x), ops.expand_dims(kernel, 0)
         strides, dilation = (1, *strides), (1, *dilation)
@@ -49,6 +50,8 @@ class Depthwise(WithKernel):
     depthwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
+    padding_mode: str = fields.padding_mode()
+    padding_value: float = arg(0.0, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")
@@ -119,6 +122,8 @@ class Separable(WithKernel):
     pointwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
+    padding_mode: str = fields.padding_mode()
+    padding_value: float = arg(0.0, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")

@@ -7,6 +7,7 @@ from nbcnn.declare import arg
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
 from nbcnn.ops.pool import avg_pool2d, max_pool2d
+from nbcnn.ops.unpool import max_pool_with_places
 
 
 class Pooling(Spatial):
@@ -69,6 +70,9 @@ class MaxPooling2D(Pooling):
     strides : steps (down, right); default the window's size.
     padding : "valid" (default), "same", or pixels around as for `Conv2D`; they never win.
     data_format : "channels_last" (default) or "channels_first".
+    return_indices : whether the output is (maxima, indices): where in its image each of them was,
+        row * w + column, int32, the first of equal ones; default False. `MaxUnpooling2D` takes
+        both.
 
     Shapes: (n, h, w, c) -> (n, oh, ow, c).
 
@@ -78,7 +82,15 @@ class MaxPooling2D(Pooling):
         Where the window is larger than the padded input.
     """
 
+    return_indices: bool = arg(False, kw_only=True)
     _input_rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        if not self.return_indices:
+            return super().call(inputs)
+        x, strides = self.channels_last(inputs), self.strides or self.pool_size
+        y, indices = max_pool_with_places(x, self.pool_size, strides, self.padding)
+        return self.restored(y), self.restored(indices)
 
 
 class AveragePooling2D(Pooling):

@@ -1,11 +1,18 @@
-"""Global response normalization."""
+"""Normalization by responses: of neighbouring channels, of the whole map."""
 
 from typing import Any
 
 from nbcnn import ops
-from nbcnn.declare import arg, positive
+from nbcnn.declare import arg, non_negative, positive
 from nbcnn.layers import fields, masks
 from nbcnn.layers.norm import Affine, sizes_along
+from nbcnn.layers.spatial import Spatial
+from nbcnn.ops.response_norm import local_response_normalization
+
+
+def _odd(value: Any) -> str | None:
+    return None if value > 0 and value % 2 else "must be odd and positive"
+
 
 TINY = 1e-24  # least sum of squares: its root has a slope, and is nothing beside epsilon
 
@@ -70,3 +77,36 @@ class GlobalResponseNormalization(Affine):
         shares = norms / (ops.mean(norms, -1, keepdims=True) + self.epsilon)
         y = x * (self.gamma * shares + 1.0) + self.beta  # small arrays first: one pass over x
         return ops.moveaxis(y if seen is None else y * seen, -1, self.axis)
+
+
+class LocalResponseNormalization(Spatial):
+    """Divides each number by what its neighbours among the channels amount to (AlexNet,
+    Krizhevsky, Sutskever & Hinton 2012).
+
+    y = x / (k + alpha / size * sum of x^2 over `size` channels around)^beta, with zeros beyond the
+    first and the last channel. That is PyTorch's and ONNX's alpha, a factor of the *mean*; the
+    paper's is one of the sum: its alpha of 1e-4 with 5 channels is 5e-4 here.
+
+    Parameters
+    ----------
+    size : channels of a window, odd; default 5.
+    alpha : factor of the mean of squares, default 1e-4.
+    beta : exponent, default 0.75. 0.5, 0.75 and 1 are computed by roots, others by logarithms.
+    k : what is added to it, positive; default 2.
+    data_format : "channels_last" (default) or "channels_first".
+
+    Shapes: (n, ..., c) -> the same.
+    """
+
+    size: int = arg(5, check=_odd)
+    alpha: float = arg(1e-4, check=non_negative)
+    beta: float = 0.75
+    k: float = arg(2.0, check=positive)
+    data_format: str = fields.data_format()
+    _least_rank = 2
+    _beyond_keras = True
+
+    def call(self, inputs: Any) -> Any:
+        x = self.channels_last(inputs)
+        y = local_response_normalization(x, self.size, self.alpha, self.beta, self.k)
+        return self.restored(y)

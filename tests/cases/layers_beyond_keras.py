@@ -2,6 +2,7 @@
 
 import numpy as np
 from cases.case_of_layer import case
+from cases.layers_of_windows import LAYERS
 from references import layers as R
 
 IMAGE = (2, 4, 5, 3)
@@ -199,4 +200,4 @@ POOLS = [
     ),
 ]
 
-BEYOND = [*NORMALIZATIONS, *DILATED, *MASKED, *UPSAMPLED, *POOLS]
+BEYOND = [*NORMALIZATIONS, *DILATED, *MASKED, *UPSAMPLED, *POOLS, *LAYERS]

@@ -15,10 +15,11 @@ from cases import (
     random,
     reduce,
     tensor_cores,
+    windows,
 )
 
 MODULES = (
     conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, indexed,
-    loss, random, optimizer,
+    loss, random, optimizer, windows,
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]

@@ -11,6 +11,7 @@ from typing import Any
 
 from nbcnn.kernels.cuda import (
     activation_sum,
+    borders,
     conv_depthwise,
     conv_depthwise_dw,
     conv_direct,
@@ -21,6 +22,7 @@ from nbcnn.kernels.cuda import (
     elementwise,
     indexed,
     layer_norm,
+    local,
     loss,
     matmul_plain,
     matmul_tiled,
@@ -35,6 +37,8 @@ from nbcnn.kernels.cuda import (
     pool,
     random,
     reduce,
+    response_norm,
+    unpool,
 )
 from nbcnn.kernels.impl import Impl
 
@@ -67,6 +71,9 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
         conv_im2col.conv2d_dw,
         conv_plain.conv2d_dw,
     ),
+    "local2d": (local.local2d,),
+    "local2d_dx": (local.local2d_dx,),
+    "local2d_dw": (local.local2d_dw,),
     "matmul": (
         mma_matmul.hopper_tf32,
         mma_matmul.tf32,
@@ -83,6 +90,8 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "reduce_extreme_dx": (reduce.extreme_gradient,),
     "copy": (copy.copy,),
     "concat": (copy.concat,),
+    "pad_border": (borders.pad_border,),
+    "pad_border_dx": (borders.pad_border_dx,),
     "gather": (indexed.gather,),
     "scatter": indexed.scatter,
     "cumulative": indexed.cumulative,
@@ -93,12 +102,17 @@ IMPLS: dict[str, tuple[Impl, ...] | Callable[[Any], tuple[Impl, ...]]] = {
     "avgpool2d_dx": (pool.avgpool2d_dx,),
     "upsample2d": (pool.upsample2d,),
     "upsample2d_dx": (pool.upsample2d_dx,),
+    "pool_places": (unpool.pool_places,),
+    "max_unpool2d": (unpool.max_unpool2d,),
+    "max_unpool2d_dx": (unpool.max_unpool2d_dx,),
     "batchnorm": (norm.batchnorm,),
     "batchnorm_dx": (norm_gradient.batchnorm_dx,),
     "batchnorm_maxpool": (norm_pool.batchnorm_maxpool,),
     "batchnorm_maxpool_dx": (norm_pool.batchnorm_maxpool_dx,),
     "layernorm": (layer_norm.layernorm,),
     "layernorm_dx": (layer_norm.layernorm_dx,),
+    "response_norm": (response_norm.response_norm,),
+    "response_norm_dx": (response_norm.response_norm_dx,),
     "scale_shift": (norm.scale_shift,),
     "softmax": (loss.softmax,),
     "softmax_dx": (loss.softmax_dx,),
