@@ -25,7 +25,7 @@ class Case(NamedTuple):
     training changes, by `source`. `multiply_adds`: in millions, by `cost_source`; None where nobody
     has published any. `small`: arguments for a model that a test can train; `learning_rate`,
     `batch`, `epochs`: how. `task`: `task(model)` returns (x, y, loss) of what is no classification
-    of pictures; `watched`: the loss among the logs. `quick`: small enough for all runs of the tests.
+    of pictures; `watched`: the loss among the logs. `quick`: small enough for every run.
     `simulated`: arguments for a first step on a simulated GPU; None where that would take minutes.
     """
 
