@@ -138,6 +138,7 @@ def alexnet():
     ):  # fmt: skip
         where = {"padding": kernel // 2} if kernel < 11 else {"stride": 4}
         parts += [nn.Conv2d(channels, filters, kernel, groups=groups, **where), nn.ReLU()]
+        parts += [nn.LocalResponseNorm(5, 5e-4, 0.75, 2)] if kernel > 3 else []
         parts += [nn.MaxPool2d(3, 2)] if pool else []
         channels = filters
     return nn.Sequential(*parts, *dense(9216))
@@ -179,7 +180,9 @@ def biased(channels, filters, kernel, stride=1):
 
 def googlenet():
     pool = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
-    parts, channels = [biased(3, 64, 7, 2), pool(), biased(64, 64, 1), biased(64, 192, 3)], 192
+    norm = partial(nn.LocalResponseNorm, 5, 1e-4)
+    parts = [biased(3, 64, 7, 2), pool(), norm(), biased(64, 64, 1), biased(64, 192, 3), norm()]
+    channels = 192
     for filters in (
         None, (64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64),
         None, (192, 96, 208, 16, 48, 64), (160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64),
