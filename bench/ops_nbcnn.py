@@ -100,10 +100,15 @@ def batchnorm(args, what) -> Formula:
     return Formula(ops.relu(y) if args["relu"] else y, [x], [gamma, beta])
 
 
-def layernorm(args, what) -> Formula:
-    x, layer = leaf(*args["x"]), layers.LayerNormalization()
-    y = layer(x)
-    return Formula(y, [x], [v.symbol for v in layer.trainable_variables])
+def of_layer(make: Callable) -> Callable:
+    """A formula of one map, by a layer and its weights."""
+
+    def build(args, what) -> Formula:
+        x, layer = leaf(*args["x"]), make()
+        y = layer(x)
+        return Formula(y, [x], [v.symbol for v in layer.trainable_variables])
+
+    return build
 
 
 def crossentropy(args, what) -> Formula:
@@ -176,7 +181,8 @@ FORMULAS: dict[str, Callable[[dict, str], Formula]] = {
     "avgpool": pooling(avg_pool2d),
     "global_mean": of_map(lambda x, args: ops.mean(x, axis=(1, 2))),
     "batchnorm": batchnorm,
-    "layernorm": layernorm,
+    "layernorm": of_layer(layers.LayerNormalization),
+    "global_response": of_layer(layers.GlobalResponseNormalization),
     "activation": of_map(lambda x, args: activation(x, args["function"])),
     "crossentropy": crossentropy,
     "add_relu": add_relu,

@@ -135,6 +135,27 @@ def layernorm(args, what, layout):
     return lambda: aten.native_layer_norm_backward(dy, x, [c], mean, scale, gamma, beta, wanted)
 
 
+def global_response(args, what, way):
+    """Over NHWC maps: as ConvNeXt V2 publishes it, or with the small arrays multiplied first."""
+    x, c = torch.randn(args["x"]), args["x"][3]
+    gamma, beta = torch.randn(c), torch.randn(c)
+
+    def forward():
+        norms = torch.norm(x, p=2, dim=(1, 2), keepdim=True)
+        shares = norms / (norms.mean(dim=-1, keepdim=True) + 1e-6)
+        if way == "published":
+            return gamma * (x * shares) + beta + x
+        return torch.addcmul(beta, x, gamma * shares + 1)
+
+    if what == "forward":
+        return forward
+    wanted = [t.requires_grad_() for t in (x, gamma, beta)]
+    with torch.enable_grad():
+        y = forward()
+    dy = torch.randn_like(y)
+    return lambda: torch.autograd.grad(y, wanted, dy, retain_graph=True)
+
+
 # function -> forward of x, backward of (dy, x, y)
 ACTIVATIONS = {
     "relu": (torch.relu, lambda dy, x, y: aten.threshold_backward(dy, y, 0)),
@@ -286,6 +307,7 @@ BUILDERS = {  # kind -> builder, its variants
     "avgpool": (avgpool, MAPS),
     "batchnorm": (batchnorm, MAPS),
     "layernorm": (layernorm, FLAT),
+    "global_response": (global_response, ("published", "folded")),
     "activation": (activation, FLAT),
     "crossentropy": (crossentropy, FLAT),
     "add_relu": (add_relu, FLAT),

@@ -6,13 +6,13 @@ C. Szegedy et al., "Going deeper with convolutions" (2014). A block joins four w
 channels: 1x1, 3x3 and 5x5 convolutions and a pool; 1x1 convolutions before the large ones make them
 cheap. There are two variants:
 
-"paper": the paper's table 1 with biases, as Caffe's `bvlc_googlenet`, of which Netscope counts the
-    same 6,998,552 parameters; for 224x224 pixels table 1 adds up to 1,583 M multiply-adds.
+"paper": the paper's table 1 with biases, and with normalization across channels around the second
+    and third convolution, as Caffe's `bvlc_googlenet`, of which Netscope counts the same 6,998,552
+    parameters; for 224x224 pixels table 1 adds up to 1,583 M multiply-adds.
 "torchvision": batch normalization after each convolution in the place of biases, and 3x3 kernels
     where the paper has 5x5, by a mistake that stayed: 6,624,904 parameters, 1,498 M multiply-adds.
 
-Both without the two auxiliary classifiers, which only training uses. The paper normalizes the maps
-of the first layers across channels, which adds no parameters and is left out here.
+Both without the two auxiliary classifiers, which only training uses.
 """
 
 from zoo import main, require_choice
@@ -79,10 +79,13 @@ def build(input_shape=(224, 224, 3), classes=1000, variant="paper", dropout=0.4)
     def halved(x):
         return layers.MaxPooling2D(3, strides=2, padding="same")(x)
 
+    def normalized(x):
+        return x if batch_norm else layers.LocalResponseNormalization(5, alpha=1e-4, k=1)(x)
+
     image = keras.Input(input_shape)
     x = halved(convolution(image, 64, 7, strides=2, batch_norm=batch_norm))
-    x = convolution(x, 64, 1, batch_norm=batch_norm)
-    x = halved(convolution(x, 192, 3, batch_norm=batch_norm))
+    x = convolution(normalized(x), 64, 1, batch_norm=batch_norm)
+    x = halved(normalized(convolution(x, 192, 3, batch_norm=batch_norm)))
     for filters in BLOCKS:
         x = halved(x) if filters is None else inception(x, filters, large, batch_norm)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))

@@ -7,14 +7,14 @@ from nbcnn.declare import arg, non_negative, positive
 from nbcnn.layers import fields, masks
 from nbcnn.layers.norm import Affine, sizes_along
 from nbcnn.layers.spatial import Spatial
+from nbcnn.ops.elementwise import of_one_type
+from nbcnn.ops.global_response import GlobalResponse
+from nbcnn.ops.op import apply
 from nbcnn.ops.response_norm import local_response_normalization
 
 
 def _odd(value: Any) -> str | None:
     return None if value > 0 and value % 2 else "must be odd and positive"
-
-
-TINY = 1e-24  # least sum of squares: its root has a slope, and is nothing beside epsilon
 
 
 class GlobalResponseNormalization(Affine):
@@ -67,15 +67,12 @@ class GlobalResponseNormalization(Affine):
         self.add_affine(sizes_along(self, (self.axis,), shape))
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        inputs, mask = masks.parted(inputs, mask)
-        x = ops.moveaxis(inputs, self.axis, -1)
+        x, mask = masks.parted(inputs, mask)
+        x = ops.moveaxis(x, self.axis, -1)
         seen = None if mask is None else masks.factors(self.label, mask, x)
         x = x if seen is None else x * seen
-        places = tuple(range(1, x.ndim - 1))
-        squares = ops.sum(ops.square(x), places, keepdims=True)
-        norms = ops.sqrt(ops.maximum(squares, TINY))
-        shares = norms / (ops.mean(norms, -1, keepdims=True) + self.epsilon)
-        y = x * (self.gamma * shares + 1.0) + self.beta  # small arrays first: one pass over x
+        arrays = of_one_type(x, self.gamma, self.beta, floats=True)
+        y, _ = apply(GlobalResponse(float(self.epsilon)), *arrays)
         return ops.moveaxis(y if seen is None else y * seen, -1, self.axis)
 
 

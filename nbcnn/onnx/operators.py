@@ -84,6 +84,15 @@ def layernorm(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tenso
     return w.node("LayerNormalization", *names, axis=-op.axes, epsilon=op.epsilon)
 
 
+def global_response(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
+    x, gamma, beta = map(w.name, inputs)
+    norms = w.node("ReduceL2", x, axes=list(range(1, inputs[0].ndim - 1)), keepdims=1)
+    mean = w.node("ReduceMean", norms, axes=[-1], keepdims=1)
+    shares = w.node("Div", norms, w.node("Add", mean, w.number(op.epsilon, inputs[0])))
+    factors = w.node("Add", w.node("Mul", gamma, shares), w.number(1.0, inputs[0]))
+    return w.node("Add", w.node("Mul", x, factors), beta)
+
+
 def matmul(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
     if op.bias or op.act:
         raise Unknown("fused matmul")
@@ -346,4 +355,5 @@ RULES: dict[str, Callable[..., Any]] = {
     "cast": cast, "stop_gradient": alias, "conv3d": conv3d, "custom_gradient": alias,
     "fold_planes": fold_planes, "pad_border": pad_border, "response_norm": response_norm,
     "local2d": local2d, "pool_places": alias, "max_unpool2d": max_unpool,
+    "global_response": global_response,
 }  # fmt: skip

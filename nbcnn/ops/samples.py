@@ -13,6 +13,7 @@ from nbcnn.ops.borders import PadBorder
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Binary, Cast, StopGradient, Unary, Where
+from nbcnn.ops.global_response import GlobalResponse
 from nbcnn.ops.layer_norm import LayerNorm
 from nbcnn.ops.local import Local2D
 from nbcnn.ops.loss import CrossEntropy, LogSoftmax, Softmax, SoftmaxCrossEntropy
@@ -76,7 +77,7 @@ def _matmul(op: Matmul, batched: Sequence[bool], inputs: Sequence[TensorSpec]) -
 RULES: dict[type[Op], Rule] = {
     **dict.fromkeys((Unary, Cast, StopGradient, MaxPool2D, AvgPool2D), _always),
     **dict.fromkeys((Flatten, BatchReshape, PoolPlaces), _always),
-    **dict.fromkeys((Conv2D, Conv2DInputGradient, ScaleShift, Local2D), _first),
+    **dict.fromkeys((Conv2D, Conv2DInputGradient, GlobalResponse, Local2D, ScaleShift), _first),
     **dict.fromkeys((Softmax, LogSoftmax, SoftmaxCrossEntropy, CrossEntropy), _rows),
     **dict.fromkeys((Binary, Where), _broadcast),
     Matmul: _matmul,

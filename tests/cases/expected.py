@@ -11,6 +11,7 @@ from cases.case import specs_of
 from references import (
     conv,
     elementwise,
+    global_response,
     indexed,
     layer_norm,
     loss,
@@ -23,7 +24,9 @@ from references import (
 
 from nbcnn.ops.conv_spec import LINEAR, SIGMOID, TANH
 
-MODULES = (conv, elementwise, layer_norm, loss, norm, optimizer, pool, random, windows)
+MODULES = (
+    conv, elementwise, global_response, layer_norm, loss, norm, optimizer, pool, random, windows,
+)  # fmt: skip
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # other types must agree exactly
 
 

@@ -6,6 +6,7 @@ from cases import (
     copy,
     dense,
     elementwise,
+    global_response,
     indexed,
     layer_norm,
     loss,
@@ -20,6 +21,6 @@ from cases import (
 
 MODULES = (
     conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, indexed,
-    loss, random, optimizer, windows,
+    global_response, loss, random, optimizer, windows,
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]
