@@ -197,6 +197,7 @@ from nbcnn.layers.normalization import (
     Normalization,
 )
 from nbcnn.layers.padding import Padding1D, Padding2D, Padding3D
+from nbcnn.layers.pipeline import Pipeline
 from nbcnn.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -287,6 +288,7 @@ __all__ = [
     "MaxPool2D", "MaxPool3D", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "MaxUnpooling2D",
     "Maximum", "Minimum", "MixUp", "MultiDilatedConv1D", "MultiDilatedConv2D", "Multiply",
     "Normalization", "PReLU", "Padding1D", "Padding2D", "Padding3D", "PatchMask", "Permute",
+    "Pipeline",
     "RMSNormalization", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
     "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing",
     "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",

@@ -21,6 +21,7 @@ OWN = {
     "SpatialDropout2D": SPATIAL,
     "SpatialDropout3D": SPATIAL,
     "RandomGrayscale": frozenset({"seed"}),
+    "Pipeline": frozenset({"trainable", "dtype"}),
     "InputLayer": frozenset({"shape", "batch_size", "trainable"}),
 }
 OWN_EVERYWHERE = frozenset({"conv_algorithm"})  # how fast, not what

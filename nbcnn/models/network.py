@@ -17,7 +17,8 @@ from nbcnn.ops.tensor import Tensor
 
 
 class Network:
-    """Layer calls between symbolic inputs and outputs.
+    """Layer calls between symbolic inputs and outputs. A list of one output gives that output, as
+    in Keras.
 
     Raises TypeError where these are no symbolic tensors, ValueError where an output needs a tensor
     that is no input.
@@ -34,8 +35,10 @@ class Network:
         self.input_layers = [_input_layer(t) for t in flat_inputs]
         names = _unique([layer.name or "input" for layer in self.input_layers])
         self.input_signature = _signature(inputs, names)
-        keys = _keys(outputs)
-        self.output_signature = _signature(outputs, keys or _unique(_makers_names(flat_outputs)))
+        listed = isinstance(outputs, (list, tuple)) and len(outputs) == 1
+        self.results = outputs[0] if listed else outputs
+        names = _keys(self.results) or _unique(_makers_names(flat_outputs))
+        self.output_signature = _signature(self.results, names)
 
     @property
     def layers(self) -> list[Layer]:
@@ -91,7 +94,7 @@ class Network:
         slots = self.input_signature.slots
         values = [_as_expected(value, slot) for value, slot in zip(values, slots)]
         feed = {id(old): new for old, new in zip(flatten(self.inputs), values)}
-        return replay(self.makers, feed, self.outputs, run)
+        return replay(self.makers, feed, self.results, run)
 
 
 def _as_expected(value: Tensor, slot: Slot) -> Tensor:
