@@ -152,23 +152,31 @@ def take_from_square(s, dy, from_y, places, place, dx, to_x):
     return found
 
 
+@jit.helper
+def gather(s, dy, base, places, dx, to_x):
+    """A window element by element."""
+    pixels, zero = s.h * s.w, dx.dtype.type(0)
+    for k in range(s.c):
+        place = fetch(places, to_x + k)
+        inside = place >= 0 and place < pixels
+        value = fetch(dy, (base + (place if inside else 0)) * s.c + k)
+        put(dx, to_x + k, value if inside else zero, 0)
+
+
 @jit.kernel
 def max_unpool2d_dx(task, thread, spec, per, dy, places, dx):
     s = spec
-    pixels, zero, square = s.h * s.w, dx.dtype.type(0), s.kh == 2 and s.kw == 2
-    for window in range(task * per, min((task + 1) * per, s.n * s.oh * s.ow)):
-        base, to_x = window // (s.oh * s.ow) * pixels, window * s.c
-        top, left = window // s.ow % s.oh * s.sh - s.pt, window % s.ow * s.sw - s.pl
-        if square and top >= 0 and left >= 0 and top + 2 <= s.h and left + 2 <= s.w:
-            place = top * s.w + left
-            from_y = (base + place) * s.c
-            if take_from_square(s, dy, from_y, places, place, dx, to_x) == s.c:
-                continue
-        for k in range(s.c):
-            place = fetch(places, to_x + k)
-            inside = place >= 0 and place < pixels
-            value = fetch(dy, (base + (place if inside else 0)) * s.c + k)
-            put(dx, to_x + k, value if inside else zero, 0)
+    for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
+        base, top = row // s.oh * s.h * s.w, row % s.oh * s.sh - s.pt
+        square = s.kh == 2 and s.kw == 2 and top >= 0 and top + 2 <= s.h
+        for j in range(s.ow):
+            left, to_x, found = j * s.sw - s.pl, (row * s.ow + j) * s.c, 0
+            if square and left >= 0 and left + 2 <= s.w:
+                place = top * s.w + left
+                from_y = (base + place) * s.c
+                found = take_from_square(s, dy, from_y, places, place, dx, to_x)
+            if found != s.c:
+                gather(s, dy, base, places, dx, to_x)
 
 
 def bind_places(
@@ -192,9 +200,9 @@ def bind(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: d
 def bind_dx(
     spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
-    per = per_task(spec.c)
+    per = per_task(spec.ow * spec.c)
     args = (spec, per, *map(flat, inputs), flat(outputs[0]))
-    return [Call(max_unpool2d_dx, blocks(spec.n * spec.oh * spec.ow, per), args)]
+    return [Call(max_unpool2d_dx, blocks(spec.n * spec.oh, per), args)]
 
 
 pool_places_impl = Impl("windows", always, bind_places)
