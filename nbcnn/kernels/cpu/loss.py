@@ -4,8 +4,8 @@
 
 A task is some whole rows, about 16 thousand elements. A row is read from memory once: it stays in
 the first cache while its maximum, its exponentials and their sum are taken, each in a loop of its
-own, of whole vectors (`rows_micro.py`). Class numbers are compared, never trusted: a row whose number is out of
-range has loss NaN and gradient 0.
+own, of whole vectors (`rows_micro.py`). Class numbers are compared, never trusted: a row whose
+number is out of range has loss NaN and gradient 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,6 @@ from nbcnn.kernels.cpu.types import uintp
 from nbcnn.kernels.cpu.vector_math import elementary
 from nbcnn.kernels.impl import Impl, Scratch, always, no_scratch
 from nbcnn.ops.loss import EPSILON, RowsSpec
-
 
 RUN = 512  # elements summed before they join the row's sum
 NUMBER = {4: np.float32, 8: np.float64}

@@ -14,7 +14,6 @@ from nbcnn.kernels.cpu.blocking import Tile
 from nbcnn.kernels.cpu.simd import integer
 from nbcnn.kernels.cpu.vector_math import Numbers
 
-
 MOST_KEPT = 4  # vectors of a row that stays in registers
 
 
