@@ -25,26 +25,28 @@ SEEN = 3  # the digit that is looked at
 
 
 def build():
-    """8 and 16 maps, each pooled, and ten scores: 5,258 parameters."""
+    """8 maps, pooled, 16 and 32 maps, and ten scores of their means: 6,218 parameters."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             layers.Conv2D(8, 3, activation="relu", name="conv1"),
             layers.MaxPooling2D(2, name="pool1"),
             layers.Conv2D(16, 3, activation="relu", name="conv2"),
-            layers.MaxPooling2D(2, name="pool2"),
-            layers.Flatten(name="flat"),
+            layers.Conv2D(32, 3, activation="relu", name="conv3"),
+            layers.GlobalAveragePooling2D(name="mean"),
             layers.Dense(10, activation="softmax", name="scores"),
         ]
     )
 
 
-def train(data, epochs=20):
+def train(data, epochs=60):
     """Train the net; write it and the values by epoch."""
     (x, y), test = data
     keras.utils.set_random_seed(1)
     net = build()
-    net.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    net.compile(
+        keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     history = net.fit(x, y, batch_size=32, epochs=epochs, validation_data=test, verbose=0).history
     rounded = {name: [round(float(v), 4) for v in values] for name, values in history.items()}
     HISTORY.write_text(json.dumps(rounded) + "\n", encoding="utf-8")
@@ -65,7 +67,7 @@ def maps(net, image):
         "smooth_grad": viz.smooth_grad_map(net, image, SEEN),
         "grad_cam": viz.grad_cam_map(net, image, SEEN),
         "occlusion": viz.occlusion_map(net, image, SEEN, window=6, stride=2),
-        "deconvnet": viz.deconvnet_projection(net, image, "conv2")[..., 0],
+        "deconvnet": viz.deconvnet_projection(net, image, "conv3")[..., 0],
     }
 
 
@@ -84,7 +86,7 @@ def figures(net, data, history):
         "saliency": viz.saliency(net, image, SEEN),
         "smooth_grad": viz.smooth_grad(net, image, SEEN),
         "grad_cam": viz.grad_cam(net, image, SEEN),
-        "deconvnet": viz.deconvnet(net, image, "conv2", range(8)),
+        "deconvnet": viz.deconvnet(net, image, "conv3", range(8)),
         "activation_maximization": viz.activation_maximization(net, channel=range(10)),
     }
 
@@ -110,7 +112,8 @@ def checkerboard():
         inner = values[0, 2:-2, 2:-2, 0]
         ax.imshow(inner, cmap="gray", vmin=0, vmax=float(inner.max()))
         ax.set_title(name, fontsize=8)
-        ax.axis("off")
+        ax.set_xticks([])
+        ax.set_yticks([])
     return figure
 
 

@@ -6,14 +6,16 @@ C. Szegedy et al., "Going deeper with convolutions" (2014). A block joins four w
 channels: 1x1, 3x3 and 5x5 convolutions and a pool; 1x1 convolutions before the large ones make them
 cheap. There are two variants:
 
-"paper": the paper's table 1 with biases, as Caffe's `bvlc_googlenet`, of which Netscope counts the
-    same 6,998,552 parameters; for 224x224 pixels table 1 adds up to 1,583 M multiply-adds.
+"paper": the paper's table 1 with biases, and with normalization across channels around the second
+    and third convolution, as Caffe's `bvlc_googlenet`, of which Netscope counts the same 6,998,552
+    parameters; for 224x224 pixels table 1 adds up to 1,583 M multiply-adds.
 "torchvision": batch normalization after each convolution in the place of biases, and 3x3 kernels
     where the paper has 5x5, by a mistake that stayed: 6,624,904 parameters, 1,498 M multiply-adds.
 
-Both without the two auxiliary classifiers, which only training uses. The paper normalizes the maps
-of the first layers across channels, which adds no parameters and is left out here.
+Both without the two auxiliary classifiers, which only training uses.
 """
+
+from functools import partial
 
 from zoo import main, require_choice
 
@@ -50,41 +52,37 @@ def convolution(x, filters, kernel, strides=1, batch_norm=False):
     return layers.Activation("relu")(x)
 
 
-def inception(x, filters, large, batch_norm):
+def inception(x, filters, large, convolution):
     """Four ways side by side; `large`: size of the kernel of the third."""
     ones, before_threes, threes, before_large, larges, pooled = filters
     ways = [
-        convolution(x, ones, 1, batch_norm=batch_norm),
-        convolution(
-            convolution(x, before_threes, 1, batch_norm=batch_norm), threes, 3,
-            batch_norm=batch_norm,
-        ),
-        convolution(
-            convolution(x, before_large, 1, batch_norm=batch_norm), larges, large,
-            batch_norm=batch_norm,
-        ),
-        convolution(
-            layers.MaxPooling2D(3, strides=1, padding="same")(x), pooled, 1, batch_norm=batch_norm
-        ),
-    ]  # fmt: skip
+        convolution(x, ones, 1),
+        convolution(convolution(x, before_threes, 1), threes, 3),
+        convolution(convolution(x, before_large, 1), larges, large),
+        convolution(layers.MaxPooling2D(3, strides=1, padding="same")(x), pooled, 1),
+    ]
     return layers.Concatenate()(ways)
+
+
+def halved(x):
+    return layers.MaxPooling2D(3, strides=2, padding="same")(x)
 
 
 def build(input_shape=(224, 224, 3), classes=1000, variant="paper", dropout=0.4):
     """The network, not yet compiled; pictures of any size."""
     require_choice("inception", "variant", variant, VARIANTS)
-    batch_norm = variant == "torchvision"
-    large = 3 if variant == "torchvision" else 5
-
-    def halved(x):
-        return layers.MaxPooling2D(3, strides=2, padding="same")(x)
-
+    if variant == "paper":
+        conv, large = convolution, 5
+        normalized = layers.LocalResponseNormalization
+    else:
+        conv, large = partial(convolution, batch_norm=True), 3
+        normalized = layers.Identity
     image = keras.Input(input_shape)
-    x = halved(convolution(image, 64, 7, strides=2, batch_norm=batch_norm))
-    x = convolution(x, 64, 1, batch_norm=batch_norm)
-    x = halved(convolution(x, 192, 3, batch_norm=batch_norm))
+    x = halved(conv(image, 64, 7, strides=2))
+    x = conv(normalized()(x), 64, 1)
+    x = halved(normalized()(conv(x, 192, 3)))
     for filters in BLOCKS:
-        x = halved(x) if filters is None else inception(x, filters, large, batch_norm)
+        x = halved(x) if filters is None else inception(x, filters, large, conv)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(image, layers.Dense(classes, activation="softmax")(x), name="googlenet")
 

@@ -32,14 +32,16 @@ def main(build, input_shape, batch_size=32, learning_rate=1e-3, **variants):
     size = input_shape[:2] if args.size is None else (args.size, args.size)
     shape = (*size, input_shape[2])
     data = zoo_data.load(args.data, shape, args.batch_size, args.limit)
-    if args.load:
-        model = keras.models.load_model(args.load)
-    else:
-        model = build(shape, data.classes, **{name: getattr(args, name) for name in variants})
+    options = {name: getattr(args, name) for name in variants}
+    run(loaded(args) or build(shape, data.classes, **options), data, args)
+
+
+def run(model, data, args):
+    """Train and test a classifier with `zoo_data.Data`, and print and write what is known then."""
     describe(model)
     speed, accuracy = train(model, data, args.epochs, args.learning_rate, args.verbose)
     if speed is not None:
-        print(f"training: {speed:,.1f} img/s")
+        print(f"training: {speed:,.1f} samples/s")
     print(f"test accuracy: {accuracy:.4f}")
     finish(model, args)
 
@@ -67,16 +69,19 @@ def require_choice(network, name, value, choices):
         )
 
 
-def argument_parser(build, batch_size=32, learning_rate=1e-3, epochs=5):
-    """The options of every script; its description is the first line of the script's docstring."""
+def argument_parser(build, batch_size=32, learning_rate=1e-3, epochs=5, pictures=True):
+    """The options of every script; its description is the first line of the script's docstring.
+    `pictures`: whether it learns those of `zoo_data`, or has data of its own.
+    """
     text = (build.__globals__.get("__doc__") or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=text)
     add = parser.add_argument
-    add("--data", default="digits", help="digits, mnist, cifar10 or a folder (default: digits)")
+    if pictures:
+        add("--data", default="digits", help="digits, mnist, cifar10 or a folder, default: digits")
+        add("--limit", type=int, metavar="N", help="train with N pictures only")
     add("--epochs", type=int, default=epochs, help="0 only evaluates, default: %(default)s")
     add("--batch-size", type=int, default=batch_size, help="default: %(default)s")
     add("--learning-rate", type=float, default=learning_rate, help="default: %(default)s")
-    add("--limit", type=int, metavar="N", help="train with N pictures only")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: %(default)s)")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--load", metavar="FILE", help="go on with a saved model")
@@ -95,6 +100,11 @@ def add_variants(parser, variants):
         else:
             kind = type(choices[0])
             parser.add_argument(option, type=kind, choices=choices, default=choices[0])
+
+
+def loaded(args):
+    """The model to go on with, or None."""
+    return keras.models.load_model(args.load) if args.load else None
 
 
 def start(args):
@@ -134,6 +144,16 @@ def train(model, data, epochs, learning_rate, verbose=0):
         model.fit(data.train, epochs=epochs, verbose=verbose, callbacks=[clock])
     _, accuracy = model.evaluate(data.test, verbose=0)
     return data.images / min(clock.seconds) if epochs else None, float(accuracy)
+
+
+def fit(model, x, y, args):
+    """Train a compiled model with arrays, as the command line says, and print how fast it was."""
+    if not args.epochs:
+        return
+    clock = EpochClock()
+    options = {"batch_size": args.batch_size, "epochs": args.epochs, "verbose": args.verbose}
+    model.fit(x, y, callbacks=[clock], **options)
+    print(f"training: {len(x) / min(clock.seconds):,.1f} samples/s")
 
 
 class EpochClock(keras.callbacks.Callback):

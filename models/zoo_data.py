@@ -73,13 +73,25 @@ def load(name, input_shape, batch_size=32, limit=None):
     return Data(train, test, 10, len(x))
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of pictures (n, height, width, channels), which are fitted when they are due."""
+def of_arrays(train, test, batch_size):
+    """`Data` of two pairs (x, y) of arrays as they are, for labels that are class numbers."""
+    parts = [ArrayBatches(*part, batch_size, shuffle) for part, shuffle in ((train, 1), (test, 0))]
+    return Data(*parts, int(train[1].max()) + 1, len(train[0]))
 
-    def __init__(self, x, y, input_shape, batch_size, shuffle=False):
+
+def split(x, y):
+    """Samples as a part to train with and one to test with, a fifth: ((x, y), (x, y))."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(x))
+    test, train = np.split(order, [round(TEST_SHARE * len(x))])
+    return (x[train], y[train]), (x[test], y[test])
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """Batches of arrays, in another order each epoch if shuffled."""
+
+    def __init__(self, x, y, batch_size, shuffle=False):
         super().__init__()
-        self.x, self.y, self.shuffle = x, y, shuffle
-        self.input_shape, self.batch_size = input_shape, batch_size
+        self.x, self.y, self.batch_size, self.shuffle = x, y, batch_size, shuffle
         self.order = np.arange(len(x))
         self.random = np.random.default_rng(SPLIT_SEED)
         self.on_epoch_end()
@@ -89,11 +101,23 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return fitted(self.x[chosen], self.input_shape), self.y[chosen]
+        return self.x[chosen], self.y[chosen]
 
     def on_epoch_end(self):
         if self.shuffle:
             self.random.shuffle(self.order)
+
+
+class Batches(ArrayBatches):
+    """Batches of pictures (n, height, width, channels), which are fitted when they are due."""
+
+    def __init__(self, x, y, input_shape, batch_size, shuffle=False):
+        super().__init__(x, y, batch_size, shuffle)
+        self.input_shape = input_shape
+
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return fitted(x, self.input_shape), y
 
 
 def fitted(images, input_shape):

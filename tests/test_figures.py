@@ -56,9 +56,9 @@ def test_a_picture_shows_its_map(script, net, data):
 
 
 def test_the_net_reads_digits(net, data):
-    (x, y), (x_test, y_test) = data
-    assert net.count_params() == 5258
-    assert (net.predict(x_test, verbose=0).argmax(1) == y_test).mean() > 0.95
+    _, (x_test, y_test) = data
+    assert net.count_params() == 6218
+    assert (net.predict(x_test, verbose=0).argmax(1) == y_test).mean() > 0.93
 
 
 def test_pictures_are_small_and_shown(script, root):

@@ -5,12 +5,13 @@
 Each row is in `tests/cases/zoo.py`.
 """
 
+import importlib
 import os
 import re
 
 import numpy as np
 import pytest
-from cases.zoo import CASES
+from cases.zoo import CASES, MASKED
 
 import nbcnn as keras
 from nbcnn.analysis.operations import operation_count
@@ -64,19 +65,24 @@ def test_readme_states_them(root, published):
 
 
 def losses(model, case):
-    """Of each step of the epochs with 256 digits."""
-    zoo_data = pytest.importorskip("zoo_data")
-    data = zoo_data.load("digits", model.input_shape[1:], case.batch, limit=256)
-    model.compile(keras.optimizers.Adam(case.learning_rate), "sparse_categorical_crossentropy")
+    """Of each step of the epochs with 256 digits, or with the case's own samples."""
+    if case.task is None:
+        zoo_data = pytest.importorskip("zoo_data")
+        x = zoo_data.load("digits", model.input_shape[1:], case.batch, limit=256).train
+        given, loss = {"x": x}, "sparse_categorical_crossentropy"
+    else:
+        x, y, loss = case.task(model)
+        given = {"x": x, "y": y, "batch_size": case.batch}
+    model.compile(keras.optimizers.Adam(case.learning_rate), loss)
     means = []  # of an epoch so far, after each of its steps
 
     def note(step, logs):
-        means.append(logs["loss"])
+        means.append(logs[case.watched])
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=note)
-    model.fit(data.train, epochs=case.epochs, verbose=0, callbacks=[callback])
-    sums = np.reshape(means, (case.epochs, -1)) * np.arange(1, len(data.train) + 1)
-    return np.diff(sums, prepend=0).ravel()
+    model.fit(**given, epochs=case.epochs, verbose=0, callbacks=[callback])
+    means = np.reshape(means, (case.epochs, -1))
+    return np.diff(means * np.arange(1, means.shape[1] + 1), prepend=0).ravel()
 
 
 def learn(name):
@@ -86,10 +92,9 @@ def learn(name):
     case = CASES[name]
     keras.utils.set_random_seed(1)
     model = case.build()
-    if case.learn is None:
-        found, start = losses(model, case), np.log(model.output_shape[-1])
-    else:
-        found, start = np.asarray(case.learn(__import__(case.module), model)), np.inf
+    found, start = losses(model, case), np.inf
+    if case.task is None:
+        start = np.log(model.output_shape[-1])
     quarter = max(1, len(found) // 4)
     assert np.isfinite(found).all()
     assert found[-quarter:].mean() < 0.97 * min(start, found[:quarter].mean()), found
@@ -98,8 +103,13 @@ def learn(name):
 
 def inputs(model, samples=2):
     """Random inputs as the model takes them."""
-    draw = np.random.default_rng(5).normal
-    arrays = [draw(size=(samples, *t.shape[1:])).astype("float32") for t in model.inputs]
+    rng, arrays = np.random.default_rng(5), []
+    for tensor in model.inputs:
+        shape, kind = (samples, *tensor.shape[1:]), str(tensor.dtype)
+        whole = kind.startswith("int")
+        arrays.append(
+            (rng.integers(0, 50, shape) if whole else rng.normal(size=shape)).astype(kind)
+        )
     return arrays[0] if len(arrays) == 1 else arrays
 
 
@@ -141,3 +151,57 @@ def test_learns_and_is_saved_and_exported(name, tmp_path):
 def test_first_step_on_a_simulated_gpu(name, root, python):
     environment = {"NBCNN_DEVICE": "cuda", "NUMBA_ENABLE_CUDASIM": "1"}
     python(root / "tests" / "zoo_step.py", name, timeout=1200, **environment)
+
+
+PARTS = [
+    ("dcgan", "generator", {}, 3_576_704),  # PyTorch's tutorial
+    ("dcgan", "discriminator", {}, 2_765_568),
+    ("vae", "encoder", {}, 69_076),  # Keras's example
+    ("vae", "decoder", {}, 65_089),
+    ("unet", "build", {}, 31_030_658),  # the paper's two classes
+    ("unet", "build", {"input_shape": (572, 572, 1), "padding": "valid"}, 31_030_658),
+]
+
+
+@pytest.mark.parametrize("module, function, arguments, parameters", PARTS)
+def test_parts_and_variants_have_the_published_parameters(module, function, arguments, parameters):
+    with shapes_only():
+        model = getattr(importlib.import_module(module), function)(**arguments)
+    assert trained(model) == parameters
+    if arguments.get("padding") == "valid":
+        assert model.output_shape == (None, 388, 388, 2)
+
+
+def test_hidden_patches_do_not_reach_visible_ones():
+    convnext_v2 = importlib.import_module("convnext_v2")
+    keras.utils.set_random_seed(3)
+    image, mask = keras.Input((16, 16, 1)), keras.Input((4, 4))
+    encoder = keras.Model([image, mask], convnext_v2.trunk(image, mask=mask, **MASKED))
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3, 16, 16, 1)).astype("float32")
+    seen = (rng.random((3, 4, 4)) < 0.5).astype("float32")
+    other = np.where(seen.repeat(4, 1).repeat(4, 2)[..., None] == 1, x, x + 1)
+    with keras.device("cpu"):
+        first, second = (encoder.predict([images, seen], verbose=0) for images in (x, other))
+    np.testing.assert_allclose(first[seen == 1], second[seen == 1], rtol=1e-5, atol=1e-6)
+    assert np.abs(first - second)[seen == 0].max() > 1e-3
+
+
+def test_masked_training_learns_and_hands_over_its_weights():
+    convnext_v2 = importlib.import_module("convnext_v2")
+    keras.utils.set_random_seed(3)
+    (x, _), _ = keras.datasets.digits.load_data(size=16)
+    with keras.device("cpu"):
+        model = convnext_v2.build_autoencoder((16, 16, 1), decoder=16, **MASKED)
+        model.compile(keras.optimizers.AdamW(3e-3))
+        found = model.fit(x[:512], batch_size=32, epochs=3, verbose=0).history["loss"]
+        classifier = convnext_v2.build((16, 16, 1), 10, **MASKED)
+        convnext_v2.transfer(model, classifier)
+    assert found[-1] < 0.7 * found[0]
+    shared = [layer for layer in classifier.layers if layer.name.startswith(("stem", "stage"))]
+    assert len([layer for layer in shared if layer.weights]) == 14
+    for layer in shared:
+        for own, learned in zip(layer.get_weights(), model.get_layer(layer.name).get_weights()):
+            np.testing.assert_array_equal(own, learned)
+    with pytest.raises(ValueError, match="multiples of 4, got"):
+        convnext_v2.build_autoencoder((18, 16, 1), **MASKED)

@@ -76,6 +76,21 @@ def test_a_pickle_that_runs_something_is_refused(tmp_path):
         zoo_data._cifar_batch(path)
 
 
+def test_a_script_trains_writes_and_goes_on(root, python):
+    script = root / "models" / "resnet_cifar.py"
+    options = ["--device", "cpu", "--limit", "64", "--verbose", "0", "--seed", "3"]
+    files = ["--save", "model.keras", "--onnx", "model.onnx"]
+    printed = python(script, *options, "--epochs", "1", "--size", "8", *files)
+    said = dict(line.split(": ", 1) for line in printed.splitlines())
+    assert said["parameters"] == "269,722 and 1,376 that are not trained"
+    assert said["multiply-adds"] == "2.54 M a sample"  # a sixteenth of 40.55 M, but the last layer
+    assert float(said["training"].removesuffix(" img/s").replace(",", "")) > 0
+    assert 0 <= float(said["test accuracy"]) <= 1
+    again = python(script, *options, "--epochs", "0", "--size", "8", "--load", "model.keras")
+    assert f"test accuracy: {said['test accuracy']}\n" in again
+    assert "training" not in again
+
+
 def test_a_folder_of_pictures(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     draw = np.random.default_rng(2).integers

@@ -97,11 +97,22 @@ class PadBorder(BorderOp):
         (dy,), x = dys, node.inputs[0]
         if self.mode != "fill":
             return [apply(PadBorderGradient(self.widths, self.mode, x.spec.shape), dy)]
-        from nbcnn.ops.numpy_api import subtract, sum
-
         inside = tuple((a, a + n, 1) for (a, _), n in zip(self.widths, x.spec.shape))
-        dx, axes = apply(Slice(inside), dy), tuple(range(*span(self.widths)))
-        return [dx, subtract(sum(dy, axes), sum(dx, axes))]
+        return [apply(Slice(inside), dy), self._sum_of_border(dy, inside)]
+
+    def _sum_of_border(self, dy: Any, inside: tuple[tuple[int, int, int], ...]) -> Any:
+        """Of dy, part by part: before and after each axis, between the borders of those before."""
+        from nbcnn.ops.numpy_api import add, sum
+
+        axes, total = tuple(range(*span(self.widths))), None
+        for axis in axes:
+            first, stop, _ = inside[axis]
+            for part in ((0, first, 1), (stop, stop + self.widths[axis][1], 1)):
+                if part[0] < part[1]:
+                    whole = ((None, None, None),) * (len(inside) - axis - 1)
+                    own = sum(apply(Slice((*inside[:axis], part, *whole)), dy), axes)
+                    total = own if total is None else add(total, own)
+        return total
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,8 +44,9 @@ def finished(ax: Any, title: str | None, save: Any) -> Any:
 
 def scaled(image: np.ndarray, limit: float | None = None) -> np.ndarray:
     """An image (h, w, c) as values from 0 to 1: stretched from its smallest to its largest, or from
-    -limit to limit.
+    -limit to limit; even ones in the middle of these.
     """
+    limit = 1.0 if limit == 0 else limit
     low = float(image.min()) if limit is None else -limit
     high = float(image.max()) if limit is None else limit
     return np.clip((image - low) / (high - low if high > low else 1.0), 0, 1)

@@ -7,7 +7,7 @@
 A row's squares lie in a buffer in L1 between zeros, so the sum over a window is `size` loads from
 places beside each other, for vectors of channels, without a test for the ends. Backward has a
 second such buffer, for what the last sum is of; d is computed again. So memory gives each map once.
-`size` is part of the kernel: its loop is unrolled. Of exponents, 3/4, 1/2 and 1 go by square roots
+`size` is part of the kernel. Of exponents, 3/4, 1/2 and 1 go by square roots
 and a division, others by exp(-beta log d).
 """
 
@@ -20,7 +20,7 @@ from nbcnn.kernels.cpu import jit
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
 from nbcnn.kernels.cpu.simd_streams import again, fetch, put
-from nbcnn.kernels.cpu.vector_math import elementary
+from nbcnn.kernels.cpu.vector_math import elementary, square_root
 from nbcnn.kernels.impl import Impl, Scratch, always
 from nbcnn.ops.response_norm import ResponseNormSpec
 
@@ -30,20 +30,20 @@ ROOTS = (0.75, 0.5, 1.0)  # exponents with a form of their own
 @cache
 def power_of(exponent: float, dtype: str) -> Callable:
     """power(d, minus_beta) = d^-beta; `exponent`: beta where it is one of `ROOTS`, else 0."""
-    number = np.dtype(dtype).type
+    sqrt, number = square_root(dtype), np.dtype(dtype).type
 
     if exponent == 0.75:
 
         @jit.always_inline
         def power(d, minus_beta):
-            root = np.sqrt(d)
-            return number(1) / (root * np.sqrt(root))
+            root = sqrt(d)
+            return number(1) / (root * sqrt(root))
 
     elif exponent == 0.5:
 
         @jit.always_inline
         def power(d, minus_beta):
-            return number(1) / np.sqrt(d)
+            return number(1) / sqrt(d)
 
     elif exponent == 1.0:
 
@@ -61,9 +61,41 @@ def power_of(exponent: float, dtype: str) -> Callable:
     return power
 
 
+@jit.always_inline
+def square_at(squares, i):
+    return again(squares, i, 0)
+
+
+@jit.always_inline
+def share_at(shares, i):
+    return again(shares, i, 1)
+
+
+def window_sum(at: Callable, size: int, first: int = 0) -> Callable:
+    """total(buffer, i): of `size` numbers from i + first on. As one expression, halves of halves:
+    around a loop, if only of five rounds, LLVM does not make vectors.
+    """
+    if size == 1:
+
+        @jit.always_inline
+        def number(buffer, i):
+            return at(buffer, i + first)
+
+        return number
+    half = size // 2
+    left, right = window_sum(at, half, first), window_sum(at, size - half, first + half)
+
+    @jit.always_inline
+    def total(buffer, i):
+        return left(buffer, i) + right(buffer, i)
+
+    return total
+
+
 @cache
 def forward_kernel(size: int, exponent: float, dtype: str) -> jit.Kernel:
     power, half, number = power_of(exponent, dtype), size // 2, np.dtype(dtype).type
+    sum_of_squares = window_sum(square_at, size)
 
     @jit.kernel(constants=(size, exponent, dtype))
     def response_norm(task, thread, spec, per, x, y, buffers):
@@ -77,10 +109,8 @@ def forward_kernel(size: int, exponent: float, dtype: str) -> jit.Kernel:
                 value = fetch(x, at + i)
                 put(squares, half + i, value * value, 0)
             for i in range(s.c):
-                total = number(0)
-                for j in range(size):
-                    total += again(squares, i + j, 0)
-                put(y, at + i, fetch(x, at + i) * power(alpha * total + k, minus_beta), 1)
+                d = alpha * sum_of_squares(squares, i) + k
+                put(y, at + i, fetch(x, at + i) * power(d, minus_beta), 1)
 
     return response_norm
 
@@ -88,6 +118,7 @@ def forward_kernel(size: int, exponent: float, dtype: str) -> jit.Kernel:
 @cache
 def gradient_kernel(size: int, exponent: float, dtype: str) -> jit.Kernel:
     power, half, number = power_of(exponent, dtype), size // 2, np.dtype(dtype).type
+    sum_of_squares, sum_of_shares = window_sum(square_at, size), window_sum(share_at, size)
 
     @jit.kernel(constants=(size, exponent, dtype))
     def response_norm_dx(task, thread, spec, per, x, dy, dx, buffers, others):
@@ -103,18 +134,13 @@ def gradient_kernel(size: int, exponent: float, dtype: str) -> jit.Kernel:
                 value = fetch(x, at + i)
                 put(squares, half + i, value * value, 0)
             for i in range(s.c):
-                total = number(0)
-                for j in range(size):
-                    total += again(squares, i + j, 0)
-                d = alpha * total + k
+                d = alpha * sum_of_squares(squares, i) + k
                 scaled = fetch(dy, at + i) * power(d, minus_beta)
                 put(shares, half + i, scaled * fetch(x, at + i) / d, 1)
                 put(dx, at + i, scaled, 2)
             for i in range(s.c):
-                total = number(0)
-                for j in range(size):
-                    total += again(shares, i + j, 1)
-                put(dx, at + i, again(dx, at + i, 2) + factor * fetch(x, at + i) * total, 2)
+                part = factor * fetch(x, at + i) * sum_of_shares(shares, i)
+                put(dx, at + i, again(dx, at + i, 2) + part, 2)
 
     return response_norm_dx
 
