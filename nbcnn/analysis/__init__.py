@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nbcnn.analysis.conversion import conv_to_dense, dense_to_conv, fully_convolutional
     from nbcnn.analysis.fields import FieldReport, LayerField, UnitField, receptive_field
     from nbcnn.analysis.matrices import conv_as_matrix
+    from nbcnn.analysis.memory import MemoryReport, max_batch, memory_report
     from nbcnn.analysis.parameters import LayerParameters, ParameterReport, parameter_count
     from nbcnn.analysis.sizes import output_size
 
@@ -17,12 +18,15 @@ NAMES = {
     "FieldReport": "fields",
     "LayerField": "fields",
     "LayerParameters": "parameters",
+    "MemoryReport": "memory",
     "ParameterReport": "parameters",
     "UnitField": "fields",
     "conv_as_matrix": "matrices",
     "conv_to_dense": "conversion",
     "dense_to_conv": "conversion",
     "fully_convolutional": "conversion",
+    "max_batch": "memory",
+    "memory_report": "memory",
     "output_size": "sizes",
     "parameter_count": "parameters",
     "receptive_field": "fields",
@@ -32,12 +36,15 @@ __all__ = [
     "FieldReport",
     "LayerField",
     "LayerParameters",
+    "MemoryReport",
     "ParameterReport",
     "UnitField",
     "conv_as_matrix",
     "conv_to_dense",
     "dense_to_conv",
     "fully_convolutional",
+    "max_batch",
+    "memory_report",
     "output_size",
     "parameter_count",
     "receptive_field",
