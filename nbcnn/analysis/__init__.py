@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from nbcnn.analysis.matrices import conv_as_matrix
     from nbcnn.analysis.memory import MemoryReport, max_batch, memory_report
     from nbcnn.analysis.parameters import LayerParameters, ParameterReport, parameter_count
+    from nbcnn.analysis.profiling import LayerTime, Limits, ProfileReport, profile
+    from nbcnn.analysis.shifts import Shifted, ShiftReport, equivariance
     from nbcnn.analysis.sizes import output_size
 
 # Name -> the file that defines it.
@@ -18,17 +20,24 @@ NAMES = {
     "FieldReport": "fields",
     "LayerField": "fields",
     "LayerParameters": "parameters",
+    "LayerTime": "profiling",
+    "Limits": "profiling",
     "MemoryReport": "memory",
     "ParameterReport": "parameters",
+    "ProfileReport": "profiling",
+    "ShiftReport": "shifts",
+    "Shifted": "shifts",
     "UnitField": "fields",
     "conv_as_matrix": "matrices",
     "conv_to_dense": "conversion",
     "dense_to_conv": "conversion",
+    "equivariance": "shifts",
     "fully_convolutional": "conversion",
     "max_batch": "memory",
     "memory_report": "memory",
     "output_size": "sizes",
     "parameter_count": "parameters",
+    "profile": "profiling",
     "receptive_field": "fields",
 }
 
@@ -36,17 +45,24 @@ __all__ = [
     "FieldReport",
     "LayerField",
     "LayerParameters",
+    "LayerTime",
+    "Limits",
     "MemoryReport",
     "ParameterReport",
+    "ProfileReport",
+    "ShiftReport",
+    "Shifted",
     "UnitField",
     "conv_as_matrix",
     "conv_to_dense",
     "dense_to_conv",
+    "equivariance",
     "fully_convolutional",
     "max_batch",
     "memory_report",
     "output_size",
     "parameter_count",
+    "profile",
     "receptive_field",
 ]
 

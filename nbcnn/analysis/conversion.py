@@ -26,8 +26,8 @@ def dense_to_conv(layer: Any, input_shape: Any) -> Any:
     Parameters
     ----------
     layer : a built `Dense`.
-    input_shape : of the map before flattening: (h, w, c), or (length, c), or (d, h, w, c). (1, 1, c)
-        gives a 1x1 convolution, for dense layers that follow.
+    input_shape : of the map before flattening: (h, w, c), or (length, c), or (d, h, w, c).
+        (1, 1, c) gives a 1x1 convolution, for dense layers that follow.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def dense_to_conv(layer: Any, input_shape: Any) -> Any:
     )  # fmt: skip
     found.build((None, *shape))
     found.kernel.assign(kernel.reshape(*shape, layer.units))
-    if layer.use_bias:
+    if layer.bias is not None:
         found.bias.assign(layer.bias.numpy())
     return found
 
@@ -91,7 +91,7 @@ def conv_to_dense(layer: Any, input_shape: Any) -> Any:
     if inputs * outputs > LARGEST:
         raise ValueError(
             f"conv_to_dense: {inputs:,} inputs and {outputs:,} outputs make a kernel of "
-            f"{inputs * outputs:,} entries, more than {LARGEST:,}; conv_as_matrix gives a sparse one"
+            f"{inputs * outputs:,} entries, more than {LARGEST:,}; conv_as_matrix is sparse"
         )
     activation = getattr(layer, "activation", None)
     last = steps[-1]

@@ -109,8 +109,7 @@ class FieldReport:
             laid_out = [row.layer for row in self.layers if any(row.jump)]
             layer = laid_out[-1] if laid_out else self.layers[-1].layer
         row, tensor = self[layer], self._tensors[layer]
-        follows = self._follows[id(tensor)]
-        places = [follows[a][0] for a in self._axes if a in follows]
+        places = [a for a in self.axes_of(layer) if a is not None]
         sizes = [int(tensor.spec.shape[a]) for a in places]
         if len(unit) != len(sizes) or not all(0 <= u < n for u, n in zip(unit, sizes)):
             raise ValueError(
@@ -125,10 +124,30 @@ class FieldReport:
             index[axis] = u
         chosen[tuple(index)] = True
         others = tuple(a for a in range(len(self._reach.source.shape)) if a not in self._axes)
-        mask = self._reach.mask(tensor, chosen).any(axis=others)
-        back = self._reach.spans(tensor, axes)
+        mask = np.asarray(self._reach.mask(tensor, chosen).any(axis=others))
+        back = self._reach.spans(tensor, axes, 1)
         unclipped = _intervals([back[a] for a in self._axes])
         return UnitField(layer, unit, unclipped, _hull_of(mask), mask)
+
+    def axes_of(self, layer: str) -> tuple[int | None, ...]:
+        """The axis of a layer's output along which its units follow each spatial axis of the input;
+        None where there is none.
+        """
+        follows = self._follows[id(self._tensors[self[layer].layer])]
+        return tuple(follows[a][0] if a in follows else None for a in self._axes)
+
+    def intervals(self, layer: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """First and last elements that each unit along an axis sees, on an input without borders,
+        by spatial axis; of one unit where there are none along the axis.
+        """
+        tensor, found = self._tensors[self[layer].layer], []
+        for source, axis in zip(self._axes, self.axes_of(layer)):
+            units = np.arange(1 if axis is None else tensor.spec.shape[axis], dtype=float)
+            chosen = whole(tensor.spec.shape, len(units))
+            if axis is not None:
+                chosen[axis] = (Extent(units, units, len(units)),)
+            found.append(self._reach.spans(tensor, chosen, len(units))[source])
+        return found
 
     def _field(self, call: Call, place: int, tensor: Tensor) -> LayerField | None:
         if not self._reach.depends(tensor):
@@ -146,7 +165,7 @@ class FieldReport:
             middle = n // 2 // phases * phases
             units = np.array([0, *range(middle, middle + phases + 1)], float)
             chosen[b] = (Extent(units, units, n),)
-        back = self._reach.spans(tensor, chosen)
+        back = self._reach.spans(tensor, chosen, phases + 2)
         seen = [back[a] for a in self._axes]
         shape = tuple(int(n) for n in tensor.spec.shape[1:])
         convolution = any(isinstance(part, WithKernel) for part in call.layer._flatten_layers())
@@ -154,7 +173,7 @@ class FieldReport:
             name,
             type(call.layer).__name__,
             shape,
-            tuple(_size(high[1:-1] - low[1:-1]) for low, high in seen),
+            tuple(_size(low[1:-1], high[1:-1]) for low, high in seen),
             tuple(_jump(low, phases) if a in axes else Fraction(0)
                   for a, (low, _) in zip(self._axes, seen)),
             tuple(int(low[0]) if np.isfinite(low[0]) else 0 for low, _ in seen),
@@ -236,14 +255,16 @@ def spatial_axes(trace: Trace, number: int) -> tuple[int, ...]:
     return axes
 
 
-def _size(reach: np.ndarray) -> int:
+def _size(low: np.ndarray, high: np.ndarray) -> int:
     """Of the intervals the largest, in elements."""
-    return int(max(reach.max(), -1)) + 1 if np.isfinite(reach).any() else 0
+    some = low <= high
+    return int((high[some] - low[some]).max()) + 1 if some.any() else 0
 
 
 def _jump(low: np.ndarray, phases: int) -> Fraction:
-    step = low[-1] - low[1]
-    return Fraction(int(step), phases) if np.isfinite(step) else Fraction(0)
+    if not np.isfinite(low).all():
+        return Fraction(0)
+    return Fraction(int(low[-1] - low[1]), phases)
 
 
 def _intervals(spans: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Interval, ...] | None:

@@ -52,7 +52,7 @@ class Slide(Link):
 
 @dataclasses.dataclass(frozen=True)
 class Spread(Link):
-    """The transpose of `Slide`: output i reads all j with j * stride + u * dilation - before = i."""
+    """The transpose of `Slide`: output i reads j where j * stride + u * dilation - before = i."""
 
     window: int
     stride: int
@@ -118,7 +118,7 @@ class Table(Link):
 
 @dataclasses.dataclass(frozen=True)
 class Piece(Link):
-    """Of `size` outputs from `start` on, output i reads input i - start; the others read nothing."""
+    """Of `size` outputs from `start` on, output i reads input i - start; others read nothing."""
 
     start: int
     size: int

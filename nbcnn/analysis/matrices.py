@@ -1,5 +1,6 @@
 """Convolutions as sparse matrices."""
 
+import math
 from functools import reduce
 from typing import Any
 
@@ -14,9 +15,9 @@ def conv_as_matrix(layer: Any, input_shape: Any) -> sparse.csr_matrix:
     """The matrix that a convolution is, without bias and activation.
 
     `matrix @ x.ravel()` are the elements of the layer's output for a sample x, in order; the
-    transposed convolution is the product with `matrix.T`. Most entries would be zero, and the others
-    repeat the kernel's: a doubly block circulant matrix cut at the borders (Goodfellow, Bengio and
-    Courville, "Deep Learning", 2016, section 9.1).
+    transposed convolution is the product with `matrix.T`. Most entries would be zero, and the
+    others repeat the kernel's: a doubly block circulant matrix cut at the borders (Goodfellow,
+    Bengio and Courville, "Deep Learning", 2016, section 9.1).
 
     Parameters
     ----------
@@ -76,12 +77,12 @@ def matrix_of(windows: Windows) -> Any:
     kernel = kernel.reshape(-1, per_group, windows.groups, filters)
     # Entries by pair of places, channel of a group, group, filter of a group.
     c, g, f = np.ogrid[:per_group, : windows.groups, :filters]
-    inputs, outputs = np.prod(windows.sizes), np.prod(windows.outputs)
+    inputs, outputs = math.prod(windows.sizes), math.prod(windows.outputs)
     i = _element(rows[:, None, None, None], g * filters + f, outputs, windows.filters, windows)
     j = _element(columns[:, None, None, None], g * per_group + c, inputs, windows.channels, windows)
     values = kernel[taps]
     i, j = (np.broadcast_to(part, values.shape).ravel() for part in (i, j))
-    shape = (int(outputs) * windows.filters, int(inputs) * windows.channels)
+    shape = (outputs * windows.filters, inputs * windows.channels)
     found = sparse.coo_matrix((values.ravel(), (i, j)), shape).tocsr()
     if windows.mean:
         counts = np.maximum(np.asarray(found.sum(axis=1)).ravel(), 1)

@@ -4,6 +4,7 @@ The process takes the same step twice. Before the second it gives all memory of 
 is then still there (Python, compiled kernels) is no part of the measurement.
 """
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -79,10 +80,8 @@ def _take(model: Any, batch: int, data: Data | None) -> Any:
 
 def _give_back() -> None:
     gc.collect()
-    try:
+    with contextlib.suppress(AttributeError, OSError):  # another C library, which knows best
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
-        pass  # another C library, which knows best
 
 
 def _status(name: str) -> int:

@@ -12,7 +12,6 @@ from nbcnn.graph.graph import Graph
 from nbcnn.ops.tensor import Node, Tensor
 
 
-
 class Extent(NamedTuple):
     """First and last elements along an axis of `size`, or along one that is part of a longer one;
     several intervals at once, empty ones from inf to -inf.
@@ -50,8 +49,8 @@ class Reach:
 
     # -- intervals on axes without ends ---------------------------------------------------------
 
-    def spans(self, tensor: Tensor, axes: list[Axis]) -> list[Span]:
-        """Intervals along the source's axes, from intervals along the tensor's."""
+    def spans(self, tensor: Tensor, axes: list[Axis], count: int) -> list[Span]:
+        """Intervals along the source's axes, from so many intervals along the tensor's."""
         found: dict[int, list[Axis]] = {id(tensor): axes}
         for node in reversed(self.nodes):
             given = [found[id(t)] for t in node.outputs if id(t) in found]
@@ -59,15 +58,15 @@ class Reach:
                 continue
             for index, x in enumerate(node.inputs):
                 if id(x) in self._depends and reads(node, index):
-                    back = self._back(node, index, given[0])
+                    back = self._back(node, index, given[0], count)
                     found[id(x)] = _hull(found[id(x)], back) if id(x) in found else back
         return [_flat(axis) for axis in found[id(self.source)]]
 
-    def _back(self, node: Node, index: int, axes: list[Axis]) -> list[Axis]:
+    def _back(self, node: Node, index: int, axes: list[Axis], count: int) -> list[Axis]:
         shape = node.inputs[index].spec.shape
         if node.op.name in RESHAPES:
-            return _reshaped(axes, node.outputs[0].spec.shape, shape)
-        back = whole(shape, len(axes[0][0].low))
+            return _reshaped(axes, node.outputs[0].spec.shape, whole(shape, count))
+        back = whole(shape, count)
         for a, b, link in self._routes_of(node, index) or ():
             if link is SAME:
                 back[a] = axes[b]
@@ -105,7 +104,7 @@ class Reach:
             return mask.reshape(shape)
         routes = sorted(self._routes_of(node, index) or (), key=lambda route: route.output)
         routed = [route.output for route in routes]
-        mask = mask.any(axis=tuple(b for b in range(mask.ndim) if b not in routed))
+        mask = np.asarray(mask.any(axis=tuple(b for b in range(mask.ndim) if b not in routed)))
         for place, route in enumerate(routes):
             mask = _through(mask, place, route.link, shape[route.input])
         order = sorted(range(len(routes)), key=lambda place: routes[place].input)
@@ -216,8 +215,8 @@ def _through(mask: np.ndarray, axis: int, link: Any, size: int) -> np.ndarray:
 
 def _emptied(axes: list[Axis]) -> list[Axis]:
     """What is empty along one axis is so along all."""
-    empty = np.logical_or.reduce([e.low > e.high for axis in axes for e in axis])
-    if not empty.any():
+    empty: Any = np.logical_or.reduce([e.low > e.high for axis in axes for e in axis])
+    if not np.any(empty):
         return axes
     return [
         tuple(
@@ -280,16 +279,18 @@ def _aligned(x: Any, y: Any) -> list[tuple[list[int], list[int]]]:
     return [([xs[k] for k in i], [ys[k] for k in j]) for i, j in blocks]
 
 
-def _reshaped(axes: list[Axis], shape: Sequence[int], into: Sequence[int]) -> list[Axis]:
-    """Intervals along the axes of `into` of what lies in intervals along those of `shape`."""
-    back = whole(into, len(axes[0][0].low))
+def _reshaped(axes: list[Axis], shape: Sequence[int], back: list[Axis]) -> list[Axis]:
+    """Intervals along other axes, of which all elements are given, of what lies in intervals along
+    those of `shape`.
+    """
+    into = [axis[0].size for axis in back]
     for own, others in _aligned(into, shape):
         parts = [e for b in others for e in axes[b] if e.size > 1]
         if any(not e.size for b in others for e in axes[b]):
             continue
         cut = _cut(parts, [into[a] for a in own])
         if cut is None:
-            cut = _split(parts, [into[a] for a in own])
+            cut = _split(tuple(parts), [into[a] for a in own])
         for a, axis in zip(own, cut, strict=True):
             back[a] = axis
     return _emptied([*back, *axes])[: len(into)]
@@ -310,7 +311,7 @@ def _cut(parts: Sequence[Any], sizes: Sequence[int]) -> list[Any] | None:
 
 def _split(parts: Axis, sizes: Sequence[int]) -> list[Axis]:
     """As `_cut`, by intervals of the elements in a row."""
-    low, high = _flat(tuple(parts))
+    low, high = _flat(parts)
     empty = low > high
     low, high = np.where(empty, 0, low), np.where(empty, 0, high)
     found: list[Axis] = []

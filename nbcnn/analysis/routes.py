@@ -24,11 +24,15 @@ def routes_of(node: Node, index: int) -> Routes | None:
     rule = RULES.get(node.op.name)
     if rule is None:
         return None
-    return [r._replace(link=SAME) if r.link == Slide() else r for r in rule(node, index)]
+    x, y = node.inputs[index].shape, node.outputs[0].shape
+    return [
+        r._replace(link=SAME) if r.link == Slide() and x[r.input] == y[r.output] else r
+        for r in rule(node, index)
+    ]
 
 
 def reads(node: Node, index: int) -> bool:
-    """Whether values of the input are in the output; shapes and kept inputs of gradients are not."""
+    """Whether values of the input are in the output; what only gradients need is not."""
     return index == 0 or node.op.name not in ONLY_FIRST
 
 
@@ -41,7 +45,7 @@ def _same(node: Node, index: int) -> Routes:
 
 def _window(sides: Any, sizes: Any, op: Any, window: Any, dilation: Any) -> list[tuple[int, ...]]:
     """(window, stride, before, dilation) of rows and columns."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for axis in (0, 1):
         own = sides if isinstance(sides, str) else sides[axis]
         geometry = (window[axis], op.strides[axis], own, dilation[axis])
@@ -114,13 +118,15 @@ def _slice_dx(node: Node, index: int) -> Routes:
     shape: Any = node.outputs[0].shape
     places = [np.arange(n)[slice(*r)] for n, r in zip(shape, node.op.ranges)]
     return [
-        Route(a, a, Table(np.arange(n)[:, None] == p)) for a, (p, n) in enumerate(zip(places, shape))
+        Route(a, a, Table(np.arange(n)[:, None] == p))
+        for a, (p, n) in enumerate(zip(places, shape))
     ]
 
 
 def _concat(node: Node, index: int) -> Routes:
-    axis, sizes = node.op.axis, [x.shape[node.op.axis] for x in node.inputs]
-    piece = Piece(sum(sizes[:index]), sizes[index])  # type: ignore[arg-type]
+    axis: int = node.op.axis
+    sizes: list[Any] = [x.shape[axis] for x in node.inputs]
+    piece = Piece(sum(sizes[:index]), sizes[index])
     rank = len(node.outputs[0].shape)
     return [Route(a, a, piece if a == axis else SAME) for a in range(rank)]
 
@@ -136,7 +142,7 @@ def _gather(node: Node, index: int) -> Routes:
     found = [Route(a, a if a < axis else a + rank - 1, SAME) for a in range(len(x.shape))]
     found.pop(axis)
     if isinstance(indices, Constant) and rank == 1:
-        found.append(Route(axis, axis, _picked(indices.value, x.shape[axis])))  # type: ignore
+        found.append(Route(axis, axis, _picked(indices.value, x.spec.shape[axis])))
     return found
 
 
@@ -190,13 +196,13 @@ def _fold_planes(node: Node, index: int) -> Routes:
     return [Route(1, 0, along), Route(2, 1, SAME), Route(3, 2, SAME)]
 
 
+ELEMENTWISE = (
+    "unary", "binary", "where", "cast", "stop_gradient", "dropout", "custom_gradient", "conv3d",
+    "scale_shift", "broadcast_to",
+)  # fmt: skip
 RULES: dict[str, Callable[[Node, int], Routes]] = {
-    **dict.fromkeys(
-        "unary binary where cast stop_gradient dropout custom_gradient conv3d scale_shift "
-        "broadcast_to mix".split(),
-        _same,
-    ),
-    **dict.fromkeys("softmax log_softmax argsort".split(), _along_last),
+    **dict.fromkeys(ELEMENTWISE, _same),
+    **dict.fromkeys(("softmax", "log_softmax", "argsort"), _along_last),
     **dict.fromkeys(("maxpool2d", "avgpool2d"), _pool),
     **dict.fromkeys(("maxpool2d_dx", "avgpool2d_dx"), _pool_dx),
     "conv2d": _conv2d,

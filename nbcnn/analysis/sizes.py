@@ -103,8 +103,8 @@ def _paddings(p: Any, axes: int, single: bool) -> tuple[Any, ...]:
                 (0, 0) if v == "valid" else v if isinstance(v, str) else tuple(v) for v in found
             )
     raise ValueError(
-        f"output_size: p must be {', '.join(map(repr, NAMES))}, a number or (before, after), or one "
-        f"of these for each of {axes} axes, none negative, got {p!r}"
+        f"output_size: p must be {', '.join(map(repr, NAMES))}, a number or (before, after), or "
+        f"one of these for each of {axes} axes, none negative, got {p!r}"
     )
 
 

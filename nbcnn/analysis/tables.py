@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], footer: Sequence[str] = ()) -> str:
-    """Columns under their headings: numbers to the right, all else to the left; None is left out."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[Any]], footer: Sequence[str] = ()
+) -> str:
+    """Columns under their headings: numbers to the right, else to the left; None is left out."""
     cells = [[_shown(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells)]
     right = [all(_is_number(row[i]) for row in rows) and bool(rows) for i in range(len(headings))]

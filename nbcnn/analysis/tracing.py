@@ -1,12 +1,15 @@
 """What a model computes on given shapes: its layers' calls and the operations they are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.models.functional import replay, within_tracing
 from nbcnn.ops.tensor import Tensor
+
+# (layer, name, its call) -> what the call returns.
+Wrapper = Callable[[Any, str, Callable[[], Any]], Any]
 
 
 class Call(NamedTuple):
@@ -80,31 +83,34 @@ def traced(where: str, model: Any, input_shape: Any = None) -> Trace:
     leaves = [Tensor((1, *s), slot.dtype) for slot, s in zip(signature.slots, shapes)]
     calls: list[Call] = []
     with Context(training=False):
-        outputs = _recorded(model, signature.pack(leaves), calls, "")
+        outputs = record(model, signature.pack(leaves), calls)
     return Trace(leaves, signature.names, calls, flatten(outputs))
 
 
-def _recorded(model: Any, inputs: Any, calls: list[Call], prefix: str) -> Any:
-    """The outputs of a model; what its layers take and return is appended to `calls`."""
-    network = model._functional
-    if network is None:
-        return _called(model, (inputs,), {}, calls, prefix)
+def _alone(layer: Any, name: str, call: Callable[[], Any]) -> Any:
+    return call()
+
+
+def record(
+    model: Any, inputs: Any, calls: list[Call], prefix: str = "", wrapped: Wrapper = _alone
+) -> Any:
+    """The outputs of a model, within a tracing; what its layers take and return is appended to
+    `calls`. Each layer is called through `wrapped(layer, name, call)`.
+    """
 
     def call(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+        name = f"{prefix}{layer.name}"
         if getattr(layer, "_functional", None) is not None and len(args) == 1:
-            return _recorded(layer, args[0], calls, f"{prefix}{layer.name}/")
-        return _called(layer, args, kwargs, calls, prefix)
+            return record(layer, args[0], calls, f"{name}/", wrapped)
+        outputs = wrapped(layer, name, lambda: within_tracing(layer, args, kwargs))
+        taken = [t for t in flatten((args, kwargs)) if isinstance(t, Tensor)]
+        given = [t for t in flatten(outputs) if isinstance(t, Tensor)]
+        calls.append(Call(layer, name, taken, given))
+        return outputs
 
+    network = model._functional
+    if network is None:
+        return call(model, (inputs,), {})
     values = network.input_signature.arrange(inputs, model.name)
     feed = {id(old): new for old, new in zip(flatten(network.inputs), values)}
     return replay(network.makers, feed, network.outputs, call)
-
-
-def _called(
-    layer: Any, args: tuple, kwargs: dict[str, Any], calls: list[Call], prefix: str
-) -> Any:
-    outputs = within_tracing(layer, args, kwargs)
-    taken = [t for t in flatten((args, kwargs)) if isinstance(t, Tensor)]
-    given = [t for t in flatten(outputs) if isinstance(t, Tensor)]
-    calls.append(Call(layer, f"{prefix}{layer.name}", taken, given))
-    return outputs

@@ -69,7 +69,7 @@ class Windows:
         return inputs * math.prod(self.outputs) * self.filters
 
 
-def windows_of(layer: Any, shape: tuple[int, ...]) -> list[Windows] | None:
+def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
     """A layer on samples of a shape as steps of windows; None for other layers."""
     if not isinstance(layer, LINEAR):
         return None
@@ -78,27 +78,47 @@ def windows_of(layer: Any, shape: tuple[int, ...]) -> list[Windows] | None:
     if isinstance(layer, ConvolutionTranspose):
         return [_transposed(layer, sizes, channels, first)]
     pool = isinstance(layer, AVERAGES)
-    window = layer.pool_size if pool else layer.kernel_size
+    geometry = _geometry(layer, sizes, layer.pool_size if pool else layer.kernel_size)
+    if isinstance(layer, AVERAGES):
+        ones = {"groups": channels, "channels": channels, "filters": channels, "kernel": None}
+        return [Windows(**geometry, **ones, first=first, mean=True)]
+    if isinstance(layer, Convolution):
+        own = {"groups": layer.groups, "filters": layer.filters, "kernel": layer.kernel.numpy()}
+        return [Windows(**geometry, **own, channels=channels, first=first)]
+    return _by_channel(layer, geometry, channels, first)
+
+
+def _geometry(layer: Any, sizes: tuple[int, ...], window: tuple[int, ...]) -> dict[str, Any]:
     dilation = getattr(layer, "dilation_rate", (1,) * len(window))
     strides = layer.strides or window
     pads = _pads(layer.padding, window, dilation)
     placed = [window_output(*g) for g in zip(sizes, window, strides, pads, dilation)]
-    outputs, before = tuple(p[0] for p in placed), tuple(p[1] for p in placed)
-    geometry = (tuple(sizes), outputs, tuple(window), tuple(strides), before, tuple(dilation))
-    if pool:
-        return [Windows(*geometry, channels, channels, channels, None, first, mean=True)]
-    if isinstance(layer, Convolution):
-        kernel = layer.kernel.numpy()
-        return [Windows(*geometry, layer.groups, channels, layer.filters, kernel, first)]
-    separable = isinstance(layer, Separable)
+    return {
+        "sizes": tuple(sizes),
+        "outputs": tuple(p[0] for p in placed),
+        "window": tuple(window),
+        "strides": tuple(strides),
+        "before": tuple(p[1] for p in placed),
+        "dilation": tuple(dilation),
+    }
+
+
+def _by_channel(layer: Any, geometry: dict[str, Any], channels: int, first: bool) -> list[Windows]:
+    """A depthwise convolution, and what mixes its channels where the layer is separable."""
+    separable, made = isinstance(layer, Separable), channels * layer.depth_multiplier
     kernel = (layer.depthwise_kernel if separable else layer.kernel).numpy()
-    made = channels * layer.depth_multiplier
-    kernel = kernel.reshape(*window, 1, made)
-    steps = [Windows(*geometry, channels, channels, made, kernel, first)]
+    kernel = kernel.reshape(*layer.kernel_size, 1, made)
+    own = {"groups": channels, "channels": channels, "filters": made, "kernel": kernel}
+    steps = [Windows(**geometry, **own, first=first)]
     if separable:
-        ones, zeros = (1,) * len(window), (0,) * len(window)
-        kernel, mixed = layer.pointwise_kernel.numpy(), (outputs, outputs, ones, ones, zeros, ones)
-        steps.append(Windows(*mixed, 1, made, layer.filters, kernel, first))
+        outputs, ones = geometry["outputs"], (1,) * len(geometry["outputs"])
+        mixing = layer.pointwise_kernel.numpy()
+        steps.append(
+            Windows(
+                outputs, outputs, ones, ones, (0,) * len(ones), ones, 1, made, layer.filters,
+                mixing, first,
+            )
+        )  # fmt: skip
     return steps
 
 
