@@ -89,7 +89,7 @@ def test_three_sources_of_memory():
     assert report.parameters == report.weights + report.gradients + report.optimizer
     assert report.weights <= report.gradients <= report.weights + 64 * len(model.weights)
     assert report.optimizer == 2 * report.gradients  # both moments of Adam
-    assert report.data == 64 * (28 * 28 * 4 + 4)
+    assert 0 <= report.data - 64 * (28 * 28 * 4 + 4) < 1024  # and constants
     total = report.activations + report.parameters + report.miscellaneous
     assert report.planned == total
     assert f"{total:,}" in str(report)
@@ -102,12 +102,12 @@ def test_three_sources_of_memory():
 def test_prediction_needs_no_optimizer():
     report = analysis.memory_report(lenet(), 16, training=False)
     assert (report.gradients, report.optimizer) == (0, 0)
-    with pytest.raises(RuntimeError, match="compile"):
+    with pytest.raises(ValueError, match="memory_report: call compile"):
         analysis.memory_report(lenet())
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("room", [1_400_000, 6_000_000, 33_333_333])
+@pytest.mark.parametrize("room", [1_700_000, 6_000_000, 33_333_333])
 def test_the_largest_batch_fits_and_one_more_does_not(training, room):
     model = compiled(lenet())
     batch = analysis.max_batch(model, room, training)

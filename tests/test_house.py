@@ -25,6 +25,16 @@ MAY_IMPORT = {
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
     "io": ("io",),
+    "analysis": (
+        "analysis",
+        "models",
+        "layers",
+        "graph",
+        "ops",
+        "runtime",
+        "config",
+        "kernels/cpu/peak",
+    ),
     "layers": (
         "layers",
         "ops",
@@ -52,7 +62,13 @@ ONLY_IN = [
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
-EXTERNAL = {"ops": {"numpy"}, "graph": {"numpy"}, "layers": {"numpy"}, "io": {"numpy"}}
+EXTERNAL = {
+    "ops": {"numpy"},
+    "graph": {"numpy"},
+    "layers": {"numpy"},
+    "io": {"numpy"},
+    "analysis": {"numpy", "scipy"},
+}
 
 
 def place(path: Path) -> str:

@@ -54,6 +54,7 @@ PAGES = (
     ),
     Reference("config", "Settings", ("config", "dtype_policies", "mixed_precision", "backend")),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
+    Reference("analysis", "Analysis", ("analysis",)),
     Reference("nbcnn", "Devices and the top level", ("",)),
 )
 

@@ -21,7 +21,7 @@ MOST_PHASES = 64  # of a pattern that repeats along an axis, looked at
 
 @dataclasses.dataclass(frozen=True)
 class UnitField:
-    """What one unit of a layer sees, along each spatial axis of the input.
+    """What one `unit` of a `layer` sees, along each spatial axis of the input.
 
     `unclipped`: the first and the last element, on an input without borders; None where the unit
     sees nothing. `clipped`: the same of what is there: elements that padding stands for, also that
@@ -38,7 +38,8 @@ class UnitField:
 
 @dataclasses.dataclass(frozen=True)
 class LayerField:
-    """The units of one layer, along each spatial axis of the input.
+    """The units of one `layer`, of a class `kind`, whose output for one sample has `output_shape`;
+    along each spatial axis of the input. `convolution`: whether the layer convolves.
 
     `size`: elements from the first to the last one that a unit sees, on an input without borders.
     `jump`: input elements between what neighbouring units see, 0 where units are not laid out
@@ -60,6 +61,8 @@ class FieldReport:
     """What `receptive_field` returns; prints as a table. `input_size`: the spatial sizes of the
     input. `layers`: a `LayerField` for each, in order. `unknown`: operations of which it is not
     known what they read, and which count as reading everything.
+
+    It is made of a `trace`, the `number` of the input, and the `axes` of that that are spatial.
     """
 
     def __init__(self, trace: Trace, number: int, axes: tuple[int, ...]):
@@ -137,7 +140,7 @@ class FieldReport:
         return tuple(follows[a][0] if a in follows else None for a in self._axes)
 
     def intervals(self, layer: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """First and last elements that each unit along an axis sees, on an input without borders,
+        """First and last elements that each unit of a layer along an axis sees, on an input without borders,
         by spatial axis; of one unit where there are none along the axis.
         """
         tensor, found = self._tensors[self[layer].layer], []

@@ -12,7 +12,8 @@ from nbcnn.models.checks import whole_number
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
-    """Bytes of a step, by what they are for; prints as a table.
+    """Bytes of a step of a `model` on a `device`, in `training` or not, on a `batch` of so many
+    samples, by what they are for; prints as a table.
 
     activations : what the layers compute and, in training, its gradients, as far as they are there
         at the same time.

@@ -12,7 +12,8 @@ from nbcnn.layers.dense import Dense
 
 @dataclasses.dataclass(frozen=True)
 class LayerParameters:
-    """Of one layer: numbers that it has, and how many of them training changes; and without bias,
+    """Of one `layer` of a class `kind`, with outputs of `output_shape`: its `parameters`, and how
+    many of them training changes, `trainable`; and without bias,
     over all uses of the layer in the model, the entries of the matrices that map its inputs to its
     outputs: `dense`, all of them, and `sparse`, those that are not zero by construction. None for
     layers that are no convolution or dense layer.
@@ -29,7 +30,8 @@ class LayerParameters:
 
 @dataclasses.dataclass(frozen=True)
 class ParameterReport:
-    """What `parameter_count` returns; prints as a table. `frozen` are the parameters that training
+    """What `parameter_count` returns; prints as a table. `layers` has a row for each, `total` and
+    `trainable` count numbers of the whole model. `frozen` are the parameters that training
     does not change; `dense` and `sparse` are sums over the layers.
     """
 

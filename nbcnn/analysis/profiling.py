@@ -23,8 +23,8 @@ SMALLEST = 32  # megabytes that a copy from memory is timed with
 
 
 class Limits(NamedTuple):
-    """What a machine can do at most: FLOP a second, in multiply-adds, and bytes a second, read and
-    written by a copy: from memory, and within the last cache (None: as from memory).
+    """What a machine can do at most in a second: `flops`, in multiply-adds, and `bytes`, read and
+    written by a copy; `close`: the same within the last cache (None: as from memory).
     """
 
     flops: float
@@ -32,15 +32,17 @@ class Limits(NamedTuple):
     close: float | None = None
 
     def least(self, flops: int, nbytes: int, cache: int) -> float:
-        """Seconds that so many operations and bytes take at least, in a cache of this size."""
+    """Seconds that so many operations, `flops`, and bytes, `nbytes`, take at least; these come
+        from a `cache` where they fit into so many bytes.
+        """
         rate = self.close if self.close is not None and nbytes <= cache else self.bytes
         return max(flops / self.flops, nbytes / rate)
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerTime:
-    """What one layer takes in a step; a layer's work that is joined with that of others is theirs
-    who come first.
+    """What one `layer`, of a class `kind`, takes in a step; work that was joined with that of
+    others counts for the layer of the joint operation.
 
     forward, backward : seconds. flops : floating-point operations of convolutions and products by
     their direct formula, which fast algorithms go below. nbytes : of all that is read and written,
@@ -77,7 +79,9 @@ class LayerTime:
 
 @dataclasses.dataclass(frozen=True)
 class ProfileReport:
-    """What `profile` returns; prints as a table. seconds : of the whole step, whose operations
+    """What `profile` returns, of a `model` on a `device`, in `training` or not, on a `batch` of so
+    many samples; prints as a table. `layers` has a row for each, `limits` are the machine's.
+    seconds : of the whole step, whose operations
     follow one another closely, where those of the rows were timed one by one.
     """
 
@@ -137,8 +141,8 @@ def profile(
     the machine's limit (the roofline of Williams, Waterman and Patterson, 2009), the algorithm.
 
     The step is that of `predict` or `fit`, as it is planned, on random inputs, of a copy of the
-    model where it trains. Operations that rewriting has joined count for the first of their layers,
-    with the others named; layers without operations of their own are listed with no time.
+    model where it trains. Operations that rewriting has joined count for the layer of their kind (a
+    convolution with its activation for the convolution), with the others named; layers without operations of their own are listed with no time.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ Shift = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Shifted:
-    """One layer under one shift.
+    """One `layer` of total `stride` under one `shift`.
 
     multiple : whether the shift is a multiple of the layer's total stride along every axis, so
         that its output can follow by whole units; None where its output is not laid out along the
@@ -38,7 +38,8 @@ class Shifted:
 
 @dataclasses.dataclass(frozen=True)
 class ShiftReport:
-    """What `equivariance` returns; prints as a table. `agreement`: by shift, the share of samples
+    """What `equivariance` returns, of a `model`; prints as a table. `rows` has one for each layer and
+    shift. `agreement`: by shift, the share of samples
     whose largest output stays the same, of a model with one output of classes.
     """
 
@@ -47,7 +48,7 @@ class ShiftReport:
     agreement: dict[Shift, float] | None
 
     def of(self, layer: str) -> list[Shifted]:
-        """The rows of a layer."""
+        """The rows of a `layer`."""
         return [row for row in self.rows if row.layer == layer]
 
     def __str__(self) -> str:

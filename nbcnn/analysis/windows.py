@@ -77,13 +77,17 @@ def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
     channels, sizes = (shape[0], shape[1:]) if first else (shape[-1], shape[:-1])
     if isinstance(layer, ConvolutionTranspose):
         return [_transposed(layer, sizes, channels, first)]
-    pool = isinstance(layer, AVERAGES)
-    geometry = _geometry(layer, sizes, layer.pool_size if pool else layer.kernel_size)
     if isinstance(layer, AVERAGES):
-        ones = {"groups": channels, "channels": channels, "filters": channels, "kernel": None}
+        geometry = _geometry(layer, sizes, layer.pool_size)
+        ones: Any = {"groups": channels, "channels": channels, "filters": channels, "kernel": None}
         return [Windows(**geometry, **ones, first=first, mean=True)]
+    geometry = _geometry(layer, sizes, layer.kernel_size)
     if isinstance(layer, Convolution):
-        own = {"groups": layer.groups, "filters": layer.filters, "kernel": layer.kernel.numpy()}
+        own: Any = {
+            "groups": layer.groups,
+            "filters": layer.filters,
+            "kernel": layer.kernel.numpy(),
+        }
         return [Windows(**geometry, **own, channels=channels, first=first)]
     return _by_channel(layer, geometry, channels, first)
 
@@ -108,7 +112,7 @@ def _by_channel(layer: Any, geometry: dict[str, Any], channels: int, first: bool
     separable, made = isinstance(layer, Separable), channels * layer.depth_multiplier
     kernel = (layer.depthwise_kernel if separable else layer.kernel).numpy()
     kernel = kernel.reshape(*layer.kernel_size, 1, made)
-    own = {"groups": channels, "channels": channels, "filters": made, "kernel": kernel}
+    own: Any = {"groups": channels, "channels": channels, "filters": made, "kernel": kernel}
     steps = [Windows(**geometry, **own, first=first)]
     if separable:
         outputs, ones = geometry["outputs"], (1,) * len(geometry["outputs"])

@@ -113,8 +113,9 @@ def name_joined(
     """
     made = _reached(outputs, lambda new: new.order > before)
     if not made:  # a rule has made it before, at a node in front of this one
-        for old in _reached(outputs, lambda old: type(old.op) is type(node.op)):
-            old.origins = tuple(dict.fromkeys((*node.origins, *old.origins)))
+        for old in {id(t.node): t.node for t in outputs}.values():
+            if old is not None and type(old.op) is type(node.op):
+                old.origins = tuple(dict.fromkeys((*node.origins, *old.origins)))
         return
     kept = {id(t) for new in made for t in new.inputs}
     left = [t for t in inputs if id(t) not in kept]
