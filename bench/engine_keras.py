@@ -2,11 +2,12 @@
 
     python engine_keras.py MODEL ENGINE THREADS
 
-MODEL: of `model_set.py` or `model_set_more.py`. ENGINE: nbcnn, or real Keras on tensorflow,
+MODEL: SET.NAME of `model_sets.py`. ENGINE: nbcnn, or real Keras on tensorflow,
 tensorflow_nojit (without XLA), jax, torch.
 """
 
 import importlib
+import math
 import os
 import sys
 
@@ -43,17 +44,19 @@ def compiled(keras, model, loss="sparse_categorical_crossentropy", **options):
 class Engine:
     def __init__(self, name, engine, threads):
         keras, options = load(engine, threads)
-        import model_set
-        import model_set_more
         import numpy as np
+        from model_sets import find
 
-        models = model_set if name in model_set.MODELS else model_set_more
+        models, name = find(name)
         setting = models.MODELS[name]
         keras.utils.set_random_seed(0)
         self.x, self.y = models.data(setting, np)
         self.batch = setting.batch
         loss = getattr(setting, "loss", "sparse_categorical_crossentropy")
         self.model = compiled(keras, setting.build(keras), loss, **options)
+
+    def parameters(self):
+        return sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
 
     def train(self):
         self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, verbose=0)

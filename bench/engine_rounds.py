@@ -1,4 +1,6 @@
-"""What every engine of `peers.py` answers, in terms of its `train`, `predict` and `latency`."""
+"""What every engine of `peers.py` answers, in terms of its `train`, `predict` and `latency`; those
+that train also know how many `parameters` they train.
+"""
 
 import time
 
@@ -9,6 +11,9 @@ def handlers(engine, memory_of):
         call()
         return {"seconds": time.perf_counter() - start}
 
+    def ready():
+        return {"parameters": engine.parameters()} if hasattr(engine, "parameters") else {}
+
     def memory():
         def two_epochs():
             engine.train()
@@ -17,7 +22,7 @@ def handlers(engine, memory_of):
         return memory_of(two_epochs)
 
     return {
-        "ready": dict,
+        "ready": ready,
         "train": lambda: timed(engine.train),
         "predict": lambda: timed(engine.predict),
         "latency": lambda: {"seconds": engine.latency()},

@@ -2,16 +2,18 @@
 
     python engine_torch.py MODEL SETTING THREADS [DEVICE PRECISION SCALE]
 
-SETTING: eager, channels_last, compile, compile_channels_last; onnxruntime (inference only); graph
-(CUDA graphs of the steps, channels_last, GPUs only). DEVICE, PRECISION, SCALE: see `torch_gpu.py`
-and `gpu_scale.py`; images and labels lie on the device.
+MODEL: SET.NAME of `model_sets.py`, SET being first or zoo. SETTING: eager, channels_last, compile,
+compile_channels_last; onnxruntime (inference only); graph (CUDA graphs of the steps, channels_last,
+GPUs only). DEVICE, PRECISION, SCALE: see `torch_gpu.py` and `gpu_scale.py`; images and labels lie
+on the device.
 
 The training loop is the leanest that trains: batches are views of one tensor already in the wanted
-layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax, as
-nbcnn's and Keras's models do.
+layout, the update is the fused one, the loss is read once an epoch. Inference ends in softmax,
+or what the loss wants, as nbcnn's and Keras's models do.
 """
 
 import contextlib
+import importlib
 import sys
 import tempfile
 from functools import partial
@@ -19,33 +21,51 @@ from pathlib import Path
 
 from serve import latencies, limit_threads, memory_of, serve
 
+CLASSES = "sparse_categorical_crossentropy"
+
+
+def losses(nn):
+    """Of each loss by Keras's name: that of logits, and what ends a network in inference."""
+    return {
+        CLASSES: (nn.CrossEntropyLoss(), nn.Softmax(dim=1)),
+        "binary_crossentropy": (nn.BCEWithLogitsLoss(), nn.Sigmoid()),
+        "mean_squared_error": (nn.MSELoss(), nn.Identity()),
+    }
+
+
+def channels_first(np, x):
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1) if x.ndim > 2 else x)
+
 
 class Torch:
     def __init__(self, name, setting, threads, device="cpu", precision="float32", scale=None):
         import numpy as np
         import torch
         from gpu_scale import scaled
-        from model_set import MODELS, data
-        from torch_models import BUILDERS
+        from model_sets import find
 
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        how = scaled(MODELS[name], scale)
-        x, y = data(how, np)
+        models, name = find(name)
+        how = scaled(models.MODELS[name], scale)
+        x, y = models.data(how, np)
+        loss = getattr(how, "loss", CLASSES)
         self.torch, self.batch = torch, how.batch
-        self.x = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-        self.y = torch.from_numpy(y.astype("int64"))
-        model = BUILDERS[name]()
+        self.x = torch.from_numpy(channels_first(np, x))
+        self.y = torch.from_numpy(y.astype("int64") if loss == CLASSES else channels_first(np, y))
+        model = importlib.import_module(models.TORCH).BUILDERS[name]()
         if setting.endswith(("channels_last", "graph")):
             model = model.to(memory_format=torch.channels_last)
-            self.x = self.x.to(memory_format=torch.channels_last)
+            if x.ndim == 4:
+                self.x = self.x.to(memory_format=torch.channels_last)
         model, self.x, self.y = model.to(device), self.x.to(device), self.y.to(device)
         self.model = model
-        self.run, self.infer = model, torch.nn.Sequential(model, torch.nn.Softmax(dim=1))
+        self.loss, last = losses(torch.nn)[loss]
+        self.run, self.infer = model, torch.nn.Sequential(model, last)
         if setting.startswith("compile"):
             self.run, self.infer = torch.compile(self.run), torch.compile(self.infer)
-        self.loss = torch.nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=True)
+        self.penalized = hasattr(self.model, "penalty")
         self.rounded = contextlib.nullcontext
         if precision == "bfloat16":
             self.rounded = partial(torch.autocast, torch.device(device).type, torch.bfloat16)
@@ -53,6 +73,9 @@ class Torch:
             from torch_gpu import graphed
 
             self.step, self.infer = graphed(self)
+
+    def parameters(self):
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def batches(self):
         for start in range(0, len(self.x), self.batch):
@@ -62,6 +85,8 @@ class Torch:
         self.optimizer.zero_grad()
         with self.rounded():
             loss = self.loss(self.run(x), y)
+            if self.penalized:
+                loss = loss + self.model.penalty
         loss.backward()
         self.optimizer.step()
         return loss.detach()

@@ -8,6 +8,8 @@ an epoch it is measured.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+TORCH = "torch_models"  # has them for PyTorch
+
 
 class Setting(NamedTuple):
     """How a model is measured. `shape` is the shape of one image, `steps` the batches an epoch."""

@@ -5,13 +5,24 @@ are small enough for two cores.
 The same text builds each under nbcnn and under real Keras: `keras` is the module.
 """
 
+import runpy
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
+
+ZOO = Path(__file__).resolve().parents[1] / "models"
+
+CLASSES = "sparse_categorical_crossentropy"
+BINARY = "binary_crossentropy"
+MSE = "mean_squared_error"
 
 
 class Setting(NamedTuple):
     """How a model is measured. `shape` is that of one sample, `labels` that of its labels: whole
-    numbers below `classes`, or real ones where the loss is not a cross-entropy.
+    numbers below `classes`, from 0 to 1 where the loss is a binary cross-entropy, or any. Samples
+    are numbers of `words`, where there are any.
     """
 
     build: Callable[..., Any]
@@ -20,38 +31,33 @@ class Setting(NamedTuple):
     steps: int
     classes: int = 10
     labels: tuple[int, ...] = ()
-    loss: str = "sparse_categorical_crossentropy"
+    loss: str = CLASSES
+    words: int = 0
+
+
+def from_zoo(keras, name):
+    """`build` of `models/NAME.py`, with this library as its `keras`; what trains the zoo, which
+    only nbcnn has, is not loaded.
+    """
+    modules = {"nbcnn": keras, "zoo": mock.Mock(), "zoo_data": mock.Mock()}
+    before = {known: sys.modules[known] for known in modules if known in sys.modules}
+    sys.modules.update(modules)
+    try:
+        return runpy.run_path(str(ZOO / f"{name}.py"))["build"]
+    finally:
+        for known in modules:
+            del sys.modules[known]
+        sys.modules.update(before)
 
 
 def m5(keras):
     """M5 for spoken words (Dai et al. 2017): raw sound, a kernel of 80, four pools by 4."""
-    layers = keras.layers
-    parts = [keras.Input((8000, 1))]
-    for filters, kernel, stride in ((128, 80, 4), (128, 3, 1), (256, 3, 1), (512, 3, 1)):
-        parts += [
-            layers.Conv1D(filters, kernel, strides=stride, padding="same"),
-            layers.BatchNormalization(),
-            layers.Activation("relu"),
-            layers.MaxPooling1D(4),
-        ]
-    parts += [layers.GlobalAveragePooling1D(), layers.Dense(35, activation="softmax")]
-    return keras.Sequential(parts)
+    return from_zoo(keras, "m5")((8000, 1), 35)
 
 
 def tcn(keras):
     """The TCN of sequential MNIST (Bai et al. 2018): 8 residual blocks of 25 filters, kernel 7."""
-    layers = keras.layers
-    sound = keras.Input((784, 1))
-    x = sound
-    for level in range(8):
-        y = x
-        for _ in range(2):
-            y = layers.Conv1D(25, 7, dilation_rate=2**level, padding="causal", activation="relu")(y)
-        if x.shape[-1] != 25:
-            x = layers.Conv1D(25, 1)(x)
-        x = layers.Activation("relu")(layers.Add()([x, y]))
-    x = layers.GlobalAveragePooling1D()(x)
-    return keras.Model(sound, layers.Dense(10, activation="softmax")(x))
+    return from_zoo(keras, "tcn")((784, 1), 10)
 
 
 def wavenet(keras):
@@ -201,24 +207,7 @@ def dcgan(keras):
 
 def unet(keras):
     """U-Net (Ronneberger et al. 2015) of 16 to 256 filters on images of 128 x 128."""
-    layers = keras.layers
-
-    def block(x, filters):
-        for _ in range(2):
-            x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-        return x
-
-    image = keras.Input((128, 128, 1))
-    x, skips = image, []
-    for filters in (16, 32, 64, 128):
-        x = block(x, filters)
-        skips.append(x)
-        x = layers.MaxPooling2D(2)(x)
-    x = block(x, 256)
-    for skip in reversed(skips):
-        x = layers.Conv2DTranspose(skip.shape[-1], 2, strides=2)(x)
-        x = block(layers.Concatenate()([skip, x]), skip.shape[-1])
-    return keras.Model(image, layers.Conv2D(2, 1, activation="softmax")(x))
+    return from_zoo(keras, "unet")((128, 128, 1), 2, width=16)
 
 
 def convnext(keras):
@@ -294,7 +283,6 @@ def anomaly(keras):
     )
 
 
-MSE = "mean_squared_error"
 MODELS = {
     "m5": Setting(m5, (8000, 1), batch=32, steps=6, classes=35),
     "tcn": Setting(tcn, (784, 1), batch=32, steps=8),
@@ -316,8 +304,14 @@ def data(setting, np, samples=None):
     """Random samples and labels, the same for every framework; an epoch of them by default."""
     rng = np.random.default_rng(0)
     samples = samples or setting.batch * setting.steps
-    x = rng.standard_normal((samples, *setting.shape), dtype=np.float32)
+    shape = (samples, *setting.shape)
+    if setting.words:
+        x = rng.integers(0, setting.words, shape).astype("int32")
+    else:
+        x = rng.standard_normal(shape, dtype=np.float32)
     shape = (samples, *setting.labels)
-    if "crossentropy" in setting.loss:
+    if setting.loss == CLASSES:
         return x, rng.integers(0, setting.classes, shape).astype("int32")
+    if setting.loss == BINARY:
+        return x, rng.random(shape, dtype=np.float32)
     return x, rng.standard_normal(shape, dtype=np.float32)

@@ -15,9 +15,11 @@ from nbcnn.graph.choosing import main_dtype, select
 from nbcnn.graph.fuse import fuse
 from nbcnn.graph.graph import Graph, rewrite, root_of
 from nbcnn.graph.rewrite import INDICES, TRAINING
+from nbcnn.layers import padding
 from nbcnn.layers.context import Context
 from nbcnn.ops.conv import conv2d
 from nbcnn.ops.elementwise import unary
+from nbcnn.ops.local import Local2D, kernel_shape
 from nbcnn.ops.norm import BatchNorm
 from nbcnn.ops.op import apply
 from nbcnn.ops.optimizer import HYPER_SIZE, SGD, Adam
@@ -25,6 +27,7 @@ from nbcnn.ops.pool import avg_pool2d, max_pool2d
 from nbcnn.ops.random import Dropout
 from nbcnn.ops.shape import ALIASES, Concat
 from nbcnn.ops.tensor import Constant, Node, Tensor, TensorSpec, VariableTensor
+from nbcnn.ops.unpool import MaxUnpool2D, max_pool_with_places
 
 
 class Formula(NamedTuple):
@@ -97,10 +100,15 @@ def batchnorm(args, what) -> Formula:
     return Formula(ops.relu(y) if args["relu"] else y, [x], [gamma, beta])
 
 
-def layernorm(args, what) -> Formula:
-    x, layer = leaf(*args["x"]), layers.LayerNormalization()
-    y = layer(x)
-    return Formula(y, [x], [v.symbol for v in layer.trainable_variables])
+def of_layer(make: Callable) -> Callable:
+    """A formula of one map, by a layer and its weights."""
+
+    def build(args, what) -> Formula:
+        x, layer = leaf(*args["x"]), make()
+        y = layer(x)
+        return Formula(y, [x], [v.symbol for v in layer.trainable_variables])
+
+    return build
 
 
 def crossentropy(args, what) -> Formula:
@@ -116,6 +124,37 @@ def of_map(function) -> Callable:
         return Formula(function(x, args), [x], [])
 
     return build
+
+
+def local(args, what) -> Formula:
+    x, window = leaf(*args["x"]), (args["window"],) * 2
+    op = Local2D(window, (args["stride"],) * 2)
+    w = leaf(*kernel_shape(op.geometry(tuple(args["x"]), args["filters"])))
+    return Formula(apply(op, x, w), [x], [w])
+
+
+def recorded(args, what) -> Formula:
+    """The indices, which cannot do without the pool."""
+    x, window, stride = leaf(*args["x"]), (args["window"],) * 2, (args["stride"],) * 2
+    return Formula(max_pool_with_places(x, window, stride, "valid")[1], [x], [])
+
+
+def unpool(args, what) -> Formula:
+    """To places as a pool records them."""
+    n, h, w, c = args["x"]
+    step, rng = args["stride"], np.random.default_rng(0)
+    i, j = np.indices((h // step, w // step))[:, None, :, :, None] * step
+    u, v = rng.integers(0, args["window"], (2, n, h // step, w // step, c))
+    places = ((i + u) * w + j + v).astype("int32")
+    x = leaf(*places.shape)
+    op = MaxUnpool2D((args["window"],) * 2, (step,) * 2, (0, 0), (h, w))
+    return Formula(apply(op, x, Constant(places)), [x], [])
+
+
+def border(x, args):
+    sides = (args["border"],) * 2
+    widths = ((0, 0), sides, sides, (0, 0))
+    return padding.border(x, widths, args["mode"], 0.0)
 
 
 def add_relu(args, what) -> Formula:
@@ -142,13 +181,19 @@ FORMULAS: dict[str, Callable[[dict, str], Formula]] = {
     "avgpool": pooling(avg_pool2d),
     "global_mean": of_map(lambda x, args: ops.mean(x, axis=(1, 2))),
     "batchnorm": batchnorm,
-    "layernorm": layernorm,
+    "layernorm": of_layer(layers.LayerNormalization),
+    "global_response": of_layer(layers.GlobalResponseNormalization),
     "activation": of_map(lambda x, args: activation(x, args["function"])),
     "crossentropy": crossentropy,
     "add_relu": add_relu,
     "scale": scale,
     "dropout": of_map(lambda x, args: apply(Dropout(0.5), x, leaf(2, dtype="int64"))),
     "concat": concat,
+    "local": local,
+    "recorded": recorded,
+    "unpool": unpool,
+    "response": of_map(lambda x, args: ops.local_response_normalization(x)),
+    "border": of_map(border),
     "upsampling": of_map(lambda x, args: layers.UpSampling2D(2)(x)),
 }
 PARAMETERS = {"leaky_relu": (0.01,), "elu": (1.0,)}

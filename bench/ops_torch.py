@@ -135,6 +135,27 @@ def layernorm(args, what, layout):
     return lambda: aten.native_layer_norm_backward(dy, x, [c], mean, scale, gamma, beta, wanted)
 
 
+def global_response(args, what, way):
+    """Over NHWC maps: as ConvNeXt V2 publishes it, or with the small arrays multiplied first."""
+    x, c = torch.randn(args["x"]), args["x"][3]
+    gamma, beta = torch.randn(c), torch.randn(c)
+
+    def forward():
+        norms = torch.norm(x, p=2, dim=(1, 2), keepdim=True)
+        shares = norms / (norms.mean(dim=-1, keepdim=True) + 1e-6)
+        if way == "published":
+            return gamma * (x * shares) + beta + x
+        return torch.addcmul(beta, x, gamma * shares + 1)
+
+    if what == "forward":
+        return forward
+    wanted = [t.requires_grad_() for t in (x, gamma, beta)]
+    with torch.enable_grad():
+        y = forward()
+    dy = torch.randn_like(y)
+    return lambda: torch.autograd.grad(y, wanted, dy, retain_graph=True)
+
+
 # function -> forward of x, backward of (dy, x, y)
 ACTIVATIONS = {
     "relu": (torch.relu, lambda dy, x, y: aten.threshold_backward(dy, y, 0)),
@@ -211,6 +232,62 @@ def upsampling(args, what, layout):
     return lambda: aten.upsample_nearest2d_backward(dy, [2 * h, 2 * w], [n, c, h, w])
 
 
+def differentiated(function, what, **leaves):
+    """`function` of the leaves, or gradients of one leaf or all, as autograd computes them."""
+    if what == "forward":
+        return lambda: function(**leaves)
+    names = {"dx": ["x"], "dw": ["w"]}.get(what, list(leaves))
+    for name in names:
+        leaves[name].requires_grad_()
+    y = function(**leaves)
+    dy = torch.randn_like(y)
+    return lambda: torch.autograd.grad(y, [leaves[n] for n in names], dy, retain_graph=True)
+
+
+def local(args, what, layout):
+    """Windows as columns, then a product for each place."""
+    _, h, w, c = args["x"]
+    k, s = args["window"], args["stride"]
+    places = ((h - k) // s + 1) * ((w - k) // s + 1)
+    weights = torch.randn(places, c * k * k, args["filters"])
+
+    def function(x, w):
+        return torch.einsum("nkp,pkf->nfp", functional.unfold(x, k, stride=s), w)
+
+    return differentiated(function, what, x=maps(args["x"], "contiguous"), w=weights)
+
+
+def unpool(args, what, layout):
+    image = maps(args["x"], layout)
+    pooled, indices = functional.max_pool2d(
+        image, args["window"], args["stride"], return_indices=True
+    )
+
+    def function(x):
+        return functional.max_unpool2d(x, indices, args["window"], args["stride"])
+
+    return differentiated(function, what, x=pooled.clone())
+
+
+def response(args, what, layout):
+    def function(x):
+        return functional.local_response_norm(x, 5, 1e-4, 0.75, 2.0)
+
+    return differentiated(function, what, x=maps(args["x"], layout))
+
+
+def border(args, what, layout):
+    b, mode = args["border"], {"edge": "replicate"}.get(args["mode"], args["mode"])
+
+    def function(x):
+        if mode == "mean":
+            mean = x.mean((2, 3), keepdim=True)
+            return functional.pad(x - mean, (b,) * 4) + mean
+        return functional.pad(x, (b,) * 4, mode)
+
+    return differentiated(function, what, x=maps(args["x"], layout))
+
+
 def update(optimizer, **options):
     def build(args, what, way):
         weights = [torch.randn(shape).requires_grad_() for shape in args["shapes"]]
@@ -230,6 +307,7 @@ BUILDERS = {  # kind -> builder, its variants
     "avgpool": (avgpool, MAPS),
     "batchnorm": (batchnorm, MAPS),
     "layernorm": (layernorm, FLAT),
+    "global_response": (global_response, ("published", "folded")),
     "activation": (activation, FLAT),
     "crossentropy": (crossentropy, FLAT),
     "add_relu": (add_relu, FLAT),
@@ -238,6 +316,11 @@ BUILDERS = {  # kind -> builder, its variants
     "dropout": (dropout, FLAT),
     "concat": (concat, MAPS),
     "upsampling": (upsampling, MAPS),
+    "local": (local, FLAT),
+    "recorded": (maxpool, MAPS),
+    "unpool": (unpool, MAPS),
+    "response": (response, MAPS),
+    "border": (border, MAPS),
     "momentum": (update(torch.optim.SGD, momentum=0.9), WAYS),
     "adam": (update(torch.optim.Adam), WAYS),
 }

@@ -5,11 +5,11 @@
 
 `setup_peers.sh` makes the environments of the peers. Every engine in every setting is a process of
 its own that stays alive: it makes the model of `model_set.py`, warms up, and waits. `--set more`
-takes those of `model_set_more.py`, and for peers Keras on each of its backends. Then they take
-turns, one at a time, each round in another order. What others, waiting or foreign, use of a
-processor during a turn is measured, and disturbed turns are repeated. All get the same images,
-float32, SGD with momentum 0.9 on the sparse categorical cross-entropy, and the same processors
-(`--threads`).
+takes those of `model_set_more.py`, and for peers Keras on each of its backends, `--set zoo` those
+of `models/` beside PyTorch (`model_set_zoo.py`). Then they take turns, one at a time, each round in
+another order. What others, waiting or foreign, use of a processor during a turn is measured, and
+disturbed turns are repeated. All get the same images, float32, SGD with momentum 0.9 on the loss of
+the set (but for a few the sparse categorical cross-entropy), and the same processors (`--threads`).
 
 - train, predict: images per second of an epoch of `fit` (of a plain loop in PyTorch) and `predict`:
   the median over the rounds. Ratio: nbcnn's over that of the best peer of the model. An engine
@@ -28,8 +28,7 @@ import time
 from pathlib import Path
 
 import machine
-import model_set
-import model_set_more
+from model_sets import SETS
 from tables import peers_summary, peers_table
 from workers import HERE, Watch, Worker, WorkerError, environment
 
@@ -46,11 +45,11 @@ ENGINES = {
     "jax": ("jax", "engine_keras.py", "jax"),
     "keras_torch": ("torch", "engine_keras.py", "torch"),
 }
-SETS = {"first": model_set.MODELS, "more": model_set_more.MODELS}
-MODELS = {name: setting for models in SETS.values() for name, setting in models.items()}
-# What each set is measured with unless told: plain PyTorch has no builders for the second.
+# What each set is measured with unless told: plain PyTorch has no builders for the second, and
+# Keras none for the third.
 DEFAULTS = {
     "first": [engine for engine in ENGINES if engine != "keras_torch"],
+    "zoo": ["nbcnn", "eager", "channels_last"],
     "more": ["nbcnn", "tensorflow", "tensorflow_nojit", "jax", "keras_torch"],
 }
 ONLY_INFERENCE = {"onnxruntime"}
@@ -64,7 +63,7 @@ PAUSE = 0.05  # seconds between turns, after which the threads of the last one n
 def start(engine, model, args):
     kind, script, setting = ENGINES[engine]
     python = environment(args.peers, kind) if kind else None
-    return Worker(script, model, setting, args.threads, python=python)
+    return Worker(script, f"{args.set}.{model}", setting, args.threads, python=python)
 
 
 class Race:
@@ -73,8 +72,8 @@ class Race:
     def __init__(self, model, workers, args):
         self.model, self.args, self.workers = model, args, workers
         self.failed = {}
-        for engine in list(workers):
-            self.ask(engine, "ready")
+        counts = {engine: self.ask(engine, "ready") for engine in list(workers)}
+        self.check_parameters(counts)
         for what in args.what:
             self.warm_up(what)
 
@@ -94,6 +93,12 @@ class Race:
             self.workers.pop(engine).close()
             print(f"{self.model} {engine}: failed: {str(error).splitlines()[-1]}", flush=True)
             return None
+
+    def check_parameters(self, counts):
+        """All that train have the same number of parameters, or it is not the same model."""
+        known = {e: c["parameters"] for e, c in counts.items() if c and "parameters" in c}
+        if len(set(known.values())) > 1:
+            raise SystemExit(f"{self.model}: parameters differ: {known}")
 
     def engines(self, what):
         return [e for e in self.workers if what != "train" or e not in ONLY_INFERENCE]
@@ -185,15 +190,14 @@ def memory(model, args):
 def measure(model, args):
     """All that was asked for about one model."""
     found = {"revision": machine.revision(), "threads": args.threads}
+    setting = SETS[args.set].MODELS[model]
     turns = [what for what in args.what if what != "memory"]
     if turns:
         workers = {engine: start(engine, model, args) for engine in args.engines}
         with Race(model, workers, args) as race:
             for what in turns:
                 answers, disturbed = race.rounds(what)
-                found[what] = (
-                    waits(answers) if what == "latency" else speeds(MODELS[model], answers)
-                )
+                found[what] = waits(answers) if what == "latency" else speeds(setting, answers)
                 found.setdefault("used_by_others", {})[what] = round(disturbed, 3)
             if race.failed:
                 found["failed"] = {e: m.splitlines()[-1] for e, m in race.failed.items()}
@@ -213,9 +217,10 @@ def parsed():
     parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--json", metavar="FILE", type=Path)
     args = parser.parse_args()
-    args.only = args.only or ",".join(SETS[args.set])
+    models = SETS[args.set].MODELS
+    args.only = args.only or ",".join(models)
     args.engines = args.engines or ",".join(DEFAULTS[args.set])
-    split_names(parser, args, only=MODELS, engines=ENGINES, what=WHAT)
+    split_names(parser, args, only=models, engines=ENGINES, what=WHAT)
     absent = {kind for kind, _, _ in ENGINES.values() if kind and not environment(args.peers, kind)}
     args.engines = [e for e in args.engines if ENGINES[e][0] not in absent]
     if absent:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         constraints,
         datasets,
         dtype_policies,
+        filters,
         initializers,
         layers,
         losses,
@@ -56,9 +57,9 @@ if TYPE_CHECKING:
 # Modules that are loaded on first use.
 MODULES = (
     "activations", "analysis", "backend", "callbacks", "config", "constraints", "datasets",
-    "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models",
-    "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving", "tree",
-    "utils", "viz", "wrappers",
+    "dtype_policies", "filters", "initializers", "layers", "losses", "metrics", "mixed_precision",
+    "models", "onnx", "ops", "optimizers", "preprocessing", "random", "regularizers", "saving",
+    "tree", "utils", "viz", "wrappers",
 )  # fmt: skip
 
 # Name -> where it is defined, as module:name.
@@ -111,6 +112,7 @@ __all__ = [
     "device",
     "devices",
     "dtype_policies",
+    "filters",
     "get_device",
     "initializers",
     "layers",

@@ -132,8 +132,15 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
 }
 
 
-# Variables that are read where they are needed: of the compiled kernels on disk.
-ELSEWHERE = {"NBCNN_CACHE_DIR", "NBCNN_BUILD_PROCESSES"}
+# Variables that are read where they are needed: of the compiled kernels on disk; of the scripts in
+# `models/`, where data is; of the tests, whether to run long ones.
+ELSEWHERE = {
+    "NBCNN_CACHE_DIR",
+    "NBCNN_BUILD_PROCESSES",
+    "NBCNN_DATA",
+    "NBCNN_SCRIPTS",
+    "NBCNN_ZOO",
+}
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:

@@ -297,3 +297,45 @@ def tversky(
     missed = ops.sum((1.0 - p) * t, axis=axis)
     wrong = ops.sum(p * (1.0 - t), axis=axis)
     return 1.0 - both / (both + missed * alpha + wrong * beta + EPSILON)
+
+
+NEVER = -1e30  # in the place of a logarithm of 0: large, but with gradients
+
+
+def circle(
+    y_true: Any,
+    y_pred: Any,
+    ref_labels: Any = None,
+    ref_embeddings: Any = None,
+    remove_diagonal: bool = True,
+    gamma: float = 80,
+    margin: float = 0.4,
+) -> Any:
+    """Circle loss (Sun et al. 2020, arXiv:2002.10857) of embeddings of length 1, by class numbers.
+
+    With distances d = max(1 - y_pred @ ref_embeddings.T, 0), m the margin, sums over references of
+    the same class (but the sample itself, with `remove_diagonal`) and of other classes:
+    log(1 + sum_same(exp(gamma (m + d) (d - m))) * sum_other(exp(gamma (1 + m - d) (1 - m - d)))),
+    where 1 + m - d counts as 0 where it is negative. 0 where one of the sums is empty.
+
+    Parameters
+    ----------
+    ref_labels, ref_embeddings : what samples are compared with; default y_true and y_pred.
+    """
+    p = floating(y_pred)
+    t = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
+    others = p if ref_embeddings is None else like(ref_embeddings, p)
+    labels = t if ref_labels is None else ops.reshape(ops.cast(ref_labels, "int32"), (-1, 1))
+    d = ops.maximum(1.0 - ops.matmul(p, ops.transpose(others)), 0.0)
+    same = ops.equal(t, ops.transpose(labels))
+    other = ops.logical_not(same)
+    if remove_diagonal:
+        itself = np.eye(t.shape[0], labels.shape[0], dtype=bool)
+        same = ops.logical_and(same, np.logical_not(itself))
+    near = gamma * (margin + d) * (d - margin)
+    far = gamma * ops.maximum(1.0 + margin - d, 0.0) * (1.0 - margin - d)
+    exponents = [
+        ops.logsumexp(ops.where(which, values, NEVER), axis=1)
+        for which, values in ((same, near), (other, far))
+    ]
+    return ops.softplus(exponents[0] + exponents[1])

@@ -33,13 +33,13 @@ from nbcnn.registry import serialize as serialize
 __all__ = [
     "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "CategoricalHinge",
-    "CosineSimilarity", "Dice", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss",
+    "Circle", "CosineSimilarity", "Dice", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss",
     "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
     "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy", "SquaredHinge",
     "Tversky", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_generalized_cross_entropy",
-    "categorical_hinge", "cosine_similarity", "deserialize", "dice", "get", "hinge", "huber",
-    "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
+    "categorical_hinge", "circle", "cosine_similarity", "deserialize", "dice", "get", "hinge",
+    "huber", "kl_divergence", "log_cosh", "mean_absolute_error", "mean_absolute_percentage_error",
     "mean_squared_error", "mean_squared_logarithmic_error", "poisson", "serialize",
     "sparse_categorical_crossentropy", "squared_hinge", "tversky",
 ]  # fmt: skip
@@ -233,12 +233,35 @@ class CategoricalGeneralizedCrossEntropy(
     q: float = arg(0.5, check=positive)
 
 
+class Circle(FormulaLoss, formula=loss_formulas.circle):
+    """Draws embeddings of a class together and apart from those of others (Sun et al. 2020).
+
+    y_true has class numbers, y_pred embeddings (batch, k) of length 1, as `UnitNormalization` makes
+    them; every sample is compared with the batch. Means are taken over samples whose loss is
+    above 0.
+
+    Parameters
+    ----------
+    gamma : scale, default 80.
+    margin : how far from the ideal distance counts as good; default 0.4.
+    remove_diagonal : leave out a sample's distance to itself; default True.
+    """
+
+    gamma: float = 80.0
+    margin: float = 0.4
+    remove_diagonal: bool = True
+
+    def valid(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.greater(self.call(y_true, y_pred), 0.0)
+
+
 binary_crossentropy = loss_formulas.binary_crossentropy
 binary_focal_crossentropy = loss_formulas.binary_focal_crossentropy
 categorical_crossentropy = loss_formulas.categorical_crossentropy
 categorical_focal_crossentropy = loss_formulas.categorical_focal_crossentropy
 categorical_generalized_cross_entropy = loss_formulas.categorical_generalized_cross_entropy
 categorical_hinge = loss_formulas.categorical_hinge
+circle = loss_formulas.circle
 cosine_similarity = loss_formulas.cosine_similarity
 dice = loss_formulas.dice
 hinge = loss_formulas.hinge
@@ -262,6 +285,7 @@ family.functions(
         categorical_focal_crossentropy: (),
         categorical_generalized_cross_entropy: (),
         categorical_hinge: (),
+        circle: (),
         cosine_similarity: (),
         dice: (),
         hinge: (),

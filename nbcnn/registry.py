@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+OWN = __name__.partition(".")[0]  # package of the names of what Keras does not have
 FAMILIES: dict[str, "Family"] = {}
 _custom: dict[str, Any] = {}
 _scopes: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("scopes", default=())
@@ -42,7 +43,7 @@ def fold(name: str) -> str:
 
 def is_own(obj: Any) -> bool:
     """Whether a class or function is part of this package."""
-    return (getattr(obj, "__module__", None) or "").partition(".")[0] == __name__.partition(".")[0]
+    return (getattr(obj, "__module__", None) or "").partition(".")[0] == OWN
 
 
 class Family:
@@ -310,6 +311,9 @@ def _serialize_instance(obj: Any) -> dict:
     family = getattr(cls, "family", None)
     if is_own(cls):
         module = family.module if family else "keras"
+        if getattr(cls, "_beyond_keras", False):
+            module = module.replace("keras", OWN, 1)
+            return _described(module, cls.__name__, obj.get_config(), f"{OWN}>{cls.__name__}")
         return _described(module, cls.__name__, obj.get_config())
     return _described(cls.__module__, cls.__name__, obj.get_config(), _name_to_keep(cls))
 
@@ -390,8 +394,7 @@ def _find(config: Mapping, name: str, custom_objects: Any, family: Family | None
 def _keras_module(module: str | None) -> str:
     """`keras.layers` for `keras.layers`, `keras.src.layers.core.dense` and `nbcnn.layers.dense`."""
     parts = (module or "").split(".")
-    own = __name__.partition(".")[0]
-    if parts[0] not in ("keras", own):
+    if parts[0] not in ("keras", OWN):
         return ""
     known = [p for p in parts[1:] if f"keras.{p}" in FAMILIES]
     is_schedule = known[:1] == ["optimizers"] and "schedules" in parts

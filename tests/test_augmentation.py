@@ -320,3 +320,22 @@ def test_errors_say_what_came_and_what_was_expected(wrong, text):
     with pytest.raises(ValueError) as error:
         wrong()
     assert text in str(error.value)
+
+
+def test_a_pipeline_is_its_layers_in_order(tmp_path):
+    change = layers.Pipeline([layers.RandomFlip("vertical", seed=1), layers.Rescaling(2.0)])
+    expected = layers.RandomFlip("vertical", seed=1)(IMAGES)
+    np.testing.assert_array_equal(change(IMAGES), 2 * expected)
+    np.testing.assert_array_equal(change(IMAGES, training=False), 2 * IMAGES)
+    found = layers.Pipeline(change.layers[:1])({"images": IMAGES, "labels": np.arange(N)})
+    assert found["images"].shape == IMAGES.shape
+    scale = layers.Normalization()
+    scale.adapt(IMAGES)
+    inner = layers.Pipeline([*change.layers, scale])
+    model = nbcnn.Sequential([nbcnn.Input((6, 7, 3)), inner, layers.Flatten()])
+    model.save(tmp_path / "model.keras")
+    again = nbcnn.saving.load_model(tmp_path / "model.keras")
+    expected = scale(2 * IMAGES).reshape(N, -1)
+    np.testing.assert_allclose(again.predict(IMAGES, verbose=0), expected, 1e-5, 1e-5)
+    with pytest.raises(ValueError, match="Pipeline: layers must be a list of layers, got 3"):
+        layers.Pipeline(3)

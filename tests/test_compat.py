@@ -97,3 +97,4 @@ def test_the_command_writes_and_checks(root, tmp_path):
     done = run(root, *options)
     assert done.returncode == 1
     assert "no reason in reasons.json for .Nothing" in done.stderr
+    assert "| `layers` |" in out.read_text(encoding="utf-8"), "modules that the list leaves out"

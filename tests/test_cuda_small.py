@@ -11,7 +11,7 @@ ROWS = (
     "batchnorm_dx", "batchnorm_maxpool", "batchnorm_maxpool_dx", "scale_shift", "layernorm",
     "layernorm_dx", "maxpool2d", "maxpool2d_dx", "avgpool2d", "avgpool2d_dx", "upsample2d",
     "reduce", "loss", "loss_dx", "dropout", "sgd", "rmsprop", "adam", "nadam", "mix",
-    "clip",
+    "clip", "global_response", "global_response_dx",
 )  # fmt: skip
 
 

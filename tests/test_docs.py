@@ -38,6 +38,7 @@ SEEN = {
         and "largest difference 0.0" in printed
     ),
     "README": lambda printed: number(r"accuracy (\d\.\d+), the first five", printed) > 0.95,
+    "course": lambda printed: number(r"accuracy (\d\.\d+)", printed) > 0.8,
     "custom_training": lambda printed: number(r"loss (\d\.\d+)", printed) < 2.2,
     "deploying": lambda printed: (
         number(r"largest difference (\S+)", printed) < 1e-4
@@ -66,7 +67,9 @@ def test_snippets_of_a_page_run_one_after_the_other(page, python, tmp_path):
     if files.is_dir():
         shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     script = tmp_path / "snippets.py"
-    script.write_text(code.replace('"tests/', f'"{ROOT.as_posix()}/tests/'), encoding="utf-8")
+    for folder in ("tests", "models"):
+        code = code.replace(f'"{folder}/', f'"{ROOT.as_posix()}/{folder}/')
+    script.write_text(code, encoding="utf-8")
     printed = python(script, NBCNN_DEVICE="cpu")
     if page.stem in SEEN:
         assert SEEN[page.stem](printed), printed

@@ -35,6 +35,7 @@ MAY_IMPORT = {
         "config",
         "kernels/cpu/peak",
     ),
+    "viz": ("viz", "models", "layers", "ops", "graph"),
     "layers": (
         "layers",
         "ops",
@@ -59,6 +60,7 @@ ONLY_IN = [
     ("InlineAsm", {"kernels/cuda/ptx.py"}),
     ("cuda.compile(", {"kernels/cuda/compiling.py"}),
     ("from cuda.bindings import driver", {"runtime/cuda_driver.py"}),
+    ('import_module(f"matplotlib', {"viz/figure.py"}),
 ]
 # In a process whose kernels are all on disk, Numba and LLVM's library stay away.
 COMPILERS = {"kernels/cpu/linking.py"}
@@ -68,6 +70,7 @@ EXTERNAL = {
     "layers": {"numpy"},
     "io": {"numpy"},
     "analysis": {"numpy", "scipy"},
+    "viz": {"numpy"},
 }
 
 

@@ -317,3 +317,48 @@ def test_layers_take_arrays(wrong):
 
 
 # What people write into `self` in classes of their own.
+
+
+def test_a_list_of_one_output_is_that_output():
+    x = nbcnn.Input((3,))
+    model = nbcnn.Model([x], [layers.Dense(2)(x)])
+    model.compile("sgd", ["mse"], metrics=["mae"])
+    assert list(model.fit(X, RNG.normal(size=(23, 2)), verbose=0).history) == ["loss", "mae"]
+    assert model.predict(X, verbose=0).shape == model(X).shape == (23, 2)
+    again = nbcnn.Model.from_config(model.get_config())
+    assert (again.output_shape, len(again.outputs)) == ((None, 2), 1)
+
+
+def test_losses_are_reported_by_their_place_among_the_outputs():
+    x = nbcnn.Input((3,))
+    one, two, three = (layers.Dense(1, name=name)(x) for name in ("one", "two", "three"))
+    model = nbcnn.Model(x, {"q": {"r": one, "s": [two]}, "t": three})
+    y = {"q": {"r": Y, "s": [2 * Y]}, "t": Y}
+    model.compile("sgd", "mse", metrics={"q": {"r": ["mae"], "s": [[]]}, "t": []})
+    names = ["loss", "one_mae", "q/r_loss", "q/s/two_loss", "t_loss"]
+    assert sorted(model.fit(X, y, verbose=0).history) == names
+    flat = nbcnn.Model(x, {"b": one, "a": two})
+    flat.compile("sgd", {"b": "mse", "a": "mae"})
+    targets = {"a": Y, "b": Y}
+    values = flat.evaluate(X, targets, verbose=0)  # in the order of the losses
+    logs = flat.evaluate(X, targets, verbose=0, return_dict=True)
+    assert values == [logs["loss"], logs["b_loss"], logs["a_loss"]]
+
+
+def test_a_shared_layer_s_output_is_that_of_its_first_call():
+    dense = layers.Dense(2)
+    with pytest.raises(AttributeError, match="has not been called on symbolic inputs"):
+        dense.output  # noqa: B018
+    x = nbcnn.Input((3,))
+    first = dense(x)
+    dense(nbcnn.Input((3,)))
+    assert dense.output is first
+    assert dense.input is x
+
+
+def test_arguments_of_keras_s_that_say_nothing_here():
+    layers.BatchNormalization(synchronized=True, renorm=False)
+    layers.Dense(2, lora_rank=None, quantization_config=None)
+    for wrong in ({"renorm": True}, {"synchronized": "yes"}):
+        with pytest.raises(ValueError, match="BatchNormalization: unknown argument"):
+            layers.BatchNormalization(**wrong)

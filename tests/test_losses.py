@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from cases.losses import LABELS, LOGITS, LOSSES, METRICS, PROBABILITIES, WEIGHTS, P, T
 
+import nbcnn
 from nbcnn import losses, metrics, ops
 from nbcnn.ops.tensor import Tensor
 from nbcnn.registry import deserialize, serialize
@@ -311,3 +312,37 @@ def test_losses_and_metrics_of_the_package_as_bases():
 
     assert (Own().name, Own._direction) == ("sparse_categorical_accuracy", "up")
     assert Own()(LABELS, LOGITS) == metrics.SparseCategoricalAccuracy()(LABELS, LOGITS)
+
+
+def circles(labels, embeddings, gamma, margin):
+    """Circle loss sample by sample, in float64."""
+    found = []
+    for i, x in enumerate(embeddings.astype("float64")):
+        same = other = 0.0
+        for j, y in enumerate(embeddings.astype("float64")):
+            d = max(1 - x @ y, 0)
+            if labels[i] != labels[j]:
+                other += np.exp(gamma * max(1 + margin - d, 0) * (1 - margin - d))
+            elif i != j:
+                same += np.exp(gamma * (margin + d) * (d - margin))
+        found.append(np.log1p(same * other))
+    return np.array(found)
+
+
+def test_circle_loss_of_samples_that_are_alone_in_their_class():
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+    labels = np.array([0, 1, 0, 2, 3, 1, 0, 4, 1])
+    expected = circles(labels, x, 5.0, 0.3)
+    values = losses.circle(labels, x, gamma=5.0, margin=0.3)
+    np.testing.assert_allclose(values, expected, 1e-5)
+    assert (expected[[3, 4, 7]] == 0).all()
+    loss = losses.Circle(gamma=5.0, margin=0.3)
+    assert loss(labels, x) == pytest.approx(expected[expected > 0].mean(), rel=1e-5)
+    slopes = nbcnn.value_and_grad(lambda x: loss(labels, x), 0)(x)[1]
+    step = 1e-3 * np.random.default_rng(1).normal(size=x.shape)
+    near = [circles(labels, x + sign * step, 5.0, 0.3).sum() for sign in (1, -1)]
+    assert (slopes * step).sum() == pytest.approx((near[0] - near[1]) / 2 / 6, rel=1e-3)
+    references = losses.circle(labels[:2], x[:2], labels, x, False, 5.0, 0.3)
+    assert references.shape == (2,)
+    assert loss(labels[:1], x[:1]) == 0

@@ -46,10 +46,17 @@ kernel_sizes = pytest.mark.parametrize("kernel", KERNELS, ids=lambda sides: "{}x
 @kernel_sizes
 @pytest.mark.parametrize("channels", [16, 64, 512])
 def test_forward_error(impl, kernel, channels):
-    op, inputs = (
-        Conv2D(padding="same"),
-        [normal(4, 12, 12, channels), normal(*kernel, channels, 48)],
-    )
+    check_forward(impl, kernel, (4, 12, 12, channels), 48)
+
+
+@pytest.mark.parametrize("impl", FORWARD, ids=name_of)
+@kernel_sizes
+def test_forward_error_of_2048_channels(impl, kernel):
+    check_forward(impl, kernel, (1, 8, 8, 2048), 8)
+
+
+def check_forward(impl, kernel, x, filters):
+    op, inputs = Conv2D(padding="same"), [normal(*x), normal(*kernel, x[3], filters)]
     wanted = reference.conv2d(spec_of(op, inputs), *inputs)
     assert error(run(impl, op, inputs, DEVICE)[0], wanted) <= BOUNDS[impl.name][kernel]
 

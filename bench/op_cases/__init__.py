@@ -13,11 +13,12 @@ from op_cases import (
     normalization,
     pooling,
     update,
+    windows,
 )
 from op_cases.case import Case
 
 FAMILIES = (convolution, depthwise, dense, pooling, normalization, elementwise, update)
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases()]
 # Those of `model_set_more.py`, a list and a file of results of their own.
-MORE: list[Case] = list(more.cases())
+MORE: list[Case] = [*more.cases(), *windows.cases()]
 SETS = {"first": CASES, "more": MORE}

@@ -1,5 +1,5 @@
 """Operations of `model_set_more.py`: over one axis and three, transposed, widely dilated, depthwise
-with large windows, normalization over channels and gelu.
+with large windows, normalization over channels and of global responses, and gelu.
 """
 
 from op_cases.case import PASSES, Case, convolution, text
@@ -69,6 +69,10 @@ def cases():
         for what in "fb":
             name = f"{net} {text(x)} layernorm"
             yield Case(name, "normalization", "layernorm", PASSES[what], {"x": x})
+    for x in ([8, 56, 56, 160], [16, 14, 14, 640], [32, 7, 7, 1280]):
+        for what in "fb":
+            name = f"convnext v2 {text(x)} global response"
+            yield Case(name, "normalization", "global_response", PASSES[what], {"x": x})
     x = [8, 32, 32, 384]
     for function in ("gelu", "tanh"):
         for what in "fb":

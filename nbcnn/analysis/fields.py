@@ -140,8 +140,8 @@ class FieldReport:
         return tuple(follows[a][0] if a in follows else None for a in self._axes)
 
     def intervals(self, layer: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """First and last elements that each unit of a layer along an axis sees, on an input without borders,
-        by spatial axis; of one unit where there are none along the axis.
+        """First and last elements that each unit of a layer along an axis sees, on an input without
+        borders, by spatial axis; of one unit where there are none along the axis.
         """
         tensor, found = self._tensors[self[layer].layer], []
         for source, axis in zip(self._axes, self.axes_of(layer)):

@@ -32,8 +32,8 @@ class Limits(NamedTuple):
     close: float | None = None
 
     def least(self, flops: int, nbytes: int, cache: int) -> float:
-    """Seconds that so many operations, `flops`, and bytes, `nbytes`, take at least; these come
-        from a `cache` where they fit into so many bytes.
+        """Seconds that so many operations, `flops`, and bytes, `nbytes`, take at least; these come
+        from a `cache` where that has room for them.
         """
         rate = self.close if self.close is not None and nbytes <= cache else self.bytes
         return max(flops / self.flops, nbytes / rate)
@@ -142,7 +142,8 @@ def profile(
 
     The step is that of `predict` or `fit`, as it is planned, on random inputs, of a copy of the
     model where it trains. Operations that rewriting has joined count for the layer of their kind (a
-    convolution with its activation for the convolution), with the others named; layers without operations of their own are listed with no time.
+    convolution with its activation for the convolution), with the others named; layers without
+    operations of their own are listed with no time.
 
     Parameters
     ----------

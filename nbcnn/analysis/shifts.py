@@ -38,9 +38,9 @@ class Shifted:
 
 @dataclasses.dataclass(frozen=True)
 class ShiftReport:
-    """What `equivariance` returns, of a `model`; prints as a table. `rows` has one for each layer and
-    shift. `agreement`: by shift, the share of samples
-    whose largest output stays the same, of a model with one output of classes.
+    """What `equivariance` returns, of a `model`; prints as a table. `rows` has one for each layer
+    and shift. `agreement`: by shift, the share of samples whose largest output stays the same, of a
+    model with one output of classes.
     """
 
     model: str

@@ -114,7 +114,7 @@ def max_pool_into_norm(accepts: Accepts) -> Rule:
     """maxpool2d(batchnorm(x))  ->  batchnorm_maxpool(x), where only the pool reads between."""
 
     def rule(node: Node, inputs: Sequence[Tensor], context: Rewriting):
-        if not isinstance(node.op, MaxPool2D) or not node.op.indices:
+        if not isinstance(node.op, MaxPool2D) or not node.op.indices or node.op.recorded:
             return None
         norm, op = inputs[0].node, node.op
         if norm is None or not isinstance(norm.op, BatchNorm) or inputs[0].index:

@@ -33,6 +33,8 @@ def pool_into_convolution(accepts: Accepts) -> Rule:
             return None
         pool = MEAN_POOL
         if isinstance(node.op, MaxPool2D):
+            if node.op.recorded:
+                return None
             read = node.op.indices and context.readers[id(node.outputs[1])] > 0
             pool = MAX_POOL_INDEXED if read else MAX_POOL
             if convolution.op.act not in MONOTONIC:

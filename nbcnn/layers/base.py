@@ -25,6 +25,14 @@ from nbcnn.ops.tensor import Node, Tensor
 from nbcnn.registry import Family
 
 family = Family("layer", "keras.layers")
+# Arguments of Keras's that say nothing here, with the values that they may have.
+SAYS_NOTHING = {
+    "quantization_config": (None,),
+    "lora_rank": (None,),
+    "renorm": (False,),
+    "renorm_clipping": (None,),
+    "synchronized": (False, True),  # between devices: there is one
+}
 
 
 def _marking_built(build: Callable) -> Callable:
@@ -65,6 +73,7 @@ class Layer(Weights, Declared, family=family):
         None  # axes of the input that the layer expects, batch included
     )
     _least_rank: ClassVar[int] = 0
+    _beyond_keras: ClassVar[bool] = False  # Keras has none: files name it `nbcnn>...`
     if TYPE_CHECKING:  # state, made in `__new__`; an annotation here would make it a field
         _variables: list[Variable]
         _sublayers: list["Layer"]
@@ -96,12 +105,13 @@ class Layer(Weights, Declared, family=family):
         return layer
 
     def _set_aside(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Without what is for a `Sequential` (`input_shape`), or in Keras's files for nothing."""
+        """Without what is for a `Sequential` (`input_shape`), or for nothing."""
         given = {name: kwargs[name] for name in ("input_dim", "input_shape") if name in kwargs}
         for name, value in given.items():
             if name not in type(self).fields and value is not None:
                 self.__dict__["_sample_shape"] = (value,) if name == "input_dim" else tuple(value)
-        absent = {*given, *(k for k in ("quantization_config",) if kwargs.get(k) is None)}
+        off = (k for k, values in SAYS_NOTHING.items() if k in kwargs and kwargs[k] in values)
+        absent = {*given, *off}
         return {k: v for k, v in kwargs.items() if k in type(self).fields or k not in absent}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -302,20 +312,17 @@ class Layer(Weights, Declared, family=family):
 
     @property
     def input(self) -> Any:
-        """The symbolic input of the layer's only call."""
-        return self._only_call().args[0]
+        """The symbolic input of the layer's first call."""
+        return self._first_call().args[0]
 
     @property
     def output(self) -> Any:
-        """The symbolic output of the layer's only call."""
-        return self._only_call().outputs
+        """The symbolic output of the layer's first call."""
+        return self._first_call().outputs
 
-    def _only_call(self) -> LayerCall:
-        if len(self._symbolic_calls) != 1:
-            raise AttributeError(
-                f"layer {self.name!r} was called {len(self._symbolic_calls)} times on symbolic "
-                "inputs, not once"
-            )
+    def _first_call(self) -> LayerCall:
+        if not self._symbolic_calls:
+            raise AttributeError(f"layer {self.name!r} has not been called on symbolic inputs")
         return self._symbolic_calls[0]
 
 

@@ -1,10 +1,11 @@
 """Convolutions of images, sequences and volumes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbcnn import config, ops
 from nbcnn.declare import arg, positive
 from nbcnn.layers import fields
+from nbcnn.layers.padding import border, check_border, sides_of
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
 from nbcnn.ops.conv import conv2d
 
@@ -20,7 +21,10 @@ class WithKernel(Spatial):
     kernel_size = (1,)
     use_bias = True
     activation = None
+    padding_mode, padding_value = "zeros", 0.0
     bias_initializer = bias_regularizer = bias_constraint = None
+    if TYPE_CHECKING:  # an annotation here would make it a field
+        padding: Any
 
     def _fixed_axes(self) -> tuple[int, ...]:
         return (self.channel_axis,)
@@ -28,6 +32,18 @@ class WithKernel(Spatial):
     def _check_input(self, shapes: Any) -> None:
         super()._check_input(shapes)
         self.check_window(shapes, self.kernel_size, "kernel_size")
+        sizes = self.spatial_sizes(shapes)
+        if self.padding_mode != "zeros" and self.padding != "valid" and None not in sizes:
+            check_border(self, shapes, sides_of(self, sizes), self.padding_mode)
+
+    def bordered(self, x: Any) -> tuple[Any, Any]:
+        """x, channels last, within what `padding_mode` puts around it, and the padding with zeros
+        that is left to the convolution.
+        """
+        if self.padding_mode == "zeros" or self.padding == "valid":
+            return x, self.padding
+        widths = ((0, 0), *sides_of(self, x.shape[1:-1]), (0, 0))
+        return border(x, widths, self.padding_mode, self.padding_value), "valid"
 
     def add_bias(self, size: int) -> None:
         """The weight `bias`, where the layer has one."""
@@ -67,6 +83,9 @@ class Convolution(WithKernel):
     kernel_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
+    padding_mode: str = fields.padding_mode()
+    padding_value: float = arg(0.0, kw_only=True)
+    flip_filters: bool = arg(False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +112,11 @@ class Convolution(WithKernel):
         )
         self.add_bias(self.filters)
 
+    def correlated(self) -> Any:
+        """The kernel as a sliding window multiplies it."""
+        axes = range(len(self.kernel_size))
+        return ops.flip(self.kernel, axes) if self.flip_filters else self.kernel
+
 
 class Conv2D(Convolution):
     """Slides `filters` kernels over an image and sums the products.
@@ -111,6 +135,12 @@ class Conv2D(Convolution):
     use_bias : whether a number per filter is added, default True.
     conv_algorithm : "direct", "im2col" or "auto"; None (default) leaves it to
         `config.set_conv_algorithm`.
+    padding_mode : what is around the image instead of "zeros" (default), as wide as `padding` says:
+        "constant", "reflect", "symmetric", "edge", "circular" or "mean" as in `Padding2D`.
+    padding_value : the number for "constant", default 0.
+    flip_filters : True convolves as mathematics has it, with kernels turned round, and not as by
+        default (False) and in most networks, where kernels lie on the image as they are
+        (cross-correlation).
 
     Shapes: (n, h, w, c) -> (n, oh, ow, filters). Weights: `kernel` (kh, kw, c / groups, filters),
     `bias` (filters,).
@@ -130,16 +160,20 @@ class Conv2D(Convolution):
     _input_rank = 4
 
     def call(self, inputs: Any) -> Any:
-        y = conv2d(
-            self.channels_last(inputs),
-            self.kernel,
+        return self.finished(self.convolved(self.channels_last(inputs)))
+
+    def convolved(self, x: Any) -> Any:
+        """The sums of products of x, with channels last, before the bias."""
+        x, padding = self.bordered(x)
+        return conv2d(
+            x,
+            self.correlated(),
             self.strides,
-            self.padding,
+            padding,
             self.dilation_rate,
             self.groups,
             self.conv_algorithm,
         )
-        return self.finished(y)
 
 
 class Conv1D(Convolution):
@@ -161,20 +195,21 @@ class Conv1D(Convolution):
     _input_rank = 3
 
     def call(self, inputs: Any) -> Any:
+        x, padding = self.bordered(self.channels_last(inputs))
         y = conv2d(
-            as_image(self.channels_last(inputs)),
-            ops.expand_dims(self.kernel, 0),
+            as_image(x),
+            ops.expand_dims(self.correlated(), 0),
             (1, *self.strides),
-            self.image_padding(),
+            self.image_padding(padding),
             (1, *self.dilation_rate),
             self.groups,
             self.conv_algorithm,
         )
         return self.finished(as_sequence(y))
 
-    def image_padding(self) -> Any:
-        if self.padding != "causal":
-            return flat_padding(self.padding)
+    def image_padding(self, padding: Any) -> Any:
+        if padding != "causal":
+            return flat_padding(padding)
         return ((0, 0), ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
 
 
@@ -198,11 +233,12 @@ class Conv3D(Convolution):
     needs_sizes = True
 
     def call(self, inputs: Any) -> Any:
+        x, padding = self.bordered(self.channels_last(inputs))
         y = ops.conv(
-            self.channels_last(inputs),
-            self.kernel,
+            x,
+            self.correlated(),
             self.strides,
-            self.padding,
+            padding,
             "channels_last",
             self.dilation_rate,
             self.groups,

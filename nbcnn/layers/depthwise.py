@@ -15,7 +15,8 @@ def depthwise(layer: Any, x: Any, kernel: Any) -> Any:
 
     Of (n, length, c) by (k, c, m), the same on images of one row.
     """
-    strides, padding, dilation = layer.strides, layer.padding, layer.dilation_rate
+    strides, dilation = layer.strides, layer.dilation_rate
+    x, padding = layer.bordered(x)
     if x.ndim == 3:
         x, kernel = as_image(x), ops.expand_dims(kernel, 0)
         strides, dilation = (1, *strides), (1, *dilation)
@@ -49,6 +50,8 @@ class Depthwise(WithKernel):
     depthwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
+    padding_mode: str = fields.padding_mode()
+    padding_value: float = arg(0.0, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")
@@ -63,7 +66,11 @@ class Depthwise(WithKernel):
         self.add_bias(channels * self.depth_multiplier)
 
     def call(self, inputs: Any) -> Any:
-        return self.finished(depthwise(self, self.channels_last(inputs), self.kernel))
+        return self.finished(self.convolved(self.channels_last(inputs)))
+
+    def convolved(self, x: Any) -> Any:
+        """The sums of products of x, with channels last, before the bias."""
+        return depthwise(self, x, self.kernel)
 
 
 class DepthwiseConv2D(Depthwise):
@@ -115,6 +122,8 @@ class Separable(WithKernel):
     pointwise_constraint: Any = fields.constraint()
     bias_constraint: Any = fields.constraint()
     conv_algorithm: str | None = algorithm()
+    padding_mode: str = fields.padding_mode()
+    padding_value: float = arg(0.0, kw_only=True)
 
     def build(self, input_shape: Any) -> None:
         self.check_window(input_shape, self.kernel_size, "kernel_size")

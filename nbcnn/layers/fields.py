@@ -11,6 +11,8 @@ SIDES = {
     2: "(rows, columns), or ((top, bottom), (left, right))",
     3: "(planes, rows, columns), or ((front, back), (top, bottom), (left, right))",
 }
+PADDING_MODES = ("zeros", "constant", "reflect", "symmetric", "edge", "circular", "mean")
+SYNONYMS = {"replicate": "edge", "wrap": "circular"}  # PyTorch's and NumPy's names
 Sides = tuple[tuple[int, int], ...]  # (before, after) of each spatial axis
 
 
@@ -95,6 +97,16 @@ def sides(axes: int) -> Any:
         raise Expected(f"must be a number, {SIDES[axes]}, none negative")
 
     return convert
+
+
+def padding_mode(default: str = "zeros", kw_only: bool = True) -> Any:
+    """What is put around maps; see `layers.Padding2D`."""
+
+    def convert(value: Any) -> Any:
+        name = value.lower() if isinstance(value, str) else value
+        return SYNONYMS.get(name, name) if isinstance(name, str) else name
+
+    return arg(default, convert=convert, choices=PADDING_MODES, kw_only=kw_only)
 
 
 def _is_pair(value: Any) -> bool:

@@ -74,7 +74,7 @@ class BatchNormalization(Affine):
         return (self.axis,)
 
     def build(self, input_shape: Any) -> None:
-        shape = _sizes_along(self, (self.axis,), input_shape)
+        shape = sizes_along(self, (self.axis,), input_shape)
         self.add_affine(shape)
         self.moving_mean = self.add_weight(
             shape, self.moving_mean_initializer, trainable=False, name="moving_mean"
@@ -143,7 +143,7 @@ class LayerNormalization(Affine):
 
     def build(self, input_shape: Any) -> None:
         axes = self._axes(len(input_shape))
-        self.add_affine(_sizes_along(self, axes, input_shape))
+        self.add_affine(sizes_along(self, axes, input_shape))
 
     def call(self, inputs: Any) -> Any:
         axes = self._axes(inputs.ndim)
@@ -178,7 +178,7 @@ class GroupNormalization(Affine):
         return (self.axis,)
 
     def build(self, input_shape: Any) -> None:
-        shape = _sizes_along(self, (self.axis,), input_shape)
+        shape = sizes_along(self, (self.axis,), input_shape)
         groups = self.groups_of(shape[0])
         if groups < 1 or shape[0] % groups:
             raise ValueError(
@@ -229,8 +229,8 @@ class RMSNormalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         axes = self.axis if isinstance(self.axis, (list, tuple)) else [self.axis]
-        _sizes_along(self, tuple(axes), input_shape)
-        sizes = _sizes_along(self, self._axes(len(input_shape)), input_shape)
+        sizes_along(self, tuple(axes), input_shape)
+        sizes = sizes_along(self, self._axes(len(input_shape)), input_shape)
         self.scale = self.add_weight(sizes, "ones", name="scale")
 
     def call(self, inputs: Any) -> Any:
@@ -252,7 +252,7 @@ class UnitNormalization(Layer):
         return inputs * ops.rsqrt(ops.maximum(squares, 1e-12))
 
 
-def _sizes_along(layer: Layer, axes: tuple[int, ...], shape: Any) -> tuple[int, ...]:
+def sizes_along(layer: Layer, axes: tuple[int, ...], shape: Any) -> tuple[int, ...]:
     """Sizes of a shape along axes; they must exist and be known."""
     who = f"{type(layer).__name__} {layer.name!r}"
     for axis in axes:

@@ -7,6 +7,7 @@ from nbcnn.declare import arg
 from nbcnn.layers import fields
 from nbcnn.layers.spatial import Spatial, as_image, as_sequence, flat_padding
 from nbcnn.ops.pool import avg_pool2d, max_pool2d
+from nbcnn.ops.unpool import max_pool_with_places
 
 
 class Pooling(Spatial):
@@ -69,6 +70,9 @@ class MaxPooling2D(Pooling):
     strides : steps (down, right); default the window's size.
     padding : "valid" (default), "same", or pixels around as for `Conv2D`; they never win.
     data_format : "channels_last" (default) or "channels_first".
+    return_indices : whether the output is (maxima, indices): where in its image each of them was,
+        row * w + column, int32, the first of equal ones; default False. `MaxUnpooling2D` takes
+        both.
 
     Shapes: (n, h, w, c) -> (n, oh, ow, c).
 
@@ -78,7 +82,15 @@ class MaxPooling2D(Pooling):
         Where the window is larger than the padded input.
     """
 
+    return_indices: bool = arg(False, kw_only=True)
     _input_rank = 4
+
+    def call(self, inputs: Any) -> Any:
+        if not self.return_indices:
+            return super().call(inputs)
+        x, strides = self.channels_last(inputs), self.strides or self.pool_size
+        y, indices = max_pool_with_places(x, self.pool_size, strides, self.padding)
+        return self.restored(y), self.restored(indices)
 
 
 class AveragePooling2D(Pooling):
@@ -169,6 +181,54 @@ class GlobalMaxPooling3D(GlobalPooling):
     """The largest of every channel: (n, d, h, w, c) -> (n, c). See `GlobalAveragePooling2D`."""
 
     reduce = staticmethod(ops.max)
+    _input_rank = 5
+
+
+class GlobalMaxAveragePooling(GlobalPooling, first=("mode",)):
+    """Base of layers that take the largest value and the mean of every channel."""
+
+    mode: str = arg("concat", choices=("concat", "add"))
+    _beyond_keras = True
+
+    @staticmethod
+    def reduce(x: Any, axes: tuple[int, ...], keepdims: bool) -> list[Any]:
+        return [ops.max(x, axes, keepdims), ops.mean(x, axes, keepdims)]
+
+    def call(self, inputs: Any) -> Any:
+        largest, mean = super().call(inputs)
+        if self.mode == "add":
+            return largest + mean
+        axis = self.channel_axis if self.keepdims else -1
+        return ops.concatenate([largest, mean], axis)
+
+
+class GlobalMaxAveragePooling2D(GlobalMaxAveragePooling):
+    """The largest value and the mean of every channel.
+
+    Parameters
+    ----------
+    mode : "concat" (default): the largest values of all channels, then the means: (n, h, w, c) ->
+        (n, 2c); "add": their sums, (n, c).
+    data_format : "channels_last" (default) or "channels_first".
+    keepdims : whether the axes stay, with size 1: the output is (n, 1, 1, 2c); default False.
+    """
+
+    _input_rank = 4
+
+
+class GlobalMaxAveragePooling1D(GlobalMaxAveragePooling):
+    """The largest and the mean of every channel: (n, length, c) -> (n, 2c). See
+    `GlobalMaxAveragePooling2D`.
+    """
+
+    _input_rank = 3
+
+
+class GlobalMaxAveragePooling3D(GlobalMaxAveragePooling):
+    """The largest and the mean of every channel: (n, d, h, w, c) -> (n, 2c). See
+    `GlobalMaxAveragePooling2D`.
+    """
+
     _input_rank = 5
 
 

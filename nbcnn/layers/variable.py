@@ -1,5 +1,7 @@
 """Variables: named arrays that layers own and that training changes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -64,6 +66,30 @@ class Budget:
             raise cls.Exceeded(f"the model has more than {cls.OPERATIONS} operations")
 
 
+_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within, new variables have a shape and a type but no values and no memory: models of any size
+    can be built, counted and drawn at once. Their arrays read as zeros and cannot be written.
+    """
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
+
+
+def _first_values(make: Any, shape: tuple[int, ...], dtype: str, name: str) -> np.ndarray:
+    """What an initializer says, as an array of the variable's own."""
+    if _shapes_only.get():
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    Budget.claim(name, shape, dtype)
+    with not_tracing():
+        return np.array(make(shape, dtype), dtype=dtype, order="C")
+
+
 class Variable:
     """An array with a name.
 
@@ -102,10 +128,10 @@ class Variable:
                 )
             initializer = initializers.get(initializer)
         if callable(initializer):
-            Budget.claim(name, tuple(shape or ()), dtype)
-        with not_tracing():
-            value = initializer(tuple(shape or ()), dtype) if callable(initializer) else initializer
-        array = np.array(value, dtype=dtype, order="C")
+            array = _first_values(initializer, tuple(shape or ()), dtype, name)
+        else:
+            with not_tracing():
+                array = np.array(initializer, dtype=dtype, order="C")
         if shape is not None and array.shape != tuple(shape):
             raise ValueError(
                 f"Variable {name}: initial value has shape {array.shape}, expected {tuple(shape)}"

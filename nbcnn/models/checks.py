@@ -130,6 +130,7 @@ def within_32_bits(where: str, name: str, array: Any) -> None:
 SPARSE = (
     loss_formulas.sparse_categorical_crossentropy,
     loss_formulas.categorical_generalized_cross_entropy,
+    loss_formulas.circle,
 )
 
 
@@ -145,14 +146,17 @@ def formula_of(loss: Any) -> Any:
 def class_numbers(
     where: str, name: str, labels: np.ndarray, loss: Any, predicted: Slot
 ) -> np.ndarray:
-    """Labels from 0 to classes - 1, as whole numbers; `ignore_class` is allowed too."""
+    """Labels from 0 to classes - 1, as whole numbers; `ignore_class` is allowed too, and beside
+    embeddings, which do not say how many classes there are, any number.
+    """
     options = getattr(loss, "kwargs", {})
     axis = getattr(loss, "axis", options.get("axis", -1))
-    classes = predicted.shape[axis]
+    embedded = formula_of(loss) is loss_formulas.circle
+    classes = None if embedded else predicted.shape[axis]
     without = [size for i, size in enumerate(predicted.shape) if i != axis % len(predicted.shape)]
     if not (fits(labels.shape, without) or fits(labels.shape, [*without, 1])):
         hint = ""
-        if fits(labels.shape, predicted.shape):
+        if fits(labels.shape, predicted.shape) and not embedded:
             hint = "; for one-hot labels use categorical_crossentropy"
         raise ValueError(
             f"{where}: {name} must hold class numbers of shape {shown(without)}, "

@@ -111,6 +111,8 @@ class Compiled:
     ) -> None:
         self.optimizer = arguments.optimizer
         self.output_names = outputs.names
+        self.loss_names = [f"{path}_loss" for path in outputs.paths]  # in logs
+        self.loss_order = _order_of(arguments.loss, outputs)
         slots = outputs.slots
         wanted = _for_each(outputs.listed(arguments.loss), slots, f"{where}: loss", spread=True)
         shapes = [_target_slot(target, slot) for target, slot in zip(targets, slots)]
@@ -168,11 +170,8 @@ class Compiled:
     def log_names(self) -> list[str]:
         """What `evaluate` returns, in order."""
         several = len(self.output_names) > 1
-        parts = [
-            f"{name}_loss"
-            for name, loss in zip(self.output_names, self.losses)
-            if self.names_losses and loss is not None
-        ]
+        reported = self.loss_order if self.names_losses else ()
+        parts = [self.loss_names[i] for i in reported if self.losses[i] is not None]
         named = [each.name for each in self.counted]
         return ["loss", *parts, *(sorted(named) if several else named)]
 
@@ -206,6 +205,13 @@ class Compiled:
     def watched(self) -> int:
         """How many running sums a step needs, at most."""
         return 1 + len(self.output_names) + len(self.counted)
+
+
+def _order_of(loss: Any, outputs: Signature) -> list[int]:
+    """Outputs in the order of their losses: that of a dictionary where there are such of both."""
+    both = isinstance(loss, Mapping) and isinstance(outputs.template, Mapping)
+    first = {name: place for place, name in enumerate(loss)} if both else {}
+    return sorted(range(len(outputs.slots)), key=lambda i: first.get(outputs.names[i], i))
 
 
 def _target_slot(target: Any, slot: Slot) -> Slot:

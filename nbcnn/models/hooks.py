@@ -240,7 +240,7 @@ class Hooks:
             value = reduced(loss, targets[i], outputs[i], weights[i])
             found.append(value if factor == 1.0 else ops.multiply(value, factor))
             if len(outputs) > 1:
-                name = f"{compiled.output_names[i]}_loss"
+                name = compiled.loss_names[i]
                 tracker = self._part_trackers.setdefault(name, Mean(name=name))
                 tracker.update_state(value, sample_weight=float(outputs[i].shape[0]))
         return found

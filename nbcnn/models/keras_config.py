@@ -21,9 +21,14 @@ OWN = {
     "SpatialDropout2D": SPATIAL,
     "SpatialDropout3D": SPATIAL,
     "RandomGrayscale": frozenset({"seed"}),
+    "Pipeline": frozenset({"trainable", "dtype"}),
     "InputLayer": frozenset({"shape", "batch_size", "trainable"}),
 }
 OWN_EVERYWHERE = frozenset({"conv_algorithm"})  # how fast, not what
+# Arguments of our own that say nothing where they have these values; Keras cannot read others.
+OWN_UNSET = {
+    "padding_mode": "zeros", "padding_value": 0.0, "flip_filters": False, "return_indices": False,
+}  # fmt: skip
 ONLY_IF_GIVEN = frozenset({"activity_regularizer"})
 INPUT = {"sparse": False, "ragged": False, "optional": False}
 # Arguments of Keras's that may be left out where they say that something is not done.
@@ -77,6 +82,7 @@ def _arguments(name: str, config: Mapping[str, Any], is_layer: bool) -> dict[str
         return given
     dropped = OWN_EVERYWHERE | OWN.get(name, frozenset())
     dropped |= {key for key in ONLY_IF_GIVEN if given.get(key) is None}
+    dropped |= {key for key, unset in OWN_UNSET.items() if given.get(key) == unset}
     kept = {key: item for key, item in given.items() if key not in dropped}
     if name == "InputLayer":
         return {**kept, **INPUT}

@@ -79,7 +79,7 @@ def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     names = set(vars(layer)) - _base_names()
     if not is_own(type(layer)):
         names |= set(dir(type(layer))) - _base_names()
-    if is_model and not is_graph:
+    if (is_model and not is_graph) or "layers" in type(layer).fields:
         names.add("layers")
     for name in sorted(names, key=lambda n: f"~{n}" if n.startswith("_") else n):
         if name.startswith("__") or (name.startswith("_") and is_own(type(layer))):

@@ -1,13 +1,13 @@
 """The graph of layer calls behind a functional model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nbcnn.layers.base import Layer, flatten, map_structure
 from nbcnn.layers.core import InputLayer
 from nbcnn.layers.structure import ordered_keys
 from nbcnn.models.checks import rank_adjusted
-from nbcnn.models.functional import replay, trace_back
+from nbcnn.models.functional import replay, trace_back, within_tracing
 from nbcnn.models.signature import Signature, Slot
 from nbcnn.ops.elementwise import Cast
 from nbcnn.ops.numpy_api import expand_dims
@@ -17,7 +17,8 @@ from nbcnn.ops.tensor import Tensor
 
 
 class Network:
-    """Layer calls between symbolic inputs and outputs.
+    """Layer calls between symbolic inputs and outputs. A list of one output gives that output, as
+    in Keras.
 
     Raises TypeError where these are no symbolic tensors, ValueError where an output needs a tensor
     that is no input.
@@ -34,8 +35,10 @@ class Network:
         self.input_layers = [_input_layer(t) for t in flat_inputs]
         names = _unique([layer.name or "input" for layer in self.input_layers])
         self.input_signature = _signature(inputs, names)
-        keys = _keys(outputs)
-        self.output_signature = _signature(outputs, keys or _unique(_makers_names(flat_outputs)))
+        listed = isinstance(outputs, (list, tuple)) and len(outputs) == 1
+        self.results = outputs[0] if listed else outputs
+        names = _keys(self.results) or _unique(_makers_names(flat_outputs))
+        self.output_signature = _signature(self.results, names)
 
     @property
     def layers(self) -> list[Layer]:
@@ -82,13 +85,16 @@ class Network:
             depth.setdefault(id(tensor), 0)
         return depth
 
-    def call(self, inputs: Any) -> Any:
-        """The outputs for other inputs: tensors nested, listed or named as `Signature` takes."""
+    def call(self, inputs: Any, run: Callable[..., Any] = within_tracing) -> Any:
+        """The outputs for other inputs: tensors nested, listed or named as `Signature` takes.
+
+        `run(layer, args, kwargs)` is what calls each layer.
+        """
         values = self.input_signature.arrange(inputs, "call")
         slots = self.input_signature.slots
         values = [_as_expected(value, slot) for value, slot in zip(values, slots)]
         feed = {id(old): new for old, new in zip(flatten(self.inputs), values)}
-        return replay(self.makers, feed, self.outputs)
+        return replay(self.makers, feed, self.results, run)
 
 
 def _as_expected(value: Tensor, slot: Slot) -> Tensor:

@@ -43,7 +43,7 @@ class Objective:
             value = reduced(loss, feeds.y[i], outputs[i], feeds.w[i])
             parts.append(value if factor == 1.0 else value * factor)
             if self.compiled.names_losses:
-                watched.append(_batch_mean(f"{self.compiled.output_names[i]}_loss", value, batch))
+                watched.append(_batch_mean(self.compiled.loss_names[i], value, batch))
         for variable in self.model.trainable_weights:
             if variable.regularizer is not None:
                 parts.append(variable.regularizer(variable.symbol))

@@ -36,6 +36,14 @@ class Signature:
     def names(self) -> list[str]:
         return [slot.name for slot in self.slots]
 
+    @property
+    def paths(self) -> list[str]:
+        """By slot, the keys that lead to it in nested dictionaries, as `outer/inner`; in a list, or
+        where it is the only one, its name is the last of them.
+        """
+        found = _leaf_paths(self.template)
+        return ["/".join(map(str, _ended(found[i], slot))) for i, slot in enumerate(self.slots)]
+
     def pack(self, values: Sequence[Any]) -> Any:
         """Values in order, nested as the template."""
         return map_structure(lambda position: values[position], self.template)
@@ -85,6 +93,22 @@ class Signature:
     def _describe(self) -> str:
         count = len(self.slots)
         return "one array" if count == 1 else f"{count} arrays ({', '.join(self.names)})"
+
+
+def _leaf_paths(template: Any, outer: tuple[Any, ...] = ()) -> dict[int, tuple[Any, ...]]:
+    """Keys and indices that lead to each position of a template."""
+    if isinstance(template, Mapping):
+        pairs = list(template.items())
+    elif isinstance(template, (list, tuple)):
+        pairs = list(enumerate(template))
+    else:
+        return {template: outer}
+    return {k: path for key, part in pairs for k, path in _leaf_paths(part, (*outer, key)).items()}
+
+
+def _ended(path: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
+    """A path whose last part, where it is an index or missing, is the slot's name."""
+    return path if path and not isinstance(path[-1], int) else (*path[:-1], slot.name)
 
 
 def _parts(template: Any, value: Any) -> list[Any] | None:

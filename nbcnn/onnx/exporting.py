@@ -84,6 +84,8 @@ class _Writer:
         self.turned: dict[str, tuple[str, tuple[int, ...]]] = {}  # results of transpositions
         self.reshaped: dict[str, tuple[str, tuple[Any, ...]]] = {}  # and of reshapes: of what
         self.biased: dict[str, Any] = {}  # results of convolutions that may still get a bias
+        self.recorded: dict[str, Any] = {}  # places of pools: ONNX's indices, for which image
+        self.values: dict[int, np.ndarray] = {}  # of tensors that follow from weights
         self.readers: dict[int, int] = {}  # how many read a tensor
         self.kept: list[Tensor] = []  # ids stay theirs while the tensors live
 
@@ -184,7 +186,12 @@ class _Writer:
         """The numbers of a variable or constant."""
         if isinstance(tensor, VariableTensor):
             return np.asarray(tensor.variable.numpy())
-        return tensor.value if isinstance(tensor, Constant) else None
+        return tensor.value if isinstance(tensor, Constant) else self.values.get(id(tensor))
+
+    def folded(self, value: np.ndarray, tensor: Tensor, source: Tensor) -> str:
+        """The name of an array that follows from that of another tensor."""
+        self.values[id(tensor)] = value
+        return self.array(value, getattr(getattr(source, "variable", None), "path", ""))
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """An operator with one output, whose name is returned; two transpositions that undo each
@@ -199,6 +206,13 @@ class _Writer:
             self.turned[output] = (inputs[0], tuple(attributes["perm"]))
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [output], output, **attributes))
         return output
+
+    def nodes_of(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """An operator with several outputs, and their names."""
+        outputs = [self.unique(kind.lower()) for _ in range(count)]
+        made = self.onnx.helper.make_node(kind, inputs, outputs, outputs[0], **attributes)
+        self.nodes.append(made)
+        return outputs
 
     def ints(self, *values: int) -> str:
         return self.array(np.array(values, "int64"))

@@ -9,7 +9,7 @@ import numpy as np
 from nbcnn import ops
 from nbcnn.layers import Input
 from nbcnn.models import Model
-from nbcnn.onnx import layer_rules, moved_rules, moving_rules, plain_rules
+from nbcnn.onnx import layer_rules, moved_rules, moving_rules, plain_rules, recorded_rules
 from nbcnn.onnx.building import Builder, Unsupported
 from nbcnn.onnx.files import SAMPLE_LIMIT, Branch, Contents, Entry, read
 from nbcnn.onnx.folding import BATCH, FOLD, fold, span
@@ -18,7 +18,7 @@ from nbcnn.onnx.values import Mixed, Value
 from nbcnn.saving import FormatError
 
 RULES: dict[str, Callable[..., Any]] = {
-    **plain_rules.RULES, **moving_rules.RULES, **layer_rules.RULES,
+    **plain_rules.RULES, **moving_rules.RULES, **layer_rules.RULES, **recorded_rules.RULES,
 }  # fmt: skip
 WITHOUT_RULES = {"Constant", "Shape", "Size", "If"}
 JOINING = {"Reshape", "Flatten"}  # may join axes to that of the samples
@@ -163,6 +163,9 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
             if entry.kind == "Size":
                 raise Unsupported(f"{entry}: of a tensor that depends on the batch")
             return [shape[span(entry, len(shape))]]
+        recorded = recorded_rules.within_image(entry, inputs)
+        if recorded is not None:
+            return [recorded]
         if not any(isinstance(value, Value) for value in inputs):
             numbers = moved_rules.numbering(entry, inputs)
             if numbers is not None:

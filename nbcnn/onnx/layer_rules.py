@@ -11,6 +11,7 @@ from nbcnn import layers, ops
 from nbcnn.onnx import patterns
 from nbcnn.onnx.building import Builder, Unsupported
 from nbcnn.onnx.files import Entry, ints
+from nbcnn.onnx.recorded_rules import Recorded
 from nbcnn.onnx.values import Mixed, Value, made, shared
 
 
@@ -219,7 +220,7 @@ def rms_norm(b: Builder, entry: Entry, x: Value, scale: Any) -> Value:
     return b.called(layer, x, [np.broadcast_to(b.constant(entry, scale), sizes)], last=False)
 
 
-def pool(b: Builder, entry: Entry, x: Value) -> Value:
+def pool(b: Builder, entry: Entry, x: Value) -> Any:
     window = ints(entry.attributes, "kernel_shape")
     axes = len(window)
     strides = ints(entry.attributes, "strides", [1] * axes)
@@ -240,6 +241,12 @@ def pool(b: Builder, entry: Entry, x: Value) -> Value:
         return Value(last=_dilated_max(tensor, window, strides, dilation, sides))
     cls = _named("MaxPooling" if maximum else "AveragePooling", axes, entry)
     layer = cls(tuple(window), tuple(strides), _for_layer(sides), name=b.name(entry))
+    if len(entry.outputs) > 1 and entry.outputs[1] and axes == 2:
+        if entry.attributes.get("storage_order", 0):
+            raise Unsupported(f"{entry}: indices that count along columns")
+        layer.return_indices = True
+        y, places = layer(tensor)
+        return [Value(last=y), Recorded(places, tensor.shape[1:3])]
     return Value(last=layer(tensor))
 
 

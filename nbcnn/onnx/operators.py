@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 
 from nbcnn.kernels.scalar import SELU_ALPHA, SELU_SCALE
+from nbcnn.onnx.border_operators import (
+    local2d,
+    max_unpool,
+    pad_border,
+    recorded_pool,
+    response_norm,
+)
 from nbcnn.onnx.window_operators import (
     TO_FIRST,
     TO_LAST,
@@ -75,6 +82,15 @@ def _statistics(w: Any, scale: Tensor, shift: Tensor) -> Any:
 def layernorm(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
     names = map(w.name, inputs)
     return w.node("LayerNormalization", *names, axis=-op.axes, epsilon=op.epsilon)
+
+
+def global_response(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
+    x, gamma, beta = map(w.name, inputs)
+    norms = w.node("ReduceL2", x, axes=list(range(1, inputs[0].ndim - 1)), keepdims=1)
+    mean = w.node("ReduceMean", norms, axes=[-1], keepdims=1)
+    shares = w.node("Div", norms, w.node("Add", mean, w.number(op.epsilon, inputs[0])))
+    factors = w.node("Add", w.node("Mul", gamma, shares), w.number(1.0, inputs[0]))
+    return w.node("Add", w.node("Mul", x, factors), beta)
 
 
 def matmul(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
@@ -249,11 +265,18 @@ def reshape(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     return w.node("Reshape", w.name(inputs[0]), w.ints(*(-1 if n is None else n for n in sizes)))
 
 
+def max_pool(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Any:
+    return (recorded_pool if op.recorded else pool)(w, op, inputs, outputs)
+
+
 def transpose(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
     return w.node("Transpose", w.name(inputs[0]), perm=op.perm)
 
 
 def slice_(w: Any, op: SliceOp, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:
+    value = w.value(inputs[0])
+    if value is not None:  # a kernel that is turned round
+        return w.folded(value[tuple(slice(*r) for r in op.ranges)], outputs[0], inputs[0])
     starts, ends, axes, steps = [], [], [], []
     for axis, (start, stop, step) in enumerate(op.ranges):
         if (start, stop, step) == (None, None, None):
@@ -323,12 +346,14 @@ def fold_planes(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Ten
 
 
 RULES: dict[str, Callable[..., Any]] = {
-    "conv2d": conv2d, "conv2d_dx": conv2d_dx, "maxpool2d": pool, "avgpool2d": pool,
+    "conv2d": conv2d, "conv2d_dx": conv2d_dx, "maxpool2d": max_pool, "avgpool2d": pool,
     "upsample2d": upsample, "scale_shift": scale_shift, "layernorm": layernorm, "matmul": matmul,
     "unary": unary, "binary": binary, "where": where, "reduce": reduce, "reshape": reshape,
     "flatten": reshape, "batch_reshape": reshape, "squeeze": reshape, "expand_dims": reshape,
     "transpose": transpose, "slice": slice_, "pad": pad, "concat": concat,
     "broadcast_to": broadcast, "gather": gather, "softmax": softmax, "log_softmax": softmax,
     "cast": cast, "stop_gradient": alias, "conv3d": conv3d, "custom_gradient": alias,
-    "fold_planes": fold_planes,
+    "fold_planes": fold_planes, "pad_border": pad_border, "response_norm": response_norm,
+    "local2d": local2d, "pool_places": alias, "max_unpool2d": max_unpool,
+    "global_response": global_response,
 }  # fmt: skip

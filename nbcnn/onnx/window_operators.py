@@ -19,7 +19,7 @@ class Plane(NamedTuple):
     shape: tuple[Any, ...]
 
 
-def _pads(op: Any, x: Any, window: Sequence[int], strides: Any, dilation: Any) -> dict[str, Any]:
+def pads_of(op: Any, x: Any, window: Sequence[int], strides: Any, dilation: Any) -> dict[str, Any]:
     if op.padding == "same":
         if any(n is None for n in x.shape[1:3]):
             return {"auto_pad": "SAME_UPPER"}
@@ -44,7 +44,7 @@ def conv2d(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor])
         raise Unknown("fused conv2d")
     x, kernel = inputs
     window: Any = kernel.shape[:2]
-    pads = _pads(op, x, window, op.strides, op.dilation)
+    pads = pads_of(op, x, window, op.strides, op.dilation)
     return _convolved(w, op, x, kernel, op.strides, op.dilation, pads)
 
 
@@ -70,7 +70,7 @@ def conv3d(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor])
     """Of the volume itself, the first two inputs are left out; then as images once more."""
     images, _, x, kernel = inputs
     flat, window = op.flat, [int(n or 0) for n in kernel.shape[:3]]
-    pads = _pads(flat, Plane(x.shape[:1] + x.shape[2:]), window[1:], flat.strides, flat.dilation)
+    pads = pads_of(flat, Plane(x.shape[:1] + x.shape[2:]), window[1:], flat.strides, flat.dilation)
     pads = pads["pads"]
     sides = {"pads": [op.before, *pads[:2], op.after, *pads[2:]]}
     strides, dilation = (op.stride, *flat.strides), (op.dilation, *flat.dilation)
@@ -127,6 +127,6 @@ def pool(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -
         w.node("Transpose", w.name(x), perm=TO_FIRST),
         kernel_shape=op.window,
         strides=op.strides,
-        **_pads(op, x, op.window, op.strides, (1, 1)),
+        **pads_of(op, x, op.window, op.strides, (1, 1)),
     )
     return w.node("Transpose", y, perm=TO_LAST)

@@ -70,6 +70,8 @@ LATER: dict[str, str] = {
     "unravel_index vectorize",
     "windows": "adaptive_average_pool adaptive_max_pool depth_to_space extract_sequences fold "
     "space_to_depth unfold",
+    "unpool": "max_pool_with_indices max_unpool",
+    "response_norm": "local_response_normalization",
     "nn_more": "celu conv_transpose depthwise_conv dot_product_attention glu hard_shrink hard_tanh "
     "moments normalize psnr rms_normalization separable_conv soft_shrink sparse_plus "
     "sparse_sigmoid sparsemax squareplus tanh_shrink threshold",

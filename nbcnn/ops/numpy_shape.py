@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.ops import numpy_api as N
+from nbcnn.ops.borders import PadBorder, fits
 from nbcnn.ops.gather import gather
 from nbcnn.ops.op import apply, is_symbolic
 from nbcnn.ops.reduce import normalize_axes
@@ -247,6 +248,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         return apply(Pad(pairs, float(constant_values or 0.0)), x)
     x = N.convert_to_tensor(x)
+    if fits(pairs, N.shape(x), mode):
+        return apply(PadBorder(pairs, mode), x)
     runs: list[list[int]] = []  # neighbours are padded in one go, where a reshape is possible
     apart = N.shape(x).count(None) > 1
     for axis in (axis for axis, pair in enumerate(pairs) if pair != (0, 0)):

@@ -72,10 +72,13 @@ class MaxPool2D(Pool2D):
     ones.
 
     Indices are one byte where the window has at most 255 pixels. A NaN in the window wins.
+    `recorded`: others than the gradient read them, so they are of these very values: no fusion
+    with a function before, of which many values may have one result.
     """
 
     name = "maxpool2d"
     indices: bool = False
+    recorded: bool = False
 
     @property
     def index_dtype(self) -> str:

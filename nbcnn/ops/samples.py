@@ -9,15 +9,19 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nbcnn.ops.borders import PadBorder
 from nbcnn.ops.conv import Conv2D, Conv2DInputGradient
 from nbcnn.ops.dense import Matmul
 from nbcnn.ops.elementwise import Binary, Cast, StopGradient, Unary, Where
+from nbcnn.ops.global_response import GlobalResponse
 from nbcnn.ops.layer_norm import LayerNorm
+from nbcnn.ops.local import Local2D
 from nbcnn.ops.loss import CrossEntropy, LogSoftmax, Softmax, SoftmaxCrossEntropy
 from nbcnn.ops.norm import ScaleShift
 from nbcnn.ops.op import Op
 from nbcnn.ops.pool import AvgPool2D, MaxPool2D
 from nbcnn.ops.reduce import Reduce
+from nbcnn.ops.response_norm import ResponseNorm
 from nbcnn.ops.shape import (
     BatchReshape,
     BroadcastTo,
@@ -31,6 +35,7 @@ from nbcnn.ops.shape import (
     Transpose,
 )
 from nbcnn.ops.tensor import TensorSpec
+from nbcnn.ops.unpool import MaxUnpool2D, PoolPlaces
 
 Rule = Callable[[Any, Sequence[bool], Sequence[TensorSpec]], bool]
 
@@ -71,11 +76,14 @@ def _matmul(op: Matmul, batched: Sequence[bool], inputs: Sequence[TensorSpec]) -
 
 RULES: dict[type[Op], Rule] = {
     **dict.fromkeys((Unary, Cast, StopGradient, MaxPool2D, AvgPool2D), _always),
-    **dict.fromkeys((Flatten, BatchReshape), _always),
-    **dict.fromkeys((Conv2D, Conv2DInputGradient, ScaleShift), _first),
+    **dict.fromkeys((Flatten, BatchReshape, PoolPlaces), _always),
+    **dict.fromkeys((Conv2D, Conv2DInputGradient, GlobalResponse, Local2D, ScaleShift), _first),
     **dict.fromkeys((Softmax, LogSoftmax, SoftmaxCrossEntropy, CrossEntropy), _rows),
     **dict.fromkeys((Binary, Where), _broadcast),
     Matmul: _matmul,
+    ResponseNorm: lambda op, batched, xs: len(xs[0].shape) > 1,
+    MaxUnpool2D: lambda op, batched, xs: all(batched),
+    PadBorder: lambda op, batched, xs: all(batched) and op.widths[0] == (0, 0),
     LayerNorm: lambda op, batched, xs: _first(op, batched, xs) and op.axes < len(xs[0].shape),
     Reduce: lambda op, batched, xs: op.first > 0,
     Reshape: lambda op, batched, xs: op.infer(*xs)[0].shape[:1] == xs[0].shape[:1],

@@ -8,11 +8,25 @@ from typing import Any
 
 import numpy as np
 from cases.case import specs_of
-from references import conv, elementwise, indexed, layer_norm, loss, norm, optimizer, pool, random
+from references import (
+    conv,
+    elementwise,
+    global_response,
+    indexed,
+    layer_norm,
+    loss,
+    norm,
+    optimizer,
+    pool,
+    random,
+    windows,
+)
 
 from nbcnn.ops.conv_spec import LINEAR, SIGMOID, TANH
 
-MODULES = (conv, elementwise, layer_norm, loss, norm, optimizer, pool, random)
+MODULES = (
+    conv, elementwise, global_response, layer_norm, loss, norm, optimizer, pool, random, windows,
+)  # fmt: skip
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # other types must agree exactly
 
 

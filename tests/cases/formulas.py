@@ -90,6 +90,8 @@ FIRST, FIRST_P = softmax(normal(2, 3, 5), 1), softmax(normal(2, 3, 5), 1)
 LOGITS = normal(7, 4)
 POSITIVE_T, POSITIVE_P = single(np.abs(T) + 0.1), single(np.abs(P) + 0.1)
 SIGNS = np.where(BITS == 1, 1.0, -1.0)
+PAIRED = np.array([0, 1, 2, 0, 2, 1, 2], "int32")
+UNIT = single(LOGITS / np.linalg.norm(LOGITS, axis=1, keepdims=True))
 
 LOSSES = [
     *((name, {}, T, P) for name in (
@@ -136,6 +138,8 @@ LOSSES = [
     ("Tversky", {"axis": (1, 2, 3)}, MASKS, MASK_P),
     ("CategoricalGeneralizedCrossEntropy", {}, LABELS, PROBABILITIES),
     ("CategoricalGeneralizedCrossEntropy", {"q": 0.8}, LABELS, PROBABILITIES),
+    ("Circle", {}, PAIRED, UNIT),
+    ("Circle", {"gamma": 5.0, "margin": 0.3, "remove_diagonal": False}, LABELS, UNIT),
 ]  # fmt: skip
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", "mean", "none")
 
@@ -156,7 +160,7 @@ def loss(number, name, kwargs, t, p):
     yield Case(ident, called(make(plain)), (t, p), 1)
     if name not in ("Dice", "Tversky"):
         weights = single(rng.uniform(0.2, 2, len(t)))
-        values = t if name.startswith(("Sparse", "CategoricalGen")) else p[..., 0]
+        values = t if name.startswith(("Sparse", "CategoricalGen", "Circle")) else p[..., 0]
         weights = weights.reshape(-1, *(1,) * (values.ndim - 1))
         if kwargs.get("axis") in (0, 1):  # another axis is left
             return

@@ -1,5 +1,8 @@
-"""Layers of the cases with their weights, what they compute, and what real Keras computed."""
+"""Layers of the cases with their weights, what they compute, and what is expected: what real Keras
+computed, or a reference in NumPy.
+"""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +25,46 @@ RECORDED = {name: value for file in FILES for name, value in np.load(file).items
 
 
 def recorded(case):
-    """What Keras gave, by name: y, `d input 0`, `d kernel`, `after moving_mean`, ..."""
+    """What is expected, by name: y, `d input 0`, `d kernel`, `after moving_mean`, ..."""
+    if case.reference is not None:
+        return by_reference(case)
     prefix = f"{case.name}/"
     return {k.removeprefix(prefix): v for k, v in RECORDED.items() if k.startswith(prefix)}
+
+
+@cache
+def by_reference(case):
+    """As `recorded`, of a case with a reference; gradients by differences of fourth order."""
+    values = {f"input {i}": v for i, v in enumerate(arrays(case, "float64"))}
+    layer = built(case, "float64")
+    values |= {v.name: v.numpy().copy() for v in layer.weights}
+    wanted = [k for k in values if k.startswith("input ") and not case.integers]
+    wanted += [v.name for v in layer.trainable_weights]
+
+    def outputs():
+        weights = {k: v for k, v in values.items() if not k.startswith("input ")}
+        return case.reference(*(v for k, v in values.items() if k not in weights), **weights)
+
+    y = outputs()
+    factors = slopes(case, y.shape)
+    return {"y": y} | {
+        f"d {name}": differences(lambda: np.sum(outputs() * factors), values[name])
+        for name in wanted
+    }
+
+
+def differences(loss, x, step=1e-3):
+    """Slopes of `loss()` by each element of x, which it reads."""
+    slope = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        at = x[place]
+        values = []
+        for steps in (-2, -1, 1, 2):
+            x[place] = at + steps * step
+            values.append(loss())
+        x[place] = at
+        slope[place] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
+    return slope
 
 
 def symbolic_inputs(case, batch=None, dtype="float32"):

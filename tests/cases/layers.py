@@ -6,6 +6,8 @@ A case is a function of the module `layers`, so that the same table makes real K
 
 from cases.case_of_layer import case
 from cases.layer_variants import VARIANTS
+from cases.layers_beyond_keras import BEYOND
+from cases.layers_of_windows import OPTIONS
 
 IMAGE, SEQUENCE, ROW = (2, 6, 7, 4), (2, 8, 3), (3, 5)
 VOLUME = (2, 4, 5, 3, 2)
@@ -339,3 +341,4 @@ CASES = [
     *CONVOLUTIONS, *POOLS, *NORMALIZATIONS, *RESHAPES, *ELEMENTWISE, *DENSE, *MERGES, *RANKS,
     *AT_REST, *FIXED, *PREPROCESSING, *VARIANTS,
 ]  # fmt: skip
+EVERY_CASE = [*CASES, *BEYOND, *OPTIONS]

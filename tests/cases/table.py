@@ -6,6 +6,7 @@ from cases import (
     copy,
     dense,
     elementwise,
+    global_response,
     indexed,
     layer_norm,
     loss,
@@ -15,10 +16,11 @@ from cases import (
     random,
     reduce,
     tensor_cores,
+    windows,
 )
 
 MODULES = (
     conv, dense, bfloat16, tensor_cores, pool, norm, layer_norm, elementwise, reduce, copy, indexed,
-    loss, random, optimizer,
+    global_response, loss, random, optimizer, windows,
 )  # fmt: skip
 CASES = [case for module in MODULES for case in module.CASES]

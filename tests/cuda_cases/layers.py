@@ -1,5 +1,5 @@
 """Layers on a GPU, real or simulated, as a training step computes them, against what real Keras
-computed; what is wrong with each as JSON on stdout.
+or a reference computed; what is wrong with each as JSON on stdout.
 
     NUMBA_ENABLE_CUDASIM=1 python -m cuda_cases.layers all 0 2
     NUMBA_ENABLE_CUDASIM=1 python -m cuda_cases.layers one 0 2
@@ -13,7 +13,7 @@ import traceback
 
 import numpy as np
 from cases.layer_runs import built, outcome, recorded
-from cases.layers import CASES
+from cases.layers import EVERY_CASE
 
 from nbcnn import layers
 from nbcnn.runtime.device import device
@@ -25,7 +25,7 @@ SLOW = {"clahe"}  # 256 bins for each of 64 tiles, by the operations of "equaliz
 def smallest() -> list:
     """Of each class the case whose inputs are smallest."""
     by_class: dict = {}
-    for case in sorted(CASES, key=lambda c: sum(np.prod(shape) for shape in c.inputs)):
+    for case in sorted(EVERY_CASE, key=lambda c: sum(np.prod(shape) for shape in c.inputs)):
         by_class.setdefault(type(case.make(layers)), case)
     return [case for case in by_class.values() if case.name not in SLOW]
 
@@ -46,7 +46,7 @@ def wrong_with(case) -> str:
 
 def main(which: str, index: int, count: int) -> None:
     results = {}
-    for case in (smallest() if which == "one" else CASES)[index::count]:
+    for case in (smallest() if which == "one" else EVERY_CASE)[index::count]:
         with device("cuda"):
             try:
                 results[case.name] = wrong_with(case)

@@ -18,6 +18,7 @@ from nbcnn.kernels.cuda.disassembly import instructions
 from nbcnn.kernels.cuda.packing import kinds_of
 from nbcnn.ops.conv_spec import RELU
 from nbcnn.ops.elementwise import Binary, Unary, UnaryGradient, UnaryGradientSum
+from nbcnn.ops.global_response import GlobalResponse, GlobalResponseGradient
 from nbcnn.ops.layer_norm import LayerNorm, LayerNormGradient
 from nbcnn.ops.loss import SoftmaxCrossEntropy, SoftmaxCrossEntropyGradient
 from nbcnn.ops.norm import BatchNorm, BatchNormGradient, ScaleShift
@@ -89,6 +90,14 @@ TABLE = (
         ((64, 96), (64, 96), (96,), (64,), (64,)),
         quads=(0, 1),
         wide=(2, 3),
+    ),
+    Row("global_response", GlobalResponse(), (MAP, C, C), (0, 2), (1,)),
+    Row(
+        "global_response_dx",
+        GlobalResponseGradient(),
+        (MAP, MAP, C, (8, 64)),
+        quads=(0, 2),
+        wide=(1, 3, 4),
     ),
     Row("maxpool2d", MaxPool2D(indices=True), (MAP,)),
     Row("maxpool2d_dx", MaxPool2DGradient(shape=MAP), (SMALL, SMALL), dtypes=("uint8",)),

@@ -243,6 +243,11 @@ class Numbers:
         far = self.number(self.b.or_(self.bits(far), sign))
         return self.where(size, ">", self.const(1), far, near)
 
+    def sqrt(self, x):
+        """An instruction: `math.sqrt` is a call of the C library."""
+        name = f"llvm.sqrt.{simd.suffix(self.kind)}"
+        return self.b.call(simd.declare(self.b, name, self.kind, [self.kind]), (x,))
+
     def _log_near(self, x, small=None):
         """log of a positive normal x = 2^e (1 + f); where e = 0, f is `small` if that is given."""
         b, half = self.b, int(np.float32(math.sqrt(0.5)).view(np.int32))
@@ -287,6 +292,13 @@ def _function(number, method: Callable) -> Callable:
     return simd.emit(
         number, (number,), lambda builder, args: method(Numbers(builder, args[0].type), args[0])
     )
+
+
+@cache
+def square_root(dtype: str) -> Callable:
+    """sqrt(x) for numbers of this type, to be called in kernels."""
+    number = {"float32": types.float32, "float64": types.float64}[dtype]
+    return _function(number, Numbers.sqrt)
 
 
 _BOTH = ("bell", "exp", "expm1", "sigmoid", "tanh")
