@@ -101,14 +101,28 @@ def batchnorm(args, what) -> Formula:
 
 
 def of_layer(make: Callable) -> Callable:
-    """A formula of one map, by a layer and its weights."""
+    """A formula of one map, by what `make(args)` makes: a layer, or several one after the other."""
 
     def build(args, what) -> Formula:
-        x, layer = leaf(*args["x"]), make()
-        y = layer(x)
-        return Formula(y, [x], [v.symbol for v in layer.trainable_variables])
+        x, made = leaf(*args["x"]), make(args)
+        y, weights = x, []
+        for layer in made if isinstance(made, list) else [made]:
+            y = layer(y)
+            weights += [v.symbol for v in layer.trainable_variables]
+        return Formula(y, [x], weights)
 
     return build
+
+
+def upsample_conv(args):
+    return layers.UpsampleConv2D(args["filters"], args["kernel"], use_bias=False)
+
+
+def downsampling(args):
+    """A convolution with stride 2, or one with stride 1 and a pool."""
+    stride = 1 if args["pool"] else 2
+    conv = layers.Conv2D(args["filters"], args["kernel"], stride, "same", use_bias=False)
+    return [conv, layers.MaxPooling2D()] if args["pool"] else conv
 
 
 def crossentropy(args, what) -> Formula:
@@ -181,8 +195,10 @@ FORMULAS: dict[str, Callable[[dict, str], Formula]] = {
     "avgpool": pooling(avg_pool2d),
     "global_mean": of_map(lambda x, args: ops.mean(x, axis=(1, 2))),
     "batchnorm": batchnorm,
-    "layernorm": of_layer(layers.LayerNormalization),
-    "global_response": of_layer(layers.GlobalResponseNormalization),
+    "layernorm": of_layer(lambda args: layers.LayerNormalization()),
+    "upsample_conv": of_layer(upsample_conv),
+    "downsampling": of_layer(downsampling),
+    "global_response": of_layer(lambda args: layers.GlobalResponseNormalization()),
     "activation": of_map(lambda x, args: activation(x, args["function"])),
     "crossentropy": crossentropy,
     "add_relu": add_relu,

@@ -147,13 +147,44 @@ def global_response(args, what, way):
             return gamma * (x * shares) + beta + x
         return torch.addcmul(beta, x, gamma * shares + 1)
 
+    return recorded(forward, what, x, gamma, beta)
+
+
+def recorded(forward, what, *wanted):
+    """A pass of what PyTorch has several operators for: backward by what autograd has recorded."""
     if what == "forward":
         return forward
-    wanted = [t.requires_grad_() for t in (x, gamma, beta)]
+    for tensor in wanted:
+        tensor.requires_grad_()
     with torch.enable_grad():
         y = forward()
     dy = torch.randn_like(y)
     return lambda: torch.autograd.grad(y, wanted, dy, retain_graph=True)
+
+
+def kernel(args, layout):
+    shape = (args["filters"], args["x"][3], args["kernel"], args["kernel"])
+    return torch.randn(shape).to(memory_format=LAYOUTS[layout])
+
+
+def upsample_conv(args, what, layout):
+    x, w, pad = maps(args["x"], layout), kernel(args, layout), args["kernel"] // 2
+
+    def forward():
+        return functional.conv2d(functional.interpolate(x, scale_factor=2), w, padding=pad)
+
+    return recorded(forward, what, x, w)
+
+
+def downsampling(args, what, layout):
+    x, w, pad = maps(args["x"], layout), kernel(args, layout), args["kernel"] // 2
+
+    def forward():
+        if args["pool"]:
+            return functional.max_pool2d(functional.conv2d(x, w, padding=pad), 2)
+        return functional.conv2d(x, w, stride=2, padding=pad)
+
+    return recorded(forward, what, x, w)
 
 
 # function -> forward of x, backward of (dy, x, y)
@@ -307,6 +338,8 @@ BUILDERS = {  # kind -> builder, its variants
     "avgpool": (avgpool, MAPS),
     "batchnorm": (batchnorm, MAPS),
     "layernorm": (layernorm, FLAT),
+    "upsample_conv": (upsample_conv, MAPS),
+    "downsampling": (downsampling, MAPS),
     "global_response": (global_response, ("published", "folded")),
     "activation": (activation, FLAT),
     "crossentropy": (crossentropy, FLAT),

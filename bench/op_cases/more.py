@@ -1,5 +1,6 @@
 """Operations of `model_set_more.py`: over one axis and three, transposed, widely dilated, depthwise
-with large windows, normalization over channels and of global responses, and gelu.
+with large windows, after upscaling and with halving, normalization over channels and of global
+responses, and gelu.
 """
 
 from op_cases.case import PASSES, Case, convolution, text
@@ -39,6 +40,9 @@ IMAGES = [
     ("resnext", (16, 28, 28, 128), 128, 3, {"groups": 32}),
     ("resnet18", (16, 112, 112, 3), 64, 7, {"stride": 2}),
 ]
+# input, filters: upscaled by 2 before the convolution; halved by its stride, or by a pool behind it
+UPSCALED = [((8, 32, 32, 64), 32), ((8, 16, 16, 256), 128)]
+HALVED = [((16, 32, 32, 64), 64), ((16, 56, 56, 128), 128)]
 
 
 def along(net, passes, x, filters, kernel, stride, dilation=1, transposed=False):
@@ -73,6 +77,17 @@ def cases():
         for what in "fb":
             name = f"convnext v2 {text(x)} global response"
             yield Case(name, "normalization", "global_response", PASSES[what], {"x": x})
+    for x, filters in UPSCALED:
+        for what in "fb":
+            args = {"x": list(x), "filters": filters, "kernel": 3}
+            name = f"decoder {text(x)}>{filters} upscaled 3x3"
+            yield Case(name, "transposed", "upsample_conv", PASSES[what], args)
+    for x, filters in HALVED:
+        for pool, way in ((False, "stride 2"), (True, "and max pool")):
+            for what in "fb":
+                args = {"x": list(x), "filters": filters, "kernel": 3, "pool": pool}
+                name = f"halved {text(x)}>{filters} 3x3 {way}"
+                yield Case(name, "halving", "downsampling", PASSES[what], args)
     x = [8, 32, 32, 384]
     for function in ("gelu", "tanh"):
         for what in "fb":
