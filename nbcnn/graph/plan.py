@@ -14,7 +14,7 @@ from typing import Any
 from nbcnn import config
 from nbcnn.graph.choosing import CONSTANT, STEP, WEIGHTS, Step, step_for
 from nbcnn.graph.graph import Graph, root_of
-from nbcnn.graph.memory import Arena, Lifetime, pack
+from nbcnn.graph.memory import ALIGNMENT, Arena, Lifetime, pack
 from nbcnn.graph.report import describe, explain, no_implementation
 from nbcnn.graph.room import check_room
 from nbcnn.graph.stretches import Batch, Stretch, find_stretches
@@ -210,7 +210,7 @@ class Plan:
                     lasting.append((t, spec))
             for name, scratch in step.scratch.items():
                 spec = TensorSpec(scratch.shape, scratch.dtype)
-                if step.phase == STEP and not (scratch.constant and self._weights_constant(step)):
+                if step.phase == STEP and not (scratch.constant and self._packed(step) != STEP):
                     requests.append(
                         ((id(step.node), name), spec, Lifetime(spec.nbytes, index, index))
                     )
@@ -280,24 +280,23 @@ class Plan:
         producer = next((s for s in self.steps if s.node is source.node), None)
         return producer is not None and producer.phase == STEP
 
-    def _weights_constant(self, step: Step) -> bool:
-        """Whether all inputs of a step but the first hold still between runs, so that packed copies
-        stay valid.
+    def _packed(self, step: Step) -> int:
+        """The phase of a step's inputs but the first; where that is not STEP, they hold still
+        between runs, and packed copies stay valid.
         """
         others = [root_of(t) for t in step.node.inputs[1:]]
         steps = {id(s.node): s.phase for s in self.steps}
-        return all(
-            (self._leaf_phase(t) if t.node is None else steps[id(t.node)]) != STEP for t in others
+        return max(
+            (self._leaf_phase(t) if t.node is None else steps[id(t.node)] for t in others),
+            default=CONSTANT,
         )
 
     def _allocate(self, requests: list, lasting: list, results: list) -> None:
-        alignment = 256
-        offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
-        self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
-        leaves = self._unbound_leaves()
-        shared = self._arena.growth(self.arena_bytes) + self.lasting_bytes
-        within = [(key, spec) for key, spec, _ in requests]
-        check_room(self.device, shared, within, results, leaves, self.steps)
+        offsets, self.arena_bytes = pack([life for _, _, life in requests], ALIGNMENT)
+        self.lasting_bytes = sum(-(-spec.nbytes // ALIGNMENT) * ALIGNMENT for _, spec in lasting)
+        growth = self._arena.growth(self.arena_bytes)
+        sizes = self.arena_bytes, growth, self.lasting_bytes
+        check_room(self.device, *sizes, requests, results, self._unbound_leaves(), self.steps)
         for t in results:
             self._own_memory(t)
         arena = self._arena.take(self.arena_bytes)
@@ -307,7 +306,7 @@ class Plan:
             self._arrays[_key(key)] = self.device.view(arena, offset, spec.shape, spec.dtype)
         for key, spec in lasting:
             self._arrays[_key(key)] = self.device.view(store, cursor, spec.shape, spec.dtype)
-            cursor += -(-spec.nbytes // alignment) * alignment
+            cursor += -(-spec.nbytes // ALIGNMENT) * ALIGNMENT
 
     def _leaves(self) -> None:
         """Memory for leaves that nobody bound: constants are copied in, inputs wait for
@@ -373,8 +372,9 @@ class Plan:
             step.calls = step.choice.impl.bind(
                 step.spec, self.device.caps, inputs, outputs, scratch
             )
-            if step.phase == STEP and self._weights_constant(step):
-                by_phase[WEIGHTS] += [call for call in step.calls if call.weights_only]
+            packed = self._packed(step)
+            if step.phase == STEP and packed != STEP:
+                by_phase[packed] += [call for call in step.calls if call.weights_only]
                 step.steady = [call for call in step.calls if not call.weights_only]
             else:
                 step.steady = step.calls
