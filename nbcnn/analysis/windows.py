@@ -70,8 +70,8 @@ class Windows:
 
 
 def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
-    """A layer on samples of a shape as steps of windows; None for other layers, and for borders that
-    are no zeros.
+    """A layer on samples of a shape as steps of windows; None for other layers, and for borders
+    that are no zeros.
     """
     if not isinstance(layer, LINEAR) or other_border(layer):
         return None
@@ -87,7 +87,7 @@ def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
     if isinstance(layer, Convolution):
         kernel = layer.kernel.numpy()
         if layer.flip_filters:
-            kernel = np.flip(kernel, range(kernel.ndim - 2))
+            kernel = np.flip(kernel, tuple(range(kernel.ndim - 2)))
         own: Any = {
             "groups": layer.groups,
             "filters": layer.filters,
