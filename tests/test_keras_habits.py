@@ -362,3 +362,19 @@ def test_arguments_of_keras_s_that_say_nothing_here():
     for wrong in ({"renorm": True}, {"synchronized": "yes"}):
         with pytest.raises(ValueError, match="BatchNormalization: unknown argument"):
             layers.BatchNormalization(**wrong)
+
+
+def test_weights_take_constraints_by_name():
+    class Scale(layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight((3,), "ones", constraint="non_neg", regularizer="l2")
+
+        def call(self, x):
+            return x * self.scale
+
+    model = nbcnn.Sequential([nbcnn.Input((3,)), Scale()])
+    model.compile(nbcnn.optimizers.SGD(10.0), "mse")
+    model.fit(np.abs(X), -np.ones((23, 3)), verbose=0)
+    assert (model.get_weights()[0] == 0).all()
+    with pytest.raises(ValueError, match="unknown constraint 'non_negg'; did you mean 'non_neg'"):
+        layers.Layer().add_weight((3,), constraint="non_negg")

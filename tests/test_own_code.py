@@ -313,3 +313,29 @@ def test_layers_of_categories():
 
 
 KERAS_BINS = [248.999755859375, 498.99981689453125, 748.9999389648438]
+
+
+@pytest.mark.parametrize("kind", ["conv", "wide conv", "depthwise", "transposed", "product"])
+def test_fixed_kernels_in_training(kind):
+    """What is packed of constants is packed before the first step."""
+    channels = {"wide conv": 24}.get(kind, 2)
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, channels, channels)).astype("float32")
+    apply = {
+        "depthwise": lambda x: ops.depthwise_conv(x, kernel[..., :1], padding="same"),
+        "transposed": lambda x: ops.conv_transpose(x, kernel, 1, "same"),
+        "product": lambda x: ops.matmul(x, kernel[0, 0]),
+    }.get(kind, lambda x: ops.conv(x, kernel, padding="same"))
+
+    def loss(y_true, y_pred):
+        return ops.mean(ops.square(apply(y_true) - apply(y_pred)))
+
+    x = rng.normal(size=(4, 6, 7, channels)).astype("float32")
+    model = nbcnn.Sequential([nbcnn.Input((6, 7, channels)), layers.Conv2D(channels, 1)])
+    model.compile(nbcnn.optimizers.SGD(1e-4), loss)
+    before = model.evaluate(x, x, verbose=0)
+    assert before == pytest.approx(float(loss(x, model(x))), rel=1e-5)
+    first, second = model.fit(x, x, epochs=2, verbose=0).history["loss"]
+    assert first == pytest.approx(before, rel=1e-5)
+    assert second == pytest.approx(model.evaluate(x, x, verbose=0), rel=0.05)
+    assert second < first

@@ -210,7 +210,7 @@ class Plan:
                     lasting.append((t, spec))
             for name, scratch in step.scratch.items():
                 spec = TensorSpec(scratch.shape, scratch.dtype)
-                if step.phase == STEP and not (scratch.constant and self._weights_constant(step)):
+                if step.phase == STEP and not (scratch.constant and self._packed(step) != STEP):
                     requests.append(
                         ((id(step.node), name), spec, Lifetime(spec.nbytes, index, index))
                     )
@@ -280,14 +280,15 @@ class Plan:
         producer = next((s for s in self.steps if s.node is source.node), None)
         return producer is not None and producer.phase == STEP
 
-    def _weights_constant(self, step: Step) -> bool:
-        """Whether all inputs of a step but the first hold still between runs, so that packed copies
-        stay valid.
+    def _packed(self, step: Step) -> int:
+        """The phase of a step's inputs but the first; where that is not STEP, they hold still
+        between runs, and packed copies stay valid.
         """
         others = [root_of(t) for t in step.node.inputs[1:]]
         steps = {id(s.node): s.phase for s in self.steps}
-        return all(
-            (self._leaf_phase(t) if t.node is None else steps[id(t.node)]) != STEP for t in others
+        return max(
+            (self._leaf_phase(t) if t.node is None else steps[id(t.node)] for t in others),
+            default=CONSTANT,
         )
 
     def _allocate(self, requests: list, lasting: list, results: list) -> None:
@@ -371,8 +372,9 @@ class Plan:
             step.calls = step.choice.impl.bind(
                 step.spec, self.device.caps, inputs, outputs, scratch
             )
-            if step.phase == STEP and self._weights_constant(step):
-                by_phase[WEIGHTS] += [call for call in step.calls if call.weights_only]
+            packed = self._packed(step)
+            if step.phase == STEP and packed != STEP:
+                by_phase[packed] += [call for call in step.calls if call.weights_only]
                 step.steady = [call for call in step.calls if not call.weights_only]
             else:
                 step.steady = step.calls

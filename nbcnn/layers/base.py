@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nbcnn import initializers, regularizers
+from nbcnn import constraints, initializers, regularizers
 from nbcnn.declare import Declared, arg
 from nbcnn.dtype_policies import DTypePolicy, as_policy
 from nbcnn.layers.context import current, is_active
@@ -298,7 +298,7 @@ class Layer(Weights, Declared, family=family):
             )
         variable = Variable(
             make, sizes, dtype or self.variable_dtype, trainable, name or "variable",
-            regularizers.get(regularizer), constraint,
+            regularizers.get(regularizer), constraints.get(constraint),
         )  # fmt: skip
         variable.path = f"{self.name}/{variable.name}"
         self._keep_track(variable)

@@ -17,7 +17,7 @@ def make_model():
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.Conv2D(small(16, 4), 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
             layers.Flatten(),
             layers.Dense(10, activation="softmax"),

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 keras.utils.set_random_seed(22)
-(x_train, y_train), (x_test, y_test) = digits(small(400, 8), small(100, 4))
+(x_train, y_train), (x_test, y_test) = digits(small(400, 4), small(100, 2))
 
 
 def conv2d_bn(x, filters, num_row, num_col, padding="same", strides=(1, 1), name=None):

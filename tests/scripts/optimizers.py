@@ -8,7 +8,7 @@ from keras import layers
 from keras.optimizers import schedules
 
 keras.utils.set_random_seed(23)
-(x_train, y_train), (x_test, y_test) = digits(small(320, 16), small(100, 4))
+(x_train, y_train), (x_test, y_test) = digits(small(320, 8), small(100, 4))
 batch_size = small(32, 4)
 steps = len(x_train) // batch_size
 
