@@ -84,7 +84,7 @@ def test_a_script_trains_writes_and_goes_on(root, python):
     said = dict(line.split(": ", 1) for line in printed.splitlines())
     assert said["parameters"] == "269,722 and 1,376 that are not trained"
     assert said["multiply-adds"] == "2.54 M a sample"  # a sixteenth of 40.55 M, but the last layer
-    assert float(said["training"].removesuffix(" img/s").replace(",", "")) > 0
+    assert float(said["training"].removesuffix(" samples/s").replace(",", "")) > 0
     assert 0 <= float(said["test accuracy"]) <= 1
     again = python(script, *options, "--epochs", "0", "--size", "8", "--load", "model.keras")
     assert f"test accuracy: {said['test accuracy']}\n" in again
