@@ -100,7 +100,7 @@ def layers_named(names: tuple[str, ...] = LAYERS) -> list[Case]:
 def limits(device: Any, seconds: float) -> dict[str, float]:
     """FLOP/s by the precision of factors, and bytes/s of copies as "copy"; of own kernels."""
     if device.kind == "cpu":
-        from peak import copy_bandwidth, fma_peak
+        from nbcnn.analysis.peaks import copy_bandwidth, fma_peak
 
         megabytes = 256 if seconds >= 0.1 else 8
         return {"float32": fma_peak(device), "copy": copy_bandwidth(device, megabytes)}

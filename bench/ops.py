@@ -34,12 +34,12 @@ import bounds
 import machine
 from op_cases import CASES, SETS
 from ops_nbcnn import prepare
-from peak import copy_bandwidth, fma_program, read_bandwidth
 from serve import fastest
 from tables import ops_summary
 from workers import HERE, Watch, Worker, WorkerError, environment
 
 from nbcnn import config
+from nbcnn.analysis.peaks import copy_bandwidth, fma_program, read_bandwidth
 from nbcnn.kernels.cpu.blocking import register_tile
 from nbcnn.runtime.cpu import CpuDevice
 

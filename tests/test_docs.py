@@ -32,6 +32,11 @@ def number(pattern, printed):
 
 # What is to be seen in what a page's snippets print.
 SEEN = {
+    "analysis": lambda printed: (
+        "178,640 entries that are not zero, of 8,003,072,000" in printed
+        and number(r"planned (\S+) % off", printed) < 5
+        and "largest difference 0.0" in printed
+    ),
     "README": lambda printed: number(r"accuracy (\d\.\d+), the first five", printed) > 0.95,
     "course": lambda printed: number(r"accuracy (\d\.\d+)", printed) > 0.8,
     "custom_training": lambda printed: number(r"loss (\d\.\d+)", printed) < 2.2,

@@ -25,6 +25,16 @@ MAY_IMPORT = {
     "runtime": ("runtime", "kernels", "config"),
     "graph": ("graph", "ops", "runtime", "config", "kernels/impl"),
     "io": ("io",),
+    "analysis": (
+        "analysis",
+        "models",
+        "layers",
+        "graph",
+        "ops",
+        "runtime",
+        "config",
+        "kernels/cpu/peak",
+    ),
     "viz": ("viz", "models", "layers", "ops", "graph"),
     "layers": (
         "layers",
@@ -59,6 +69,7 @@ EXTERNAL = {
     "graph": {"numpy"},
     "layers": {"numpy"},
     "io": {"numpy"},
+    "analysis": {"numpy", "scipy"},
     "viz": {"numpy"},
 }
 

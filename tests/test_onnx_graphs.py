@@ -222,6 +222,8 @@ def test_operators_that_the_evaluator_has_not_or_not_right():
     wanted = x / (1.5 + 0.5 / 3 * sums) ** 0.6
     lrn = found("LRN", 17, size=3, alpha=0.5, beta=0.6, bias=1.5)
     np.testing.assert_allclose(lrn, wanted, rtol=1e-4)
+    wanted = x / (1.0 + 0.5 / 2 * (around[:, 1:-1] + around[:, 2:])) ** 0.75
+    np.testing.assert_allclose(found("LRN", 17, size=2, alpha=0.5), wanted, rtol=1e-4)
     kernel = {"w": np.linspace(-1, 1, 72, dtype="float32").reshape(4, 2, 3, 3)}
     shared = {"strides": [2, 2], "output_padding": [0, 1]}
     sized = found("ConvTranspose", 17, kernel, output_shape=[12, 13], **shared)

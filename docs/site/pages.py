@@ -61,6 +61,7 @@ PAGES = (
     Reference("viz", "Seeing inside", ("viz",)),
     Reference("filters", "Classical filters", ("filters",)),
     Reference("wrappers", "scikit-learn", ("wrappers",)),
+    Reference("analysis", "Analysis", ("analysis",)),
     Reference("nbcnn", "Devices and the top level", ("",)),
 )
 

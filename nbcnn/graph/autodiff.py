@@ -7,7 +7,7 @@ import numpy as np
 from nbcnn.graph.graph import Graph
 from nbcnn.ops.elementwise import binary
 from nbcnn.ops.op import tracing
-from nbcnn.ops.tensor import Constant, Node, Tensor
+from nbcnn.ops.tensor import Constant, Node, Tensor, made_for
 
 
 def gradients(
@@ -27,7 +27,8 @@ def gradients(
     with tracing():
         for node in reversed(nodes):
             if id(node) in needed:
-                _propagate(node, found, needed, wrt)
+                with made_for(tuple(origin._replace(backward=True) for origin in node.origins)):
+                    _propagate(node, found, needed, wrt)
     return [found.get(id(t)) for t in wrt]
 
 

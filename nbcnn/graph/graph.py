@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from nbcnn.ops.op import apply_symbolic
 from nbcnn.ops.shape import ALIASES
-from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.ops.tensor import Node, Tensor, made_for
+
+MOST_JOINED = 8  # nodes that a rule makes one of
 
 
 @dataclasses.dataclass
@@ -86,18 +88,59 @@ def rewrite(graph: Graph, rules: Sequence[Rule], nodes: Sequence[Node] | None = 
     context.effects = {}
     for node in graph.nodes if nodes is None else nodes:
         inputs = [context.lookup(t) for t in node.inputs]
-        outputs = None
-        for rule in rules:
-            outputs = rule(node, inputs, context)
-            if outputs is not None:
-                break
-        if outputs is None:
-            outputs = context.place(node, inputs)
+        with made_for(node.origins):
+            outputs, before = None, next(Node._count)
+            for rule in rules:
+                outputs = rule(node, inputs, context)
+                if outputs is not None:
+                    name_joined(node, inputs, outputs, before)
+                    break
+            if outputs is None:
+                outputs = context.place(node, inputs)
         for old, new in zip(node.outputs, outputs):
             context.new[id(old)] = new
     return Graph(
         [context.lookup(t) for t in graph.outputs], [context.effects[id(n)] for n in graph.effects]
     )
+
+
+def name_joined(
+    node: Node, inputs: Sequence[Tensor], outputs: Sequence[Tensor], before: int
+) -> None:
+    """What a rule has made of a node (nodes of higher order than `before`) does its work, and that
+    of the nodes before it that the new ones do without. The work of nodes of the same kind comes
+    first. A gradient's node takes over no work of what it is the gradient of.
+    """
+    made = _reached(outputs, lambda new: new.order > before)
+    if not made:  # a rule has made it before, at a node in front of this one
+        for old in {id(t.node): t.node for t in outputs}.values():
+            if old is not None and type(old.op) is type(node.op):
+                old.origins = tuple(dict.fromkeys((*node.origins, *old.origins)))
+        return
+    kept = {id(t) for new in made for t in new.inputs}
+    left = [t for t in inputs if id(t) not in kept]
+    joined = _reached(left, lambda old: old.order < before, kept)
+    backward = any(origin.backward for origin in node.origins)
+    for new in made:
+        alike = [old for old in (*joined, node) if type(old.op) is type(new.op)]
+        found = [o for old in (*alike, *joined, node) for o in old.origins]
+        new.origins = tuple(dict.fromkeys(o for o in found if o.backward or not backward))
+
+
+def _reached(
+    tensors: Sequence[Tensor], wanted: Callable[[Node], bool], but: Container[int] = ()
+) -> list[Node]:
+    """The nodes behind tensors that are wanted, in order; not those behind some tensors, by id."""
+    found: dict[int, Node] = {}
+    pending = list(tensors)
+    while pending and len(found) < MOST_JOINED:
+        tensor = pending.pop()
+        node = tensor.node
+        if node is not None and id(tensor) not in but and wanted(node):
+            if node.order not in found:
+                found[node.order] = node
+                pending += node.inputs
+    return [found[order] for order in sorted(found)]
 
 
 def root_of(tensor: Tensor) -> Tensor:

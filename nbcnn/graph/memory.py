@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+ALIGNMENT = 256  # of what lies in an arena
+
 
 class Lifetime(NamedTuple):
     """A buffer of `nbytes`, used from step `first` to step `last`, both included."""

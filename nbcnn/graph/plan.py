@@ -14,7 +14,7 @@ from typing import Any
 from nbcnn import config
 from nbcnn.graph.choosing import CONSTANT, STEP, WEIGHTS, Step, step_for
 from nbcnn.graph.graph import Graph, root_of
-from nbcnn.graph.memory import Arena, Lifetime, pack
+from nbcnn.graph.memory import ALIGNMENT, Arena, Lifetime, pack
 from nbcnn.graph.report import describe, explain, no_implementation
 from nbcnn.graph.room import check_room
 from nbcnn.graph.stretches import Batch, Stretch, find_stretches
@@ -291,13 +291,11 @@ class Plan:
         )
 
     def _allocate(self, requests: list, lasting: list, results: list) -> None:
-        alignment = 256
-        offsets, self.arena_bytes = pack([life for _, _, life in requests], alignment)
-        self.lasting_bytes = sum(-(-spec.nbytes // alignment) * alignment for _, spec in lasting)
-        leaves = self._unbound_leaves()
-        shared = self._arena.growth(self.arena_bytes) + self.lasting_bytes
-        within = [(key, spec) for key, spec, _ in requests]
-        check_room(self.device, shared, within, results, leaves, self.steps)
+        offsets, self.arena_bytes = pack([life for _, _, life in requests], ALIGNMENT)
+        self.lasting_bytes = sum(-(-spec.nbytes // ALIGNMENT) * ALIGNMENT for _, spec in lasting)
+        growth = self._arena.growth(self.arena_bytes)
+        sizes = self.arena_bytes, growth, self.lasting_bytes
+        check_room(self.device, *sizes, requests, results, self._unbound_leaves(), self.steps)
         for t in results:
             self._own_memory(t)
         arena = self._arena.take(self.arena_bytes)
@@ -307,7 +305,7 @@ class Plan:
             self._arrays[_key(key)] = self.device.view(arena, offset, spec.shape, spec.dtype)
         for key, spec in lasting:
             self._arrays[_key(key)] = self.device.view(store, cursor, spec.shape, spec.dtype)
-            cursor += -(-spec.nbytes // alignment) * alignment
+            cursor += -(-spec.nbytes // ALIGNMENT) * ALIGNMENT
 
     def _leaves(self) -> None:
         """Memory for leaves that nobody bound: constants are copied in, inputs wait for

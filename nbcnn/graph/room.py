@@ -1,9 +1,10 @@
 """Whether a plan fits into a device's memory, before any of it is allocated."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbcnn.graph.choosing import Step
+from nbcnn.graph.memory import ALIGNMENT, Lifetime, pack
 from nbcnn.ops.tensor import Tensor, TensorSpec
 from nbcnn.runtime.device import OutOfMemory
 
@@ -13,24 +14,48 @@ SHOWN = 3  # of the largest tensors
 Key = Tensor | tuple[int, str]
 
 
+class Needs(NamedTuple):
+    """Bytes that a plan needs.
+
+    values: for what is computed within a run, where nothing else is in the arena. scratch: what
+    kernels' own memory adds to that. lasting: kept between runs, as packed weights and constants.
+    results: outputs. leaves: inputs, with the copies that a device keeps of them.
+    """
+
+    values: int
+    scratch: int
+    lasting: int
+    results: int
+    leaves: int
+
+
 def check_room(
     device: Any,
-    shared: int,
-    within: Sequence[tuple[Key, TensorSpec]],
+    arena: int,
+    growth: int,
+    lasting: int,
+    within: Sequence[tuple[Key, TensorSpec, Lifetime]],
     results: Sequence[Tensor],
     leaves: Sequence[Tensor],
     steps: Sequence[Step],
 ) -> None:
     """Raises `OutOfMemory`, naming the largest tensors, where the device has less left than a plan
-    needs: `shared` bytes for all that lives `within` it, and memory of their own for its results
-    and its leaves, of which devices may keep copies.
+    needs: an `arena` for all that lives `within` a run, for which an existing one has to grow by
+    `growth` bytes, `lasting` ones between runs, and memory of their own for its results and its
+    leaves, of which devices may keep copies.
     """
     free = device.free_bytes()
-    needed = shared + sum(t.spec.nbytes for t in results)
-    needed += sum(t.spec.nbytes for t in leaves) * (1 + device.input_copies)
+    outputs = sum(t.spec.nbytes for t in results)
+    inputs = sum(t.spec.nbytes for t in leaves) * (1 + device.input_copies)
+    needed = growth + lasting + outputs + inputs
     if free is None or needed <= free:
         return
-    wanted: list[tuple[Key, TensorSpec]] = [*within, *((t, t.spec) for t in (*results, *leaves))]
+    _, values = pack([life for key, _, life in within if isinstance(key, Tensor)], ALIGNMENT)
+    values = min(values, arena)
+    wanted: list[tuple[Key, TensorSpec]] = [
+        *((key, spec) for key, spec, _ in within),
+        *((t, t.spec) for t in (*results, *leaves)),
+    ]
     largest = sorted(wanted, key=lambda item: item[1].nbytes, reverse=True)[:SHOWN]
     names = {id(step.node): step.node.op.name for step in steps}
     shown = [
@@ -42,6 +67,7 @@ def check_room(
         f"tensors are: {'; '.join(shown)}",
         needed,
         free,
+        Needs(values, arena - values, lasting, outputs, inputs),
     )
 
 

@@ -218,7 +218,7 @@ class Runners:
         too_many = size
         while too_many - fits > max(1, fits // 16):
             tried = (fits + too_many) // 2
-            if self._needed(mode, specs.of(tried)) <= free:
+            if self._refused(mode, specs.of(tried)).needed <= free:
                 fits = tried
             else:
                 too_many = tried
@@ -226,12 +226,19 @@ class Runners:
             return "It does not fit with batch_size=1 either"
         return f"batch_size={size} is too large, batch_size={fits} fits"
 
-    def _needed(self, mode: str, specs: Specs) -> int:
-        """Bytes that a step has to allocate."""
+    def needs(self, mode: str, specs: Any) -> Any:
+        """What a step has to have memory for, a `graph.room.Needs`; none of it is allocated."""
+        if mode == "train":
+            self.renew_store(self.device)
+        return self._refused(mode, specs).needs
+
+    def _refused(self, mode: str, specs: Any) -> OutOfMemory:
+        """What a step for which there is no memory says."""
         try:
-            self._make(mode, specs, Measuring(self.device))
+            with lock():
+                self._make(mode, specs, Measuring(self.device))
         except OutOfMemory as error:
-            return error.needed
+            return error
         raise AssertionError("a plan has found room where there is none")
 
     def _make(self, mode: str, specs: Any, device: Any) -> Any:

@@ -1,7 +1,8 @@
 """Single steps, and `predict`: the part of a model's training side that needs no epochs."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nbcnn.models.data import ArraySource, Batch, Source, StreamSource, is_strea
 from nbcnn.models.hooks import CompiledMetrics
 from nbcnn.models.outputs import Growing, Outputs, Pieces, Whole
 from nbcnn.models.own_data import OwnPreparer, OwnStream
-from nbcnn.models.prepare import Preparer
+from nbcnn.models.prepare import Preparer, Specs
 from nbcnn.models.signature import Signature
 from nbcnn.progress import Progress
 
@@ -252,28 +253,32 @@ class Stepping(Compiling):
     def _example_step(self, batch: int, training: bool) -> Any:
         """The step of `plan`, on data that looks as the model's inputs and losses say."""
         size = checks.whole_number("plan", "batch", batch, 1)
+        with self._as_example("plan", training) as specs:
+            return self._runners.get("train" if training else "predict", specs.of(size))
+
+    @contextmanager
+    def _as_example(self, where: str, training: bool) -> Iterator[Specs]:
+        """Specs of one sample that looks as the model's inputs and losses say."""
         inputs = self._input_signature_for(None)
         for slot, shape in zip(inputs.slots, inputs.example):
             if None in shape[1:]:
-                raise ValueError(f"plan: input {slot.name!r} has no fixed shape: {shape}")
+                raise ValueError(f"{where}: input {slot.name!r} has no fixed shape: {shape}")
         if training and self._has_own_step("train"):
-            raise ValueError("plan: what data train_step takes is not known before fit")
+            raise ValueError(f"{where}: what data train_step takes is not known before fit")
         x = [
-            np.empty((size, *(n or 1 for n in shape[1:])), slot.dtype)
+            np.empty((1, *(n or 1 for n in shape[1:])), slot.dtype)
             for slot, shape in zip(inputs.slots, inputs.example)
         ]
         if not training:
-            specs = Preparer("plan", self, supervised=False)(inputs.pack(x)).specs(size)
-            return self._runners.get("predict", specs)
-        self._check_compiled("plan")
-        y = self._example_targets(size)
+            yield Preparer(where, self, supervised=False)(inputs.pack(x)).specs(1)
+            return
+        self._check_compiled(where)
+        y = self._example_targets(1)
         unknown = self._compiled is None
-        specs = Preparer("plan", self)(inputs.pack(x), self._latest_signature.pack(y)).specs(size)
-        step = self._runners.get("train", specs)
+        yield Preparer(where, self)(inputs.pack(x), self._latest_signature.pack(y)).specs(1)
         if unknown:  # what targets look like is for the first data to say
             self._compiled = None
             self._runners.forget()
-        return step
 
     def _example_targets(self, size: int) -> list[np.ndarray | None]:
         """Targets as the losses usually take them, all zero."""

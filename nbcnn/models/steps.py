@@ -100,6 +100,7 @@ class Runner:
         self, plan: Plan, state: StepState, feeds: "Feeds", names: list[str], outputs: list[Tensor]
     ):
         self.plan, self.device, self._state, self._names = plan, plan.device, state, names
+        self.feed_specs = [t.spec for t in feeds.leaves]
         self._feeds = [plan.feed(t) for t in feeds.leaves]
         self._outlets = [plan.outlet(t) for t in outputs]
         self.outputs = [t.spec for t in outputs]

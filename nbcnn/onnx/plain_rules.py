@@ -159,12 +159,17 @@ def _mean(b: Builder, entry: Entry, *operands: Any) -> Value:
 
 
 def _local_norm(b: Builder, entry: Entry, x: Value) -> Value:
-    """Divided by a power of the mean square of the channels around each."""
+    """Divided by a power of the mean square of the channels around each; where the layer has no
+    such form, by a product with a band.
+    """
     size, c = int(entry.attributes["size"]), int(x.shape[1] or 0)
     alpha, beta, bias = (
         float(entry.attributes.get(k, v))
         for k, v in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
     )
+    if size % 2 and bias > 0 and alpha >= 0:
+        layer = layers.LocalResponseNormalization(size, alpha, beta, bias, name=b.name(entry))
+        return Value(last=layer(x.last()))
     b.spend(c * c)
     distance = np.arange(c)[:, None] - np.arange(c)  # of the one summed from the one divided
     band = (distance >= -((size - 1) // 2)) & (distance <= size // 2)

@@ -1,11 +1,11 @@
-"""ONNX's indices of pools, and what reads them; normalization over neighbouring channels."""
+"""ONNX's indices of pools, and what reads them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nbcnn import layers, ops
+from nbcnn import layers
 from nbcnn.onnx.building import Builder, Unsupported
 from nbcnn.onnx.files import Entry, ints
 from nbcnn.onnx.values import Value
@@ -50,25 +50,4 @@ def max_unpool(b: Builder, entry: Entry, x: Value, recorded: Any, shape: Any = N
     return Value(last=layer(x.last(), recorded.places))
 
 
-def local_response(b: Builder, entry: Entry, x: Value) -> Value:
-    size, a = int(entry.attributes["size"]), entry.attributes
-    if size % 2 == 0:
-        raise Unsupported(f"{entry}: an even size")
-    alpha, beta, k = (
-        float(a.get(name, default))
-        for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))
-    )
-    if k > 0:
-        layer = layers.LocalResponseNormalization(size, alpha, beta, k, name=b.name(entry))
-        return Value(last=layer(x.last()))
-    zeros = [(0, 0)] * (x.rank - 1) + [(size // 2, size // 2)]
-    squares = ops.pad(ops.square(x.last()), zeros)
-    channels = int(x.shape[1] or 0)
-    parts = [squares[..., i : i + channels] for i in range(size)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = ops.add(total, part)
-    return Value(last=x.last() / (k + alpha / size * total) ** beta)
-
-
-RULES: dict[str, Callable[..., Any]] = {"MaxUnpool": max_unpool, "LRN": local_response}
+RULES: dict[str, Callable[..., Any]] = {"MaxUnpool": max_unpool}

@@ -1,7 +1,9 @@
 """Symbolic tensors: a shape, a data type, and the node that produces them."""
 
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,12 +109,39 @@ class Constant(Tensor):
         self.value = value
 
 
+class Origin(NamedTuple):
+    """Whose work a node does: a layer's, or that of its gradient."""
+
+    layer: str
+    backward: bool = False
+
+
+class _Current(threading.local):
+    origins: tuple[Origin, ...] = ()
+
+
+_current = _Current()
+
+
+@contextmanager
+def made_for(origins: tuple[Origin, ...]) -> Iterator[None]:
+    """Nodes that are made within it do this work."""
+    before, _current.origins = _current.origins, origins
+    try:
+        yield
+    finally:
+        _current.origins = before
+
+
 class Node:
     """One application of an operation. Nodes are numbered in order of creation, which is a
     topological order.
+
+    `origins`: whose work it does, where that is asked for (`made_for`); of several that rewriting
+    has joined.
     """
 
-    __slots__ = ("inputs", "op", "order", "outputs")
+    __slots__ = ("inputs", "op", "order", "origins", "outputs")
     _count = itertools.count()
 
     def __init__(self, op: Any, inputs: Sequence[Tensor]):
@@ -120,6 +149,7 @@ class Node:
         self.inputs = tuple(inputs)
         self.outputs: tuple[Tensor, ...] = ()
         self.order = next(Node._count)
+        self.origins = _current.origins
 
     def __repr__(self) -> str:
         return f"<Node {self.order} {self.op}>"

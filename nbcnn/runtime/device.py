@@ -29,11 +29,11 @@ class DeviceError(RuntimeError):
 
 
 class OutOfMemory(DeviceError):
-    """A plan that does not fit: bytes `needed`, and bytes `free`."""
+    """A plan that does not fit: bytes `needed`, and bytes `free`; what they are for, `needs`."""
 
-    def __init__(self, text: str, needed: int, free: int):
+    def __init__(self, text: str, needed: int, free: int, needs: Any):
         super().__init__(text)
-        self.needed, self.free = needed, free
+        self.needed, self.free, self.needs = needed, free, needs
 
 
 class Program(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nbcnn.kernels.cpu import jit
+from nbcnn.kernels.cpu import jit, simd
 from nbcnn.kernels.cpu.call import Call
 from nbcnn.kernels.cpu.copy import words
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
@@ -52,7 +52,9 @@ def pad_border(task, thread, spec, per, table, x, fill, y):
         outside = z < 0 or r < 0
         base = 0 if outside else ((o * s.d + z) * s.h + r) * s.w
         if not outside:
-            show(x, base * s.inner, y, to + s.left * s.inner, s.w * s.inner)
+            middle = simd.address(y) + (to + s.left * s.inner) * y.itemsize
+            source = simd.address(x) + base * s.inner * y.itemsize
+            simd.copy_bytes(middle, source, s.w * s.inner * y.itemsize)
         q = 0
         while q < s.ow:
             if q == s.left and not outside and s.w > 0:

@@ -201,7 +201,7 @@ def deep(s: Conv2DSpec, caps: Caps, out: int) -> bool:
     tile, tiles = register_tile(caps, "float32"), tile_count(s, out)
     transformed = tile.item * form_of(s, out).points * s.c * s.f
     if s.fixed:
-        return transformed > DEEP_FIXED_BYTES * tiles
+        return transformed >= DEEP_FIXED_BYTES * tiles
     few = tiles <= DEEP_BLOCK and s.f > tile.width
     return few or transformed > DEEP_BYTES * tiles
 

@@ -4,8 +4,8 @@
 
 A task is some whole rows, about 16 thousand elements. A row is read from memory once: it stays in
 the first cache while its maximum, its exponentials and their sum are taken, each in a loop of its
-own that LLVM vectorizes. Class numbers are compared, never trusted: a row whose number is out of
-range has loss NaN and gradient 0.
+own, of whole vectors (`rows_micro.py`). Class numbers are compared, never trusted: a row whose
+number is out of range has loss NaN and gradient 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,37 +13,26 @@ from functools import cache
 
 import numpy as np
 
-from nbcnn.kernels.cpu import jit
-from nbcnn.kernels.cpu.call import Call
+from nbcnn.kernels.cpu import jit, simd
+from nbcnn.kernels.cpu.blocking import Tile, register_tile
+from nbcnn.kernels.cpu.call import Call, Caps
+from nbcnn.kernels.cpu.rows_micro import (
+    MOST_KEPT,
+    row_exponentials,
+    row_gradient,
+    row_largest,
+    row_multiple,
+    short_row_softmax,
+)
 from nbcnn.kernels.cpu.shares import BLOCK, blocks, flat
-from nbcnn.kernels.cpu.simd_streams import fetch, of_order_key, order_key, put
+from nbcnn.kernels.cpu.simd_streams import again, fetch, put
 from nbcnn.kernels.cpu.types import uintp
 from nbcnn.kernels.cpu.vector_math import elementary
-from nbcnn.kernels.impl import Impl, always
+from nbcnn.kernels.impl import Impl, Scratch, always, no_scratch
 from nbcnn.ops.loss import EPSILON, RowsSpec
 
-
-@jit.always_inline
-def largest_float32(x, at, count):
-    """Maximum of a row. NaN may be taken or not: the result has it through its exponential."""
-    best = order_key(fetch(x, at))
-    for k in range(1, count):
-        key = order_key(fetch(x, at + k))
-        best = key if key > best else best
-    return of_order_key(best)
-
-
-@jit.always_inline
-def largest_float64(x, at, count):
-    best = x[at]
-    for k in range(1, count):
-        value = fetch(x, at + k)
-        best = value if value > best else best
-    return best
-
-
 RUN = 512  # elements summed before they join the row's sum
-LARGEST = {"float32": largest_float32, "float64": largest_float64}
+NUMBER = {4: np.float32, 8: np.float64}
 
 
 @jit.always_inline
@@ -60,30 +49,18 @@ def summed(x, at, count):
 
 
 @cache
-def exponentials(dtype: str):
-    """exp(x - shift) of a row into y, and their sum."""
-    exp = elementary("exp", dtype)
+def softmax_kernel(tile: Tile) -> jit.Kernel:
+    largest, exponentials, multiple = row_largest(tile), row_exponentials(tile), row_multiple(tile)
+    one = NUMBER[tile.item](1)
 
-    @jit.always_inline
-    def row(x, y, at, count, shift):
-        for k in range(count):
-            put(y, at + k, exp(fetch(x, at + k) - shift), 0)
-        return summed(y, at, count)
-
-    return row
-
-
-@cache
-def softmax_kernel(dtype: str) -> jit.Kernel:
-    exponential, largest = exponentials(dtype), LARGEST[dtype]
-
-    @jit.kernel(constants=(dtype,))
+    @jit.kernel(constants=(tile,))
     def softmax(task, thread, spec, per, x, y):
         for row in range(task * per, min((task + 1) * per, spec.rows)):
-            at = row * spec.classes
-            total = exponential(x, y, at, spec.classes, largest(x, at, spec.classes))
-            for k in range(spec.classes):
-                put(y, at + k, y[uintp(at + k)] / total, 0)
+            at = row * spec.classes * tile.item
+            source, target = simd.address(x) + at, simd.address(y) + at
+            shift = largest(source, spec.classes)
+            total = exponentials(source, target, spec.classes, shift)
+            multiple(target, target, spec.classes, one / total)
 
     return softmax
 
@@ -103,15 +80,15 @@ def softmax_dx(task, thread, spec, per, y, dy, dx):
 
 
 @cache
-def log_softmax_kernel(dtype: str) -> jit.Kernel:
-    exp, log, number = elementary("exp", dtype), elementary("log", dtype), np.dtype(dtype).type
-    largest = LARGEST[dtype]
+def log_softmax_kernel(tile: Tile) -> jit.Kernel:
+    number, largest = NUMBER[tile.item], row_largest(tile)
+    exp, log = (elementary(name, number.__name__) for name in ("exp", "log"))
 
-    @jit.kernel(constants=(dtype,))
+    @jit.kernel(constants=(tile,))
     def log_softmax(task, thread, spec, per, x, y):
         for row in range(task * per, min((task + 1) * per, spec.rows)):
             at, total = row * spec.classes, number(0)
-            shift = largest(x, at, spec.classes)
+            shift = largest(simd.address(x) + at * tile.item, spec.classes)
             for first in range(0, spec.classes, RUN):
                 part = number(0)
                 for k in range(first, min(first + RUN, spec.classes)):
@@ -125,10 +102,10 @@ def log_softmax_kernel(dtype: str) -> jit.Kernel:
 
 
 @cache
-def log_softmax_dx_kernel(dtype: str) -> jit.Kernel:
-    exp = elementary("exp", dtype)
+def log_softmax_dx_kernel(tile: Tile) -> jit.Kernel:
+    exp = elementary("exp", NUMBER[tile.item].__name__)
 
-    @jit.kernel(constants=(dtype,))
+    @jit.kernel(constants=(tile,))
     def log_softmax_dx(task, thread, spec, per, y, dy, dx):
         for row in range(task * per, min((task + 1) * per, spec.rows)):
             at = row * spec.classes
@@ -140,35 +117,47 @@ def log_softmax_dx_kernel(dtype: str) -> jit.Kernel:
 
 
 @cache
-def softmax_crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
-    exponential, log, number = exponentials(dtype), elementary("log", dtype), np.dtype(dtype).type
-    largest, nan = LARGEST[dtype], number(np.nan)
+def softmax_crossentropy_kernel(tile: Tile, sparse: bool) -> jit.Kernel:
+    """Logarithms, which take as long as a short row, are taken of many rows at a time."""
+    largest, exponentials, multiple = row_largest(tile), row_exponentials(tile), row_multiple(tile)
+    softmax, short, number = short_row_softmax(tile), MOST_KEPT * tile.lanes, NUMBER[tile.item]
+    log, nan, one = elementary("log", number.__name__), number(np.nan), number(1)
 
-    @jit.kernel(constants=(dtype, sparse))
-    def softmax_crossentropy(task, thread, spec, per, t, x, loss, p):
-        classes = spec.classes
-        for row in range(task * per, min((task + 1) * per, spec.rows)):
+    @jit.kernel(constants=(tile, sparse))
+    def softmax_crossentropy(task, thread, spec, per, t, x, loss, p, totals):
+        classes, first = spec.classes, task * per
+        stop, own = min(first + per, spec.rows), totals[thread]
+        for row in range(first, stop):
             at = row * classes
-            shift = largest(x, at, classes)
-            total = exponential(x, p, at, classes, shift)
-            size = log(total)
-            for k in range(classes):
-                put(p, at + k, p[uintp(at + k)] / total, 0)
+            source, target = simd.address(x) + at * tile.item, simd.address(p) + at * tile.item
+            if classes <= short:
+                total = softmax(source, target, classes, simd.address(loss) + row * tile.item)
+                shift = loss[row]
+            else:
+                shift = largest(source, classes)
+                total = exponentials(source, target, classes, shift)
+                multiple(target, target, classes, one / total)
             if sparse:
                 label = int(t[row])
-                loss[row] = size - (x[at + label] - shift) if 0 <= label < classes else nan
+                loss[row] = shift - x[at + label] if 0 <= label < classes else nan
+                own[row - first] = total
             else:
-                value = number(0)
+                size, value = log(total), number(0)
                 for k in range(classes):
                     value += number(fetch(t, at + k)) * (size - (fetch(x, at + k) - shift))
                 loss[row] = value
+        if sparse:
+            for row in range(first, stop):
+                put(loss, row, again(loss, row, 0) + log(fetch(own, row - first)), 0)
 
     return softmax_crossentropy
 
 
 @cache
-def softmax_crossentropy_dx_kernel(sparse: bool) -> jit.Kernel:
-    @jit.kernel(constants=(sparse,))
+def softmax_crossentropy_dx_kernel(tile: Tile, sparse: bool) -> jit.Kernel:
+    gradient, zero = row_gradient(tile), NUMBER[tile.item](0)
+
+    @jit.kernel(constants=(tile, sparse))
     def softmax_crossentropy_dx(task, thread, spec, per, t, p, dloss, dx):
         number, classes = p.dtype.type, spec.classes
         for row in range(task * per, min((task + 1) * per, spec.rows)):
@@ -176,11 +165,8 @@ def softmax_crossentropy_dx_kernel(sparse: bool) -> jit.Kernel:
             if sparse:
                 label = int(t[row])
                 inside = 0 <= label < classes
-                scale = scale if inside else number(0)
-                for k in range(classes):
-                    put(dx, at + k, fetch(p, at + k) * scale, 0)
-                if inside:
-                    dx[at + label] -= scale
+                source, target = simd.address(p) + at * tile.item, simd.address(dx) + at * tile.item
+                gradient(source, target, classes, label, scale if inside else zero)
             else:
                 total = number(0)
                 for k in range(classes):
@@ -194,11 +180,12 @@ def softmax_crossentropy_dx_kernel(sparse: bool) -> jit.Kernel:
 
 
 @cache
-def crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
-    log, number = elementary("log", dtype), np.dtype(dtype).type
+def crossentropy_kernel(tile: Tile, sparse: bool) -> jit.Kernel:
+    number = NUMBER[tile.item]
+    log = elementary("log", number.__name__)
     low, high, nan = number(EPSILON), number(1.0 - EPSILON), number(np.nan)
 
-    @jit.kernel(constants=(dtype, sparse))
+    @jit.kernel(constants=(tile, sparse))
     def crossentropy(task, thread, spec, per, t, q, loss):
         classes = spec.classes
         for row in range(task * per, min((task + 1) * per, spec.rows)):
@@ -222,14 +209,14 @@ def crossentropy_kernel(dtype: str, sparse: bool) -> jit.Kernel:
 
 
 @cache
-def crossentropy_dx_kernel(dtype: str, sparse: bool) -> jit.Kernel:
+def crossentropy_dx_kernel(tile: Tile, sparse: bool) -> jit.Kernel:
     """With u = q / sum q and e = -t / u where the clip is not active: dq = (e - sum e u) / sum q,
     times dloss.
     """
-    number = np.dtype(dtype).type
+    number = NUMBER[tile.item]
     low, high, zero = number(EPSILON), number(1.0 - EPSILON), number(0)
 
-    @jit.kernel(constants=(dtype, sparse))
+    @jit.kernel(constants=(tile, sparse))
     def crossentropy_dx(task, thread, spec, per, t, q, dloss, dq):
         classes = spec.classes
         for row in range(task * per, min((task + 1) * per, spec.rows)):
@@ -256,26 +243,37 @@ def crossentropy_dx_kernel(dtype: str, sparse: bool) -> jit.Kernel:
     return crossentropy_dx
 
 
+def rows_per_task(spec: RowsSpec) -> int:
+    return max(1, BLOCK // 4 // max(1, spec.classes))
+
+
+def a_number_per_row(spec: RowsSpec, dtype: str, caps) -> dict[str, Scratch]:
+    return {"rows": Scratch((caps.threads, rows_per_task(spec)), dtype)}
+
+
 def rows_impl(
-    kernel_of: Callable[[str], jit.Kernel], inplace: tuple[tuple[int, int], ...] = ()
+    kernel_of: Callable[[Tile], jit.Kernel],
+    inplace: tuple[tuple[int, int], ...] = (),
+    scratch_of: Callable[[RowsSpec, str, Caps], dict[str, Scratch]] = no_scratch,
 ) -> Impl:
-    """An implementation that deals out rows; `kernel_of` gives the kernel for the type of the last
-    output.
+    """An implementation that deals out rows; `kernel_of` gives the kernel for the register tile of
+    the last output's type.
     """
 
     def bind(
         spec: RowsSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
     ) -> list[Call]:
-        per = max(1, BLOCK // 4 // max(1, spec.classes))
-        arrays = (*map(flat, inputs), *map(flat, outputs))
+        per = rows_per_task(spec)
+        arrays = (*map(flat, inputs), *map(flat, outputs), *scratch.values())
         tasks = blocks(spec.rows, per) if spec.classes else 0
-        return [Call(kernel_of(outputs[-1].dtype.name), tasks, (spec, per, *arrays))]
+        kernel = kernel_of(register_tile(caps, outputs[-1].dtype.name))
+        return [Call(kernel, tasks, (spec, per, *arrays))]
 
-    return Impl("rows", always, bind, inplace=inplace)
+    return Impl("rows", always, bind, scratch_of, inplace=inplace)
 
 
 softmax_impl = rows_impl(softmax_kernel, ((0, 0),))
-softmax_dx_impl = rows_impl(lambda dtype: softmax_dx, ((0, 0), (0, 1)))
+softmax_dx_impl = rows_impl(lambda tile: softmax_dx, ((0, 0), (0, 1)))
 log_softmax_impl = rows_impl(log_softmax_kernel, ((0, 0),))
 log_softmax_dx_impl = rows_impl(log_softmax_dx_kernel, ((0, 0), (0, 1)))
 
@@ -283,8 +281,10 @@ log_softmax_dx_impl = rows_impl(log_softmax_dx_kernel, ((0, 0), (0, 1)))
 def loss_impls(sparse: bool) -> tuple[Impl, Impl, Impl, Impl]:
     """Softmax cross-entropy and its gradient, cross-entropy of probabilities and its gradient."""
     return (
-        rows_impl(lambda dtype: softmax_crossentropy_kernel(dtype, sparse)),
-        rows_impl(lambda dtype: softmax_crossentropy_dx_kernel(sparse), ((0, 1),)),
-        rows_impl(lambda dtype: crossentropy_kernel(dtype, sparse)),
-        rows_impl(lambda dtype: crossentropy_dx_kernel(dtype, sparse)),
+        rows_impl(
+            lambda tile: softmax_crossentropy_kernel(tile, sparse), scratch_of=a_number_per_row
+        ),
+        rows_impl(lambda tile: softmax_crossentropy_dx_kernel(tile, sparse), ((0, 1),)),
+        rows_impl(lambda tile: crossentropy_kernel(tile, sparse)),
+        rows_impl(lambda tile: crossentropy_dx_kernel(tile, sparse)),
     )

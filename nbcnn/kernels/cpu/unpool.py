@@ -4,12 +4,13 @@
     dx[i,j,c] = dy[place, c]
 
 Places may be any pixels. But those that a pool recorded lie in their own windows, and then nothing
-is scattered: for each tap of a window, `place == that pixel` selects vectors of channels. So
-kernels do this, count how often a place was found, and start again element by element where not
-all were: forward the whole image, which is one task's for the task's channels; backward the window.
-Numbers that are no pixels of the image are left out by both, so none leads outside of the arrays.
+is scattered: for each tap of a window, `place == that pixel` selects vectors of channels, all four
+taps at once where it is 2 x 2. So the kernel does this, counts how often a place was found, and
+starts again element by element where not all were, with the whole image: it is one task's for the
+task's channels. Backward, other windows and places are gathered. Numbers that are no pixels of the
+image are left out by both, so none leads outside of the arrays.
 
-Forward a task is an image or, of few images, some channels of one: a line of the cache each.
+Forward a task is an image or, of few images, some channels of one, in lines of the cache.
 """
 
 from collections.abc import Sequence
@@ -65,6 +66,23 @@ def put_where_equal(x, from_x, places, place, y, to_y, channels, add):
 
 
 @jit.helper
+def put_in_square(s, x, from_x, places, place, y, to_y, channels):
+    """All four taps of a window of 2 x 2: how many of its channels are in there."""
+    found, zero, down = int32(0), y.dtype.type(0), s.w * s.c
+    first, second = int32(place), int32(place + 1)
+    third, fourth = int32(place + s.w), int32(place + s.w + 1)
+    for k in range(channels):
+        value, own = fetch(x, from_x + k), fetch(places, from_x + k)
+        put(y, to_y + k, value if own == first else zero, 0)
+        put(y, to_y + s.c + k, value if own == second else zero, 1)
+        put(y, to_y + down + k, value if own == third else zero, 2)
+        put(y, to_y + down + s.c + k, value if own == fourth else zero, 3)
+        above, below = own == first or own == second, own == third or own == fourth
+        found = int32(found + int32(above or below))
+    return found
+
+
+@jit.helper
 def clear(s, image, first, channels, y):
     """Zeros for some channels of an image."""
     for pixel in range(image * s.h * s.w, (image + 1) * s.h * s.w):
@@ -90,6 +108,7 @@ def max_unpool2d(task, thread, spec, parts, width, x, places, y):
     s, image, first = spec, task // parts, task % parts * width
     channels = min(width, s.c - first)
     apart = s.kh <= s.sh and s.kw <= s.sw
+    square = apart and s.kh == 2 and s.kw == 2
     tiled = s.pt == 0 and s.pl == 0 and s.kh == s.sh and s.kw == s.sw
     if not (tiled and s.oh * s.kh == s.h and s.ow * s.kw == s.w):
         clear(s, image, first, channels, y)
@@ -101,6 +120,11 @@ def max_unpool2d(task, thread, spec, parts, width, x, places, y):
             left = j * s.sw - s.pl
             v0, v1 = taps(left, s.w, s.kw)
             from_x = ((image * s.oh + i) * s.ow + j) * s.c + first
+            if square and u1 - u0 == 2 and v1 - v0 == 2:
+                place = top * s.w + left
+                to_y = (image * s.h * s.w + place) * s.c + first
+                found += put_in_square(s, x, from_x, places, place, y, to_y, channels)
+                continue
             for u in range(u0, u1):
                 for v in range(v0, v1):
                     place = (top + u) * s.w + left + v
@@ -111,20 +135,32 @@ def max_unpool2d(task, thread, spec, parts, width, x, places, y):
 
 
 @jit.helper
-def add_where_equal(dy, from_y, places, place, dx, to_x, channels, begin):
-    """The way back of `put_where_equal`; `begin`: the first tap of a window."""
-    found, zero, place = int32(0), dx.dtype.type(0), int32(place)
-    if begin:
-        for k in range(channels):
-            hit = fetch(places, to_x + k) == place
-            put(dx, to_x + k, fetch(dy, from_y + k) if hit else zero, 0)
-            found = int32(found + int32(hit))
-    else:
-        for k in range(channels):
-            hit = fetch(places, to_x + k) == place
-            put(dx, to_x + k, fetch(dy, from_y + k) if hit else dx[to_x + k], 0)
-            found = int32(found + int32(hit))
+def take_from_square(s, dy, from_y, places, place, dx, to_x):
+    """The way back of `put_in_square`."""
+    found, zero, down = int32(0), dx.dtype.type(0), s.w * s.c
+    first, second = int32(place), int32(place + 1)
+    third, fourth = int32(place + s.w), int32(place + s.w + 1)
+    for k in range(s.c):
+        own, value = fetch(places, to_x + k), fetch(dy, from_y + k)
+        right, low = fetch(dy, from_y + s.c + k), fetch(dy, from_y + down + k)
+        last = fetch(dy, from_y + down + s.c + k)
+        above = value if own == first else right
+        below = low if own == third else last
+        upper, lower = own == first or own == second, own == third or own == fourth
+        put(dx, to_x + k, above if upper else (below if lower else zero), 0)
+        found = int32(found + int32(upper or lower))
     return found
+
+
+@jit.helper
+def gather(s, dy, base, places, dx, to_x):
+    """A window element by element."""
+    pixels, zero = s.h * s.w, dx.dtype.type(0)
+    for k in range(s.c):
+        place = fetch(places, to_x + k)
+        inside = place >= 0 and place < pixels
+        value = fetch(dy, (base + (place if inside else 0)) * s.c + k)
+        put(dx, to_x + k, value if inside else zero, 0)
 
 
 @jit.kernel
@@ -132,20 +168,15 @@ def max_unpool2d_dx(task, thread, spec, per, dy, places, dx):
     s = spec
     for row in range(task * per, min((task + 1) * per, s.n * s.oh)):
         base, top = row // s.oh * s.h * s.w, row % s.oh * s.sh - s.pt
-        u0, u1 = taps(top, s.h, s.kh)
+        square = s.kh == 2 and s.kw == 2 and top >= 0 and top + 2 <= s.h
         for j in range(s.ow):
             left, to_x, found = j * s.sw - s.pl, (row * s.ow + j) * s.c, 0
-            v0, v1 = taps(left, s.w, s.kw)
-            for u in range(u0, u1):
-                for v in range(v0, v1):
-                    place = (top + u) * s.w + left + v
-                    from_y, begin = (base + place) * s.c, u == u0 and v == v0
-                    found += add_where_equal(dy, from_y, places, place, dx, to_x, s.c, begin)
+            if square and left >= 0 and left + 2 <= s.w:
+                place = top * s.w + left
+                from_y = (base + place) * s.c
+                found = take_from_square(s, dy, from_y, places, place, dx, to_x)
             if found != s.c:
-                for k in range(s.c):
-                    place = places[to_x + k]
-                    inside = place >= 0 and place < s.h * s.w
-                    dx[to_x + k] = dy[(base + place) * s.c + k] if inside else 0
+                gather(s, dy, base, places, dx, to_x)
 
 
 def bind_places(
@@ -159,7 +190,8 @@ def bind_places(
 def bind(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict) -> list[Call]:
     y = flat(outputs[0])
     line = LINE // y.itemsize
-    width = spec.c if spec.n >= FEW else min(spec.c, line)
+    lines = blocks(spec.c, line)
+    width = blocks(lines, blocks(FEW, max(spec.n, 1))) * line
     parts = blocks(spec.c, width) if spec.c else 0
     args = (spec, parts, width, *map(flat, inputs), y)
     return [Call(max_unpool2d, spec.n * parts, args)]
@@ -168,7 +200,7 @@ def bind(spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: d
 def bind_dx(
     spec: Pool2DSpec, caps, inputs: Sequence, outputs: Sequence, scratch: dict
 ) -> list[Call]:
-    per = per_task(spec.sh * spec.w * spec.c)
+    per = per_task(spec.ow * spec.c)
     args = (spec, per, *map(flat, inputs), flat(outputs[0]))
     return [Call(max_unpool2d_dx, blocks(spec.n * spec.oh, per), args)]
 

@@ -1,0 +1,391 @@
+"""`nbcnn.analysis` against what loops over single elements say, on random stacks of layers."""
+
+import math
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from random_stacks import Stack
+
+import nbcnn
+from nbcnn import analysis, layers
+
+STACKS = 200
+RANKS = (2, 2, 2, 1, 2, 3)  # in turn
+
+
+def stacks(count, **options):
+    for seed in range(count):
+        yield Stack(np.random.default_rng(seed), RANKS[seed % len(RANKS)], **options)
+
+
+def fields_of(model, *args, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return analysis.receptive_field(model, *args, **options)
+
+
+def hull(mask):
+    return tuple((int(p.min()), int(p.max())) for p in np.nonzero(mask)) if mask.any() else None
+
+
+# -- receptive fields -----------------------------------------------------------------------------
+
+
+def test_fields_of_units_in_random_stacks():
+    seen = 0
+    for stack in stacks(STACKS):
+        report = fields_of(stack.model)
+        assert not report.unknown
+        assert {row.layer for row in report.layers} == set(stack.reads)
+        for name in list(stack.reads)[-2:]:
+            if None in report.axes_of(name):  # of one element, where nothing says which axis it is
+                continue
+            for unit in stack.units(name, 4):
+                found = report.of(*unit, layer=name)
+                assert (found.mask == stack.reads[name][unit]).all(), (name, unit)
+                assert found.clipped == hull(found.mask)
+                seen += 1
+    assert seen > 4 * STACKS
+
+
+def test_what_a_unit_sees_without_borders_holds_what_it_sees():
+    """And is the same where it lies inside, and nothing is cropped or dilated past an edge."""
+    equal = 0
+    for stack in stacks(60):
+        report = fields_of(stack.model)
+        name = list(stack.reads)[-1]
+        if None in report.axes_of(name):
+            continue
+        for unit in stack.units(name, 4):
+            found = report.of(*unit, layer=name)
+            if found.clipped is None:
+                continue
+            for (a, b), (c, d) in zip(found.unclipped, found.clipped):
+                assert a <= c <= d <= b
+            equal += found.unclipped == found.clipped
+    assert equal > 40
+
+
+def test_gradients_reach_what_units_see():
+    """With real kernels: what a linear model with positive weights makes of single pixels."""
+    for stack in stacks(6, weighted_only=True):
+        model, sizes = stack.model, stack.input.shape[1:-1]
+        for weight in model.weights:
+            weight.assign(
+                np.ones(weight.shape) if len(weight.shape) > 1 else np.zeros(weight.shape)
+            )
+        pixels = np.eye(math.prod(sizes), dtype=np.float32).reshape(-1, *sizes, 1)
+        x = np.broadcast_to(pixels, (*pixels.shape[:-1], stack.channels))
+        y = model.predict(x, verbose=0).max(axis=-1)
+        reads = np.moveaxis(y > 0, 0, -1).reshape(*y.shape[1:], *sizes)
+        name = list(stack.reads)[-1]
+        assert (reads == stack.reads[name]).all()
+
+
+def test_sizes_and_jumps_follow_the_formula():
+    """r += (k - 1) * j, j *= s, for chains of windows without padding."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        parts, size, jump = [nbcnn.Input((200, 1))], 1, 1
+        for _ in range(int(rng.integers(1, 6))):
+            k, s = (int(n) for n in rng.integers(1, 4, 2))
+            convolves = rng.random() < 0.5
+            parts.append(layers.Conv1D(1, k, s) if convolves else layers.MaxPooling1D(k, s))
+            size, jump = size + (k - 1) * jump, jump * s
+        row = fields_of(nbcnn.Sequential(parts)).layers[-1]
+        assert (row.size, row.jump, row.start) == ((size,), (jump,), (0,))
+        assert row.centre == ((size - 1) / 2,)
+
+
+def test_known_fields():
+    """AlexNet's and VGG's as the literature has them (Araujo, Norris and Sim 2019)."""
+    alexnet = [nbcnn.Input((227, 227, 3)), layers.Conv2D(1, 11, 4), layers.MaxPooling2D(3, 2),
+               layers.Conv2D(1, 5, padding="same"), layers.MaxPooling2D(3, 2),
+               *(layers.Conv2D(1, 3, padding="same") for _ in range(3)),
+               layers.MaxPooling2D(3, 2)]  # fmt: skip
+    row = fields_of(nbcnn.Sequential(alexnet)).layers[-1]
+    assert (row.size, row.jump) == ((195, 195), (32, 32))
+    vgg = [nbcnn.Input((224, 224, 3))]
+    for count in (2, 2, 3, 3, 3):
+        vgg += [layers.Conv2D(1, 3, padding="same") for _ in range(count)]
+        vgg.append(layers.MaxPooling2D(2))
+    row = fields_of(nbcnn.Sequential(vgg)).layers[-1]
+    assert (row.size, row.jump) == ((212, 212), (32, 32))
+
+
+def test_upsampling_has_fractions_of_elements_between_units():
+    finer = layers.UpSampling2D(2, interpolation="bilinear")
+    last = layers.Conv2DTranspose(1, 4, 2, "same")
+    model = nbcnn.Sequential([nbcnn.Input((8, 8, 1)), layers.Conv2D(1, 3), finer, last])
+    report = fields_of(model)
+    assert report[finer.name].jump == (Fraction(1, 2),) * 2
+    assert report[last.name].jump == (Fraction(1, 4),) * 2
+    assert report.of(5, 0, layer=finer.name).clipped == ((2, 5), (0, 2))  # rows 2 and 3 are mixed
+
+
+def test_layers_that_join_everything_see_everything():
+    model = nbcnn.Sequential([nbcnn.Input((9, 7, 2)), layers.Conv2D(3, 3), layers.Flatten(),
+                              layers.Dense(4)])  # fmt: skip
+    report = fields_of(model)
+    assert report.layers[-1].size == (9, 7)
+    assert report.layers[-1].jump == (0, 0)
+    assert report.of(layer=model.layers[-1].name).mask.all()
+    assert report.of(6, 4).clipped == ((6, 8), (4, 6))
+
+
+def test_channels_first_and_models_inside():
+    inner = nbcnn.Sequential(
+        [nbcnn.Input((3, 12, 10)), layers.Conv2D(2, 3, 2, data_format="channels_first", name="a")],
+        name="inner",
+    )
+    x = nbcnn.Input((3, 12, 10))
+    y = layers.MaxPooling2D(2, data_format="channels_first", name="b")(inner(x))
+    report = fields_of(nbcnn.Model(x, y))
+    assert [row.layer for row in report.layers] == ["inner/a", "b"]
+    assert report.input_size == (12, 10)
+    assert report.of(1, 1).clipped == ((4, 8), (4, 8))
+
+
+def test_a_warning_where_the_last_convolution_does_not_see_all():
+    small = [layers.Conv2D(1, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    with pytest.warns(UserWarning, match=r"sees 3 x 3 of 8 x 8 elements"):
+        report = analysis.receptive_field(nbcnn.Sequential([nbcnn.Input((8, 8, 1)), *small]))
+    assert not report.sees_all
+    assert "3 x 3 of 8 x 8" in str(report)
+    whole = nbcnn.Sequential([nbcnn.Input((8, 8, 1)), layers.Conv2D(1, 5), layers.Conv2D(1, 4)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert analysis.receptive_field(whole).sees_all
+
+
+def test_an_operation_that_nobody_knows_reads_everything():
+    class Reversed(nbcnn.layers.Layer):
+        def call(self, x):
+            return nbcnn.ops.scatter(
+                nbcnn.ops.expand_dims(nbcnn.ops.arange(2), -1), x[0, :2, 0], (2,)
+            ) + nbcnn.ops.sum(x)
+
+    x = nbcnn.Input((4, 1))
+    report = fields_of(nbcnn.Model(x, Reversed()(x)))
+    assert report.unknown == ["scatter"]
+    assert "scatter" in str(report)
+
+
+# -- sizes, parameters, matrices ------------------------------------------------------------------
+
+
+def test_output_sizes_are_counted_positions():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n, k, s, before, after, d = (
+            int(rng.integers(a, b)) for a, b in ((1, 30), (1, 6), (1, 5), (0, 4), (0, 4), (1, 4))
+        )
+        reach = (k - 1) * d + 1
+        count = len(range(0, n + before + after - reach + 1, s))
+        if not count:
+            with pytest.raises(ValueError, match=f"= {n + before + after}$"):
+                analysis.output_size(n, k, s, (before, after), d)
+            continue
+        assert analysis.output_size(n, k, s, (before, after), d) == count
+        if (n - reach + before + after) % s:
+            with pytest.raises(ValueError, match=r"is no integer"):
+                analysis.output_size(n, k, s, (before, after), d, strict=True)
+        else:
+            assert analysis.output_size(n, k, s, (before, after), d, strict=True) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        (((32, 30), 3, 1, 1), (32, 30)),
+        (((32, 30), (3, 5), (1, 2), (0, (2, 1))), (30, 15)),
+        ((7, 3, 2, "same"), 4),
+        ((7, 3, 1, "causal", 2), 7),
+        ((7, 3, 1, "full"), 9),
+        (((7, 9), 3, 1, ("same", "valid")), (7, 7)),
+    ],
+)
+def test_ways_to_say_sizes(arguments, size):
+    assert analysis.output_size(*arguments) == size
+
+
+def test_sizes_that_cannot_be():
+    with pytest.raises(ValueError, match=r"\(10 - 3 \+ 0\) / 2 = 3.5 is no integer"):
+        analysis.output_size(10, 3, 2, strict=True)
+    with pytest.raises(ValueError, match=r"window of 3 \(dilated by 4: 9\) .* 5 \+ 1 \+ 1 = 7"):
+        analysis.output_size(5, 3, p=1, d=4)
+    with pytest.raises(ValueError, match="p must be 'valid', 'same'"):
+        analysis.output_size(5, 3, p="some")
+    with pytest.raises(ValueError, match="s must be a whole number, at least 1, got 0"):
+        analysis.output_size(5, 3, 0)
+
+
+def test_parameters_and_entries_of_random_stacks():
+    for stack in stacks(STACKS):
+        report = analysis.parameter_count(stack.model)
+        rows = {row.layer: row for row in report.layers}
+        assert {name: row.parameters for name, row in rows.items()} == stack.parameters
+        assert report.total == sum(stack.parameters.values())
+        for name, entries in stack.sparse.items():
+            assert rows[name].sparse == entries
+            layer = stack.model.get_layer(name)
+            shape = layer.input.shape[1:]
+            matrix = analysis.conv_as_matrix(layer, shape)
+            assert matrix.nnz == entries
+            assert rows[name].dense == math.prod(matrix.shape)
+            # Brute force: rows see what units of the layer see of its input, with their group.
+            assert matrix.shape == (math.prod(layer.output.shape[1:]), math.prod(shape))
+
+
+def test_the_example_of_the_texts():
+    """Goodfellow, Bengio and Courville, "Deep Learning", section 9.2."""
+    model = nbcnn.Sequential([nbcnn.Input((280, 320, 1)), layers.Conv2D(1, (1, 2), use_bias=False)])
+    (row,) = analysis.parameter_count(model).layers
+    assert (row.parameters, row.sparse, row.dense) == (2, 178_640, 320 * 280 * 319 * 280)
+    assert row.dense > 8e9
+    assert "178,640" in str(analysis.parameter_count(model))
+
+
+def test_frozen_parameters_and_shared_layers():
+    shared = layers.Conv2D(2, 3, padding="same")
+    x = nbcnn.Input((6, 6, 2))
+    y = layers.BatchNormalization()(shared(shared(x)))
+    model = nbcnn.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+    shared.trainable = False
+    report = analysis.parameter_count(model)
+    assert report.total == 38 + 8 + 72 * 3 + 3
+    assert (report.frozen, report.trainable) == (38 + 4, 4 + 72 * 3 + 3)
+    assert report.layers[0].sparse == 2 * 16 * 16 * 4  # applied twice
+    assert report.layers[-1].dense == report.layers[-1].sparse == 72 * 3
+
+
+LINEAR = [
+    (layers.Conv1D(3, 3, padding="causal", dilation_rate=2), (9, 2)),
+    (layers.Conv2D(4, 3, 2, "same", groups=2), (7, 6, 4)),
+    (layers.Conv2D(2, 3, padding=((1, 0), (2, 1)), data_format="channels_first"), (3, 5, 6)),
+    (layers.Conv3D(2, 2, padding="same"), (4, 5, 3, 2)),
+    (layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same"), (5, 5, 3)),
+    (layers.SeparableConv2D(4, 3, depth_multiplier=2), (5, 6, 3)),
+    (layers.Conv1DTranspose(2, 3, 3, "same"), (5, 2)),
+    (layers.Conv2DTranspose(3, 3, 2, "same"), (4, 5, 2)),
+    (layers.Conv2DTranspose(3, 2, 2, data_format="channels_first"), (2, 3, 4)),
+    (layers.Conv3DTranspose(2, 3, 2), (2, 3, 2, 2)),
+    (layers.AveragePooling2D(3, 2, "same"), (7, 7, 2)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LINEAR, ids=lambda v: getattr(v, "name", ""))
+def test_matrices_and_dense_layers_do_what_layers_do(layer, shape):
+    rng = np.random.default_rng(0)
+    layer = type(layer).from_config(layer.get_config())
+    layer.build((None, *shape))
+    bias = getattr(layer, "bias", None)
+    if bias is not None:
+        bias.assign(rng.normal(size=bias.shape))
+    x = rng.normal(size=(2, *shape)).astype("float32")
+    y = np.asarray(layer(x))
+    matrix = analysis.conv_as_matrix(layer, shape)
+    flat = np.stack([(matrix @ one.ravel()).reshape(y.shape[1:]) for one in x])
+    if bias is not None:
+        first = layer.data_format == "channels_first"
+        flat = flat + bias.numpy().reshape((-1, 1, 1) if first else (-1,))
+    np.testing.assert_allclose(flat, y, rtol=1e-4, atol=1e-5)
+    dense = analysis.conv_to_dense(layer, shape)
+    found = np.asarray(dense(x.reshape(2, -1)))
+    np.testing.assert_allclose(found, y.reshape(2, -1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_transposed_matrix_is_the_transposed_convolution():
+    rng = np.random.default_rng(0)
+    conv = layers.Conv2D(3, 3, 2, "same", use_bias=False)
+    conv.build((None, 8, 6, 2))
+    back = layers.Conv2DTranspose(2, 3, 2, "same", use_bias=False)
+    back.build((None, 4, 3, 3))
+    back.kernel.assign(conv.kernel.numpy())
+    y = rng.normal(size=(1, 4, 3, 3)).astype("float32")
+    matrix = analysis.conv_as_matrix(conv, (8, 6, 2))
+    np.testing.assert_allclose(
+        matrix.T @ y.ravel(), np.asarray(back(y)).ravel(), rtol=1e-4, atol=1e-5
+    )
+    assert abs(matrix.T - analysis.conv_as_matrix(back, (4, 3, 3))).max() < 1e-7
+
+
+# -- conversion -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4), (2, 2, 3, 2), (1, 1, 24)])
+def test_a_dense_layer_as_a_convolution(shape):
+    rng = np.random.default_rng(0)
+    dense = layers.Dense(5, activation="tanh")
+    dense.build((None, 24))
+    dense.bias.assign(rng.normal(size=5))
+    conv = analysis.dense_to_conv(dense, shape)
+    x = rng.normal(size=(2, *shape)).astype("float32")
+    y = np.asarray(conv(x))
+    assert y.shape == (2, *(1,) * (len(shape) - 1), 5)
+    np.testing.assert_allclose(y.reshape(2, 5), np.asarray(dense(x.reshape(2, -1))), atol=1e-6)
+
+
+def test_a_classifier_on_larger_images():
+    model = nbcnn.Sequential(
+        [nbcnn.Input((12, 12, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2),
+         layers.BatchNormalization(), layers.Flatten(), layers.Dense(8, activation="relu"),
+         layers.Dropout(0.5), layers.Dense(3, activation="softmax")]
+    )  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(2, 16, 12, 1)).astype("float32")
+    maps = analysis.fully_convolutional(model).predict(x, verbose=0)
+    assert maps.shape == (2, 3, 1, 3)
+    for place in range(3):
+        part = x[:, 2 * place : 2 * place + 12]
+        np.testing.assert_allclose(maps[:, place, 0], model.predict(part, verbose=0), atol=1e-6)
+
+
+def test_conversions_that_cannot_be():
+    dense = layers.Dense(5)
+    with pytest.raises(ValueError, match=r"is not built; dense\w*\.build\(\(None, 24\)\)"):
+        analysis.dense_to_conv(dense, (2, 3, 4))
+    dense.build((None, 24))
+    with pytest.raises(ValueError, match=r"has 24 inputs, .* 3 \* 3 \* 4 = 36 elements"):
+        analysis.dense_to_conv(dense, (3, 3, 4))
+    conv = layers.Conv2D(2, 3, activation="softmax")
+    conv.build((None, 8, 8, 1))
+    with pytest.raises(ValueError, match="softmax is over 2 channels at each of 36 places"):
+        analysis.conv_to_dense(conv, (8, 8, 1))
+    conv.activation = None
+    with pytest.raises(ValueError, match="make a kernel of 1,245,701,604,000 entries"):
+        analysis.conv_to_dense(conv, (1000, 791, 1))
+    with pytest.raises(ValueError, match="expected input of shape"):
+        analysis.conv_as_matrix(conv, (8, 8, 3))
+    with pytest.raises(ValueError, match=r"does not fit input shape \(None, 2, 8, 1\)"):
+        analysis.conv_as_matrix(conv, (2, 8, 1))
+    with pytest.raises(TypeError, match="is no convolution or average pool"):
+        analysis.conv_as_matrix(dense, (24,))
+    with pytest.raises(TypeError, match="expected a Dense layer, got Conv2D"):
+        analysis.dense_to_conv(conv, (2, 3, 4))
+
+
+# -- all ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["receptive_field", "parameter_count", "memory_report", "equivariance", "profile"],
+)
+def test_a_model_that_is_not_built_is_told_how(name):
+    model = nbcnn.Sequential([layers.Conv2D(1, 3)], name="net")
+    with pytest.raises(ValueError, match=rf"{name}: .*net\.build\(\(None, height, width, channels"):
+        getattr(analysis, name)(model)
+    with pytest.raises(TypeError, match=f"{name}: expected a model, got list"):
+        getattr(analysis, name)([])
+
+
+def test_sizes_that_a_model_does_not_say():
+    model = nbcnn.Sequential([nbcnn.Input((None, None, 1)), layers.Conv2D(1, 3)])
+    with pytest.raises(ValueError, match="give the sizes of a sample as input_shape"):
+        fields_of(model)
+    assert fields_of(model, (10, 12, 1)).input_size == (10, 12)
+    assert analysis.parameter_count(model, (None, 10, 12, 1)).layers[0].output_shape == (8, 10, 1)
+    with pytest.raises(ValueError, match=r"units \(8, 10\) along the input's axes, got \(8, 0\)"):
+        fields_of(model, (10, 12, 1)).of(8, 0)
