@@ -1,8 +1,9 @@
 """Windows over images: patches, folding, adaptive pools, products along an axis."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from nbcnn.ops.gather import Scatter
 from nbcnn.ops.nn_api import _channels_last, pair
 from nbcnn.ops.numpy_shape import known, ndim, picked, sizes_for_reshape
 from nbcnn.ops.op import apply
+from nbcnn.ops.pool import avg_pool2d, max_pool2d
 from nbcnn.ops.shape import reshape
 
 
@@ -142,9 +144,23 @@ def _bins(size: int, count: int) -> list[tuple[int, int]]:
     return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
-def _adaptive(
-    inputs: Any, output_size: Any, data_format: str | None, what: str, one: Callable
-) -> Any:
+def _even(bins: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """(window, stride) where the bins are those of a pool: of one length, at equal steps."""
+    widths = {stop - first for first, stop in bins}
+    steps = {b[0] - a[0] for a, b in itertools.pairwise(bins)} or widths
+    window, step = max(widths), max(steps)
+    return (window, step) if widths == {window} and steps == {step} and window and step else None
+
+
+class _Way(NamedTuple):
+    """How values of bins are found: all of an axis, windows of a pool, or bin by bin."""
+
+    whole: Callable
+    pool: Callable
+    one: Callable
+
+
+def _adaptive(inputs: Any, output_size: Any, data_format: str | None, what: str, way: _Way) -> Any:
     rank = ndim(inputs) - 2
     if rank not in (1, 2, 3):
         raise ValueError(f"{what}: inputs must have 3 to 5 axes, got shape {N.shape(inputs)}")
@@ -152,8 +168,16 @@ def _adaptive(
     if min(counts) < 1:
         raise ValueError(f"{what}: output_size must be positive, got {output_size!r}")
     first = 1 if _channels_last(data_format, what) else 2
-    for axis, count in enumerate(counts, first):
-        inputs = one(inputs, _bins(known(inputs, axis, what), count), axis)
+    axes = range(first, first + rank)
+    bins = [_bins(known(inputs, axis, what), count) for axis, count in zip(axes, counts)]
+    if set(counts) == {1}:
+        return way.whole(inputs, tuple(axes), keepdims=True)
+    windows = [_even(parts) for parts in bins]
+    if rank == 2 and first == 1 and None not in windows and N.dtype_of(inputs)[:5] == "float":
+        sizes, strides = zip(*windows)
+        return way.pool(inputs, sizes, strides, "valid")
+    for axis, parts in zip(axes, bins):
+        inputs = way.one(inputs, parts, axis)
     return inputs
 
 
@@ -171,6 +195,10 @@ def _max_of_bins(x: Any, bins: Sequence[tuple[int, int]], axis: int) -> Any:
     return N.max(picked(x, table, axis), axis + 1)
 
 
+_MEAN = _Way(N.mean, avg_pool2d, _mean_of_bins)
+_LARGEST = _Way(N.max, max_pool2d, _max_of_bins)
+
+
 def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
     """Means over windows that divide the image evenly into `output_size` parts along each axis.
 
@@ -181,12 +209,12 @@ def adaptive_average_pool(inputs: Any, output_size: Any, data_format: str | None
     output_size : a number, or one for each axis.
     """
     (x,) = of_one_type(inputs, floats=True)
-    return _adaptive(x, output_size, data_format, "adaptive_average_pool", _mean_of_bins)
+    return _adaptive(x, output_size, data_format, "adaptive_average_pool", _MEAN)
 
 
 def adaptive_max_pool(inputs: Any, output_size: Any, data_format: str | None = None) -> Any:
     """The largest values of the windows of `adaptive_average_pool`."""
-    return _adaptive(inputs, output_size, data_format, "adaptive_max_pool", _max_of_bins)
+    return _adaptive(inputs, output_size, data_format, "adaptive_max_pool", _LARGEST)
 
 
 def _block(x: Any, block_size: int, data_format: str, what: str) -> tuple[bool, tuple]:

@@ -175,6 +175,18 @@ POOLS = [
         reference=lambda x: R.pyramid(x, (1, 2, 4), np.max),
     ),
     case(
+        "spatial pyramid of pools",  # windows of 7 and 4 at steps of 6 and 3
+        lambda L: L.SpatialPyramidPooling2D((1, 2, 4), "average"),
+        (1, 13, 4, 2),
+        reference=lambda x: R.pyramid(x, (1, 2, 4), np.mean),
+    ),
+    case(
+        "spatial pyramid of max pools",
+        lambda L: L.SpatialPyramidPooling2D((2, 4)),
+        (1, 13, 4, 2),
+        reference=lambda x: R.pyramid(x, (2, 4), np.max),
+    ),
+    case(
         "spatial pyramid average first",
         lambda L: L.SpatialPyramidPooling2D((3, 2), "average", CF),
         (2, 2, 6, 7),
