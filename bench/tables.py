@@ -56,7 +56,8 @@ def figure(what, entry):
         return f"{entry['median_us']:,.0f} ({entry['p90_us']:,.0f})"
     if what == "memory":
         return f"{entry['growth'] / 2**20:,.0f} ({entry['peak'] / 2**20:,.0f})"
-    return f"{entry['images_per_second']:,.0f}"
+    speed = entry["images_per_second"]
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
 
 
 def best_peer(what, entries):
@@ -360,6 +361,7 @@ MARKS = {
     "short": ("peers", short_table),
     "peers": ("peers", peers_text),
     "peers_more": ("peers_more", peers_text),
+    "zoo": ("zoo", peers_text),
     "onnx": ("onnx", peers_text),
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
@@ -371,6 +373,13 @@ MARKS = {
     "products_avx2": ("ops_dense_avx2", products_table),
     "scaling": ("scaling", TABLES["scaling"]),
 }
+DOCUMENTS = (
+    "README.md",
+    "docs/performance.md",
+    "docs/cuda.md",
+    "docs/deploying.md",
+    "models/README.md",
+)
 MARK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 HERE = Path(__file__).resolve().parent
 
@@ -390,7 +399,7 @@ def written(text, results):
 
 def main():
     if sys.argv[1:] == ["write"]:
-        for name in ("README.md", "docs/performance.md", "docs/cuda.md", "docs/deploying.md"):
+        for name in DOCUMENTS:
             document = HERE.parent / name
             document.write_text(written(document.read_text(), HERE / "results"))
         return

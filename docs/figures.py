@@ -10,12 +10,13 @@ computes. Needs matplotlib and Pillow: pip install 'nbcnn[viz,images]'.
 import argparse
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 import nbcnn as keras
-from nbcnn import layers, viz
+from nbcnn import analysis, layers, viz
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -101,20 +102,45 @@ def script(name):
 
 def checkerboard():
     """What a transposed convolution and a convolution of an enlarged image make of an even one."""
-    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(5, 2.6))
     even = np.ones((1, 6, 6, 1), "float32")
     ones = {"kernel_initializer": "ones", "padding": "same"}
-    made = {
-        "Conv2DTranspose(1, 3, strides=2)": layers.Conv2DTranspose(1, 3, strides=2, **ones)(even),
-        "UpsampleConv2D(1, 3, size=2)": layers.UpsampleConv2D(1, 3, size=2, **ones)(even),
-    }
-    for ax, (name, values) in zip(figure.subplots(1, 2), made.items()):
-        inner = values[0, 2:-2, 2:-2, 0]
-        ax.imshow(inner, cmap="gray", vmin=0, vmax=float(inner.max()))
-        ax.set_title(name, fontsize=8)
+    painted = layers.Conv2DTranspose(1, 3, strides=2, **ones)(even)[0, 2:-2, 2:-2, 0]
+    resized = layers.UpsampleConv2D(1, 3, size=2, **ones)(even)[0, 2:-2, 2:-2, 0]
+    titles = ["Conv2DTranspose(1, 3, strides=2)", "UpsampleConv2D(1, 3, size=2)"]
+    scaled = [painted / painted.max(), resized / resized.max()]
+    return in_a_row(scaled, titles, cmap="gray", vmin=0, vmax=1)
+
+
+def in_a_row(images, titles, **options):
+    """Images beside each other, with frames."""
+    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(2.6 * len(images), 2.8))
+    for ax, image, title in zip(np.atleast_1d(figure.subplots(1, len(images))), images, titles):
+        ax.imshow(image, **options)
+        ax.set_title(title, fontsize=8)
         ax.set_xticks([])
         ax.set_yticks([])
     return figure
+
+
+def matrix():
+    """The matrix of a 3×3 kernel on 6×6 pixels."""
+    layer = layers.Conv2D(1, 3, use_bias=False)
+    layer.build((None, 6, 6, 1))
+    layer.set_weights([np.arange(1.0, 10.0).reshape(3, 3, 1, 1)])
+    found = analysis.conv_as_matrix(layer, (6, 6, 1)).toarray()
+    return in_a_row([found], ["16 × 36, 144 entries are not 0"], cmap="Greys")
+
+
+def receptive_field():
+    """What the unit in the middle of each of three layers sees of 15×15 pixels."""
+    sizes = [layers.Conv2D(1, 3, name=f"conv{i}") for i in (1, 2, 3)]
+    stack = keras.Sequential([keras.Input((15, 15, 1)), *sizes])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last one does not see all, which is the point
+        report = analysis.receptive_field(stack)
+    middles = {row.layer: row.output_shape[0] // 2 for row in report.layers}
+    masks = [report.of(i, i, layer=name).mask for name, i in middles.items()]
+    return in_a_row(masks, list(middles), cmap="Greys", vmin=0, vmax=1.5)
 
 
 def main():
@@ -126,7 +152,9 @@ def main():
     net = keras.models.load_model(NET)
     history = json.loads(HISTORY.read_text(encoding="utf-8"))
     IMAGES.mkdir(exist_ok=True)
-    for name, figure in {**figures(net, data, history), "checkerboard": checkerboard()}.items():
+    others = (checkerboard, matrix, receptive_field)
+    drawn = {**figures(net, data, history), **{make.__name__: make() for make in others}}
+    for name, figure in drawn.items():
         figure.savefig(IMAGES / f"{name}.png", dpi=70)
     viz.architecture(script("lenet5").build(), save=IMAGES / "lenet5.png")
     classical = script("filters")

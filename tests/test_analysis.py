@@ -135,6 +135,19 @@ def test_layers_that_join_everything_see_everything():
     assert report.of(6, 4).clipped == ((6, 8), (4, 6))
 
 
+def test_borders_that_are_copies_and_weights_of_their_own():
+    x = nbcnn.Input((6, 5, 2))
+    y = layers.Conv2D(2, 5, padding="same", padding_mode="reflect", name="mirrored")(x)
+    y = layers.LocallyConnected2D(2, 3, name="own")(y)
+    report = fields_of(nbcnn.Model(x, layers.GlobalResponseNormalization(name="all")(y)))
+    assert not report.unknown
+    assert report.of(0, 0, layer="mirrored").clipped == ((0, 2), (0, 2))
+    assert report.of(5, 2, layer="mirrored").clipped == ((3, 5), (0, 4))
+    assert report.of(1, 0, layer="own").clipped == ((0, 5), (0, 4))
+    assert report.of(3, 2, layer="own").clipped == ((1, 5), (0, 4))
+    assert report["all"].size == (6, 5)
+
+
 def test_channels_first_and_models_inside():
     inner = nbcnn.Sequential(
         [nbcnn.Input((3, 12, 10)), layers.Conv2D(2, 3, 2, data_format="channels_first", name="a")],
@@ -265,6 +278,7 @@ LINEAR = [
     (layers.Conv1D(3, 3, padding="causal", dilation_rate=2), (9, 2)),
     (layers.Conv2D(4, 3, 2, "same", groups=2), (7, 6, 4)),
     (layers.Conv2D(2, 3, padding=((1, 0), (2, 1)), data_format="channels_first"), (3, 5, 6)),
+    (layers.Conv2D(2, (3, 2), flip_filters=True), (5, 6, 2)),
     (layers.Conv3D(2, 2, padding="same"), (4, 5, 3, 2)),
     (layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same"), (5, 5, 3)),
     (layers.SeparableConv2D(4, 3, depth_multiplier=2), (5, 6, 3)),
@@ -360,6 +374,10 @@ def test_conversions_that_cannot_be():
         analysis.conv_as_matrix(conv, (8, 8, 3))
     with pytest.raises(ValueError, match=r"does not fit input shape \(None, 2, 8, 1\)"):
         analysis.conv_as_matrix(conv, (2, 8, 1))
+    mirrored = layers.Conv2D(2, 3, padding="same", padding_mode="reflect")
+    mirrored.build((None, 8, 8, 1))
+    with pytest.raises(ValueError, match="has padding_mode 'reflect', expected 'zeros'"):
+        analysis.conv_as_matrix(mirrored, (8, 8, 1))
     with pytest.raises(TypeError, match="is no convolution or average pool"):
         analysis.conv_as_matrix(dense, (24,))
     with pytest.raises(TypeError, match="expected a Dense layer, got Conv2D"):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import nbcnn
+from nbcnn.layers.variable import shapes_only
 from nbcnn.runtime import cuda
 
 PARAMETERS = {  # as real Keras counts them
@@ -37,6 +38,15 @@ def test_models_have_the_parameters_of_keras(name, model_set):
     model = model_set.MODELS[name].build(nbcnn)
     assert model.count_params() == PARAMETERS[name]
     assert model.output_shape == (None, model_set.MODELS[name].classes)
+
+
+def test_the_zoo_is_measured_at_the_sizes_of_its_settings(bench):
+    for name, setting in bench("model_set_zoo").MODELS.items():
+        with shapes_only():
+            model = setting.build(nbcnn)
+        assert model.input_shape[1:] == setting.shape, name
+        classes = (setting.classes,) if "sparse" in setting.loss else ()
+        assert model.output_shape[1:] == (*setting.labels, *classes), name
 
 
 def test_every_model_is_counted(model_set):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from nbcnn.analysis.tracing import require_built_layer, sample_shape
-from nbcnn.analysis.windows import AVERAGES, Windows, windows_of
+from nbcnn.analysis.windows import AVERAGES, Windows, other_border, windows_of
 
 
 def conv_as_matrix(layer: Any, input_shape: Any) -> sparse.csr_matrix:
@@ -35,8 +35,8 @@ def conv_as_matrix(layer: Any, input_shape: Any) -> sparse.csr_matrix:
     TypeError
         For other layers.
     ValueError
-        For a layer that is not built, or for another number of channels or axes than the layer was
-        built for.
+        For a layer that is not built, for another number of channels or axes than the layer was
+        built for, and for borders that are not zeros.
 
     Examples
     --------
@@ -59,6 +59,11 @@ def linear_steps(where: str, layer: Any, shape: tuple[int, ...]) -> list[Windows
     if not isinstance(layer, AVERAGES):
         require_built_layer(where, layer, shape)
     layer._check_input((None, *shape))
+    if other_border(layer):
+        raise ValueError(
+            f"{where}: {type(layer).__name__} {layer.name!r} has padding_mode "
+            f"{layer.padding_mode!r}, expected 'zeros'"
+        )
     steps = windows_of(layer, shape)
     if steps is None:
         raise TypeError(

@@ -99,6 +99,27 @@ def _pad(node: Node, index: int) -> Routes:
     return [Route(a, a, Slide(before=before)) for a, (before, _) in enumerate(node.op.widths)]
 
 
+def _pad_border(node: Node, index: int) -> Routes:
+    """Elements of the border are copies of others; of those that are given, nothing of x."""
+    op, shape = node.op, node.inputs[0].spec.shape
+    if index:
+        return []
+    if op.mode == "fill":
+        return _pad(node, index)
+    places = [np.pad(np.arange(n), pair, mode=op.mode) for n, pair in zip(shape, op.widths)]
+    return [Route(a, a, _picked(p, shape[a])) for a, p in enumerate(places)]
+
+
+def _local2d(node: Node, index: int) -> Routes:
+    return [] if index else _pool(node, index)[:3]
+
+
+def _max_unpool2d(node: Node, index: int) -> Routes:
+    """A pixel may be the place of each value whose window holds it."""
+    op = node.op
+    return _images([Spread(*g) for g in zip(op.window, op.strides, op.pads)], SAME)
+
+
 def _picked(places: Any, size: int) -> Link:
     """Output i reads input places[i]."""
     places = np.asarray(places, dtype=np.int64).reshape(-1)
@@ -198,11 +219,15 @@ def _fold_planes(node: Node, index: int) -> Routes:
 
 ELEMENTWISE = (
     "unary", "binary", "where", "cast", "stop_gradient", "dropout", "custom_gradient", "conv3d",
-    "scale_shift", "broadcast_to",
+    "scale_shift", "broadcast_to", "pool_places",
 )  # fmt: skip
 RULES: dict[str, Callable[[Node, int], Routes]] = {
     **dict.fromkeys(ELEMENTWISE, _same),
-    **dict.fromkeys(("softmax", "log_softmax", "argsort"), _along_last),
+    **dict.fromkeys(("softmax", "log_softmax", "argsort", "response_norm"), _along_last),
+    "global_response": lambda node, index: [] if index else [Route(0, 0, SAME)],
+    "pad_border": _pad_border,
+    "local2d": _local2d,
+    "max_unpool2d": _max_unpool2d,
     **dict.fromkeys(("maxpool2d", "avgpool2d"), _pool),
     **dict.fromkeys(("maxpool2d_dx", "avgpool2d_dx"), _pool_dx),
     "conv2d": _conv2d,

@@ -70,8 +70,10 @@ class Windows:
 
 
 def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
-    """A layer on samples of a shape as steps of windows; None for other layers."""
-    if not isinstance(layer, LINEAR):
+    """A layer on samples of a shape as steps of windows; None for other layers, and for borders
+    that are no zeros.
+    """
+    if not isinstance(layer, LINEAR) or other_border(layer):
         return None
     first = layer.data_format == "channels_first"
     channels, sizes = (shape[0], shape[1:]) if first else (shape[-1], shape[:-1])
@@ -83,13 +85,22 @@ def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
         return [Windows(**geometry, **ones, first=first, mean=True)]
     geometry = _geometry(layer, sizes, layer.kernel_size)
     if isinstance(layer, Convolution):
+        kernel = layer.kernel.numpy()
+        if layer.flip_filters:
+            kernel = np.flip(kernel, tuple(range(kernel.ndim - 2)))
         own: Any = {
             "groups": layer.groups,
             "filters": layer.filters,
-            "kernel": layer.kernel.numpy(),
+            "kernel": kernel,
         }
         return [Windows(**geometry, **own, channels=channels, first=first)]
     return _by_channel(layer, geometry, channels, first)
+
+
+def other_border(layer: Any) -> str | None:
+    """What is around the input in the place of zeros."""
+    mode = getattr(layer, "padding_mode", "zeros")
+    return mode if mode != "zeros" and layer.padding != "valid" else None
 
 
 def _geometry(layer: Any, sizes: tuple[int, ...], window: tuple[int, ...]) -> dict[str, Any]:
