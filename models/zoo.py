@@ -9,7 +9,7 @@ import time
 import zoo_data
 
 import nbcnn as keras
-from nbcnn.analysis.operations import operation_count
+from nbcnn.analysis import operation_count
 
 
 def main(build, input_shape, batch_size=32, learning_rate=1e-3, **variants):

@@ -14,7 +14,7 @@ import pytest
 from cases.zoo import CASES, MASKED
 
 import nbcnn as keras
-from nbcnn.analysis.operations import operation_count
+from nbcnn.analysis import operation_count
 from nbcnn.layers.variable import shapes_only
 
 EVERY = os.environ.get("NBCNN_ZOO") == "all"

@@ -8,7 +8,7 @@ import pytest
 from cases import zoo as cases
 
 import nbcnn as keras
-from nbcnn.analysis.operations import operation_count
+from nbcnn.analysis import operation_count
 from nbcnn.layers.variable import shapes_only
 
 zoo_data = pytest.importorskip("zoo_data")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nbcnn.analysis.fields import FieldReport, LayerField, UnitField, receptive_field
     from nbcnn.analysis.matrices import conv_as_matrix
     from nbcnn.analysis.memory import MemoryReport, max_batch, memory_report
+    from nbcnn.analysis.operations import OperationCount, operation_count
     from nbcnn.analysis.parameters import LayerParameters, ParameterReport, parameter_count
     from nbcnn.analysis.profiling import LayerTime, Limits, ProfileReport, profile
     from nbcnn.analysis.shifts import Shifted, ShiftReport, equivariance
@@ -23,6 +24,7 @@ NAMES = {
     "LayerTime": "profiling",
     "Limits": "profiling",
     "MemoryReport": "memory",
+    "OperationCount": "operations",
     "ParameterReport": "parameters",
     "ProfileReport": "profiling",
     "ShiftReport": "shifts",
@@ -35,6 +37,7 @@ NAMES = {
     "fully_convolutional": "conversion",
     "max_batch": "memory",
     "memory_report": "memory",
+    "operation_count": "operations",
     "output_size": "sizes",
     "parameter_count": "parameters",
     "profile": "profiling",
@@ -48,6 +51,7 @@ __all__ = [
     "LayerTime",
     "Limits",
     "MemoryReport",
+    "OperationCount",
     "ParameterReport",
     "ProfileReport",
     "ShiftReport",
@@ -60,6 +64,7 @@ __all__ = [
     "fully_convolutional",
     "max_batch",
     "memory_report",
+    "operation_count",
     "output_size",
     "parameter_count",
     "profile",
