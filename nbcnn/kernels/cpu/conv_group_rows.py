@@ -291,7 +291,8 @@ def scratch_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> dict[str, Scratch]:
 
 
 def bind_dx(spec: Conv2DSpec, caps: Caps, inputs, outputs, scratch) -> list[Call]:
-    return _output_calls(_turned(spec), caps, True, *inputs, None, outputs[0], scratch)
+    dy, w = inputs
+    return _output_calls(_turned(spec), caps, True, dy, w, None, outputs[0], scratch)
 
 
 def _channels(spec: Conv2DSpec, caps: Caps) -> int:

@@ -146,7 +146,7 @@ def tap_sums(tile: Tile, window: Window, channels: int):
             with simd.loop(b, across, 1, outer[:]) as (t, inner):
                 at = b.add(line, b.mul(t, step))
                 sums = dict(zip(cells, inner[1:]))
-                gradients: dict = {}
+                gradients = {}
                 for column, readers in meetings:
                     for p, _ in readers:
                         if p not in gradients:
