@@ -99,6 +99,8 @@ def test_a_folder_of_pictures(tmp_path):
         for i in range(5):
             picture = pillow.fromarray(draw(0, 256, (9, 7 + i, 3), "uint8"))
             picture.save(tmp_path / name / f"{i}.png")
+    few = zoo_data.load(str(tmp_path), (8, 8, 3), batch_size=4, limit=5)
+    assert (few.images, len(few.train), len(few.test)) == (8, 2, 1)
     data = zoo_data.load(str(tmp_path), (8, 8, 3), batch_size=4)
     assert (data.classes, data.images, len(data.train), len(data.test)) == (3, 12, 3, 1)
     x, _ = data.train[0]
@@ -184,14 +186,27 @@ def test_operations_are_counted():
     assert count.flops == 2 * count.multiply_adds + 2 * (biases + 7)
 
 
+def test_operations_of_weights_that_are_not_shared_count():
+    inputs = keras.Input((10, 8, 4))
+    model = keras.Model(inputs, keras.layers.LocallyConnected2D(3, 3)(inputs))
+    assert operation_count(model).multiply_adds == 8 * 6 * 3 * 9 * 4
+
+
+def test_operations_of_a_model_for_any_size():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    assert operation_count(model, input_shape=(6, 7, 3)).multiply_adds == 4 * 5 * 2 * 27
+    with pytest.raises(TypeError, match="operation_count: expected a model, got str"):
+        operation_count("model")
+
+
 def test_operations_cannot_be_counted_before_sizes_are_known():
     model = keras.Sequential([keras.layers.Dense(3)], name="dense")
-    with pytest.raises(ValueError, match=r"'dense' is not built yet; build\(\)"):
+    with pytest.raises(ValueError, match=r"operation_count: Sequential 'dense' is not built"):
         operation_count(model)
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
-    with pytest.raises(ValueError, match=r"sizes that are not known, \(None, None, None, 3\)"):
+    with pytest.raises(ValueError, match=r"is \(None, None, 3\); give .* input_shape"):
         operation_count(model)
-    with pytest.raises(ValueError, match=r"batch must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"batch must be a positive whole number, got 0"):
         operation_count(model, 0)
 
 

@@ -12,6 +12,7 @@ from nbcnn.analysis.tracing import require_built, traced
 from nbcnn.layers.base import flatten
 from nbcnn.layers.layer_call import LayerCall
 from nbcnn.models.model import Model
+from nbcnn.models.sequential import replayed
 
 Shift = tuple[int, ...]
 
@@ -77,7 +78,7 @@ def equivariance(
     Parameters
     ----------
     model : a built `Sequential` or functional model of one input.
-    x : samples (n, h, w, c); default 4 of random numbers.
+    x : samples (n, h, w, c); default 4 of random numbers, of 0 and 1 where they are whole.
     shifts : pixels: of each a number, along the last spatial axis, or one for each axis.
     layers : names of layers to report; default all.
 
@@ -92,18 +93,19 @@ def equivariance(
         shifts as large as the input.
     """
     require_built("equivariance", model)
-    if model._functional is None or len(flatten(model._functional.inputs)) != 1:
+    network = replayed(model)
+    if network is None or len(flatten(network.inputs)) != 1:
         raise ValueError(
             f"equivariance: {type(model).__name__} {model.name!r} must be a Sequential or "
             "functional model of one input"
         )
     shape = None if x is None else tuple(int(n) for n in np.shape(x)[1:])
     trace = traced("equivariance", model, shape)
-    axes = spatial_axes(trace, 0)
+    axes = spatial_axes("equivariance", trace, 0)
     fields = FieldReport(trace, 0, axes)
     moves = [_shift(value, fields.input_size) for value in shifts]
     if x is None:
-        x = np.random.default_rng(0).standard_normal((4, *trace.inputs[0].spec.shape[1:]))
+        x = _random((4, *trace.inputs[0].spec.shape[1:]), trace.inputs[0].spec.dtype)
     x = np.asarray(x)
     named = _outputs(model, fields, layers)
     inner = Model(model._functional.inputs, [tensor for _, tensor in named])
@@ -119,6 +121,13 @@ def equivariance(
     order = {layer: i for i, (layer, _) in enumerate(named)}
     rows.sort(key=lambda row: order[row.layer])
     return ShiftReport(model.name, tuple(rows), agreement or None)
+
+
+def _random(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape)
 
 
 def _shift(value: Any, size: Sequence[int]) -> Shift:

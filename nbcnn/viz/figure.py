@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.models.checks import whole_number
+
 GAP = 0.12  # between tiles, in tiles
 
 
@@ -93,6 +95,7 @@ def tiles(
     ax.axis("off")
 
 
-def in_rows(images: Sequence[Any], columns: int) -> list[Sequence[Any]]:
-    """A list cut into rows."""
+def in_rows(where: str, images: Sequence[Any], columns: int) -> list[Sequence[Any]]:
+    """A list cut into rows. Raises ValueError for a number of columns that is not positive."""
+    columns = whole_number(where, "columns", columns, 1)
     return [images[first : first + columns] for first in range(0, len(images), columns)]
