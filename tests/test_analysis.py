@@ -169,8 +169,9 @@ def test_fields_along_words():
     model = nbcnn.Model(words, layers.GlobalMaxPooling1D(name="all")(y))
     report = fields_of(model)
     assert report.input_size == (12,)
-    assert [report[name].size for name in ("three", "four", "all")] == [(3,), (6,), (12,)]
+    assert [report[name].size for name in ("three", "four")] == [(3,), (6,)]
     assert report.of(4, layer="four").clipped == ((3, 8),)
+    assert report.of(layer="all").clipped == ((0, 11),)
     shifts = analysis.equivariance(model, shifts=[2]).of("four")
     assert shifts[0].multiple
     assert shifts[0].inside < 1e-5
@@ -457,6 +458,31 @@ def test_a_model_that_is_not_built_is_told_how(name):
         getattr(analysis, name)(model)
     with pytest.raises(TypeError, match=f"{name}: expected a model, got list"):
         getattr(analysis, name)([])
+
+
+class Own(nbcnn.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.conv, self.dense = layers.Conv2D(2, 3), layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(nbcnn.ops.mean(self.conv(x), (1, 2)))
+
+
+@pytest.mark.parametrize("way", ["build", "__call__"])
+def test_a_class_of_ones_own_is_looked_at_as_the_message_says(way):
+    model = Own()
+    getattr(model, way)((None, 6, 7, 3) if way == "build" else np.zeros((2, 6, 7, 3), "float32"))
+    assert fields_of(model).layers[-1].size == (6, 7)
+    assert analysis.parameter_count(model).total == model.count_params() == 56 + 6
+    assert analysis.operation_count(model).multiply_adds == 4 * 5 * 2 * 27 + 4
+    assert analysis.memory_report(model, 3, training=False).weights == 4 * 62
+    assert analysis.profile(model, 3, repeats=1, limits=(1e11, 1e10)).layers[0].layer == "own"
+    model.compile("sgd", "mse")
+    assert analysis.memory_report(model, 3).gradients >= 4 * 62
+    x, y = np.ones((3, 5, 5, 3), "float32"), np.ones((3, 2), "float32")
+    model.fit(x, y, verbose=0)  # sizes stay open
+    assert analysis.operation_count(model).multiply_adds == 3 * 3 * 2 * 27 + 4
 
 
 def test_sizes_that_a_model_does_not_say():

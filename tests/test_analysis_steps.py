@@ -115,6 +115,11 @@ def test_the_largest_batch_fits_and_one_more_does_not(training, room):
     assert analysis.memory_report(model, batch + 1, training).planned > room
 
 
+def test_no_batch_is_larger_than_anyone_has():
+    model = nbcnn.Sequential([nbcnn.Input((2,)), layers.Dense(1)])
+    assert analysis.max_batch(model, 10**18, training=False) == 2**28
+
+
 def test_where_not_even_one_sample_fits():
     with pytest.raises(ValueError, match=r"one sample needs [\d,]+ bytes, more than 100,000"):
         analysis.max_batch(compiled(lenet()), 100_000)

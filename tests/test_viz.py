@@ -341,7 +341,7 @@ def shared():
 
 
 def channels_first():
-    first = layers.Conv2D(1, 3, data_format="channels_first", name="first")
+    first = layers.Conv2D(1, 1, data_format="channels_first", name="first")
     return keras.Sequential([keras.Input(SHAPE), first, layers.Flatten(), layers.Dense(3)])
 
 
@@ -469,6 +469,14 @@ def test_what_is_drawn_is_what_was_computed(model):
     ax = figure.Figure().add_subplot()
     viz.saliency(model, IMAGE, 1, ax=ax)
     np.testing.assert_array_equal(ax.images[0].get_array(), viz.saliency_map(model, IMAGE, 1))
+
+
+def test_axes_in_a_part_of_a_figure(model, tmp_path):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    left, _ = figure.subfigures(1, 2)
+    path = tmp_path / "left.png"
+    assert viz.saliency(model, IMAGE, ax=left.add_subplot(), save=path) is figure
+    assert path.exists()
 
 
 def test_what_a_confusion_matrix_takes():

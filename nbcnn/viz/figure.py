@@ -38,7 +38,7 @@ def finished(ax: Any, title: str | None, save: Any) -> Any:
     """The figure of the axes, with its title, written to a file where `save` says so."""
     if title is not None:
         ax.set_title(title)
-    figure = ax.figure
+    figure = ax.figure.canvas.figure  # also of axes in a part of it
     if save is not None:
         figure.savefig(save, dpi=100)
     return figure
