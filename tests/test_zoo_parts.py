@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -89,6 +90,24 @@ def test_a_script_trains_writes_and_goes_on(root, python):
     again = python(script, *options, "--epochs", "0", "--size", "8", "--load", "model.keras")
     assert f"test accuracy: {said['test accuracy']}\n" in again
     assert "training" not in again
+
+
+def test_a_loaded_model_is_not_trained_without_labels_first(tmp_path, monkeypatch, capsys):
+    convnext_v2 = importlib.import_module("convnext_v2")
+    path, options = tmp_path / "model.keras", "--epochs 0 --limit 8 --labelled 8 --size 16"
+    monkeypatch.setattr(convnext_v2.zoo, "start", lambda args: None)
+    monkeypatch.setattr(sys, "argv", ["convnext_v2.py", "--load", str(path), *options.split()])
+    monkeypatch.delattr(convnext_v2, "pretrained")
+    with keras.device("cpu"):
+        convnext_v2.build((16, 16, 1), 10, **convnext_v2.SMALL).save(path)
+        convnext_v2.main()
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_number_of_pictures_is_positive(limit):
+    with pytest.raises(ValueError, match=f"limit must be a positive number .* got {limit}"):
+        zoo_data.load("digits", (8, 8, 1), limit=limit)
 
 
 def test_a_folder_of_pictures(tmp_path):
