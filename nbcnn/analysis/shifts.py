@@ -67,7 +67,7 @@ class ShiftReport:
 
 
 def equivariance(
-    model: Any, x: Any = None, shifts: Sequence[Any] = (1, 2, 4), layers: Any = None
+    model: Any, x: Any = None, shifts: Sequence[Any] | int = (1, 2, 4), layers: Any = None
 ) -> ShiftReport:
     """Measure what shifts of the input do: whether f(shift(x)) = shift'(f(x)).
 
@@ -79,7 +79,8 @@ def equivariance(
     ----------
     model : a built `Sequential` or functional model of one input.
     x : samples (n, h, w, c); default 4 of random numbers, of 0 and 1 where they are whole.
-    shifts : pixels: of each a number, along the last spatial axis, or one for each axis.
+    shifts : pixels: of each a number, along the last spatial axis, or one for each axis; a single
+        number for one shift.
     layers : names of layers to report; default all.
 
     Returns
@@ -103,7 +104,8 @@ def equivariance(
     trace = traced("equivariance", model, shape)
     axes = spatial_axes("equivariance", trace, 0)
     fields = FieldReport(trace, 0, axes)
-    moves = [_shift(value, fields.input_size) for value in shifts]
+    wanted = [shifts] if isinstance(shifts, (int, np.integer)) else list(shifts)
+    moves = [_shift(value, fields.input_size) for value in wanted]
     if x is None:
         x = _random((4, *trace.inputs[0].spec.shape[1:]), trace.inputs[0].spec.dtype)
     x = np.asarray(x)
