@@ -189,7 +189,7 @@ def _given(limits: Any) -> Limits:
     if isinstance(limits, Limits):
         return limits
     several = isinstance(limits, (list, tuple)) and len(limits) in (2, 3)
-    if not several or not all(isinstance(v, numbers.Real) and v > 0 for v in limits):
+    if not several or not all(isinstance(v, numbers.Real) and float(v) > 0 for v in limits):
         raise ValueError(
             "profile: limits must be FLOP/s and bytes/s, and maybe bytes/s within the last cache, "
             f"all positive, got {limits!r}"

@@ -47,9 +47,9 @@ def check_model(where: str, model: Any) -> None:
 def check_channels_last(where: str, model: Any) -> None:
     """As `check_model`, and ValueError for a model of images with channels first."""
     check_model(where, model)
-    formats = ((each, getattr(each, "data_format", None)) for each in model._flatten_layers())
-    layer, order = next((pair for pair in formats if pair[1] is not None), (None, ""))
-    if order == "channels_first":
+    ordered = (each for each in model._flatten_layers() if getattr(each, "data_format", None))
+    layer = next(ordered, None)
+    if layer is not None and layer.data_format == "channels_first":
         raise ValueError(
             f"{where}: images must have channels last, layer {layer.name!r} of model "
             f"{model.name!r} has data_format 'channels_first'"
