@@ -218,6 +218,16 @@ def test_branches_of_a_graph_add_up():
     )
 
 
+@pytest.mark.parametrize("kind", ["UpsampleConv2D", "MultiDilatedConv2D", "Conv2DTranspose"])
+def test_the_last_convolution_may_be_of_any_kind(kind):
+    inputs = keras.Input(SHAPE)
+    last = getattr(layers, kind)(4, 3, padding="same", name="last")
+    y = layers.GlobalAveragePooling2D()(last(layers.Conv2D(4, 3)(inputs)))
+    model = randomized(keras.Model(inputs, layers.Dense(2)(y)))
+    found = viz.grad_cam_map(model, IMAGE, 1)
+    np.testing.assert_array_equal(found, viz.grad_cam_map(model, IMAGE, 1, "last"))
+
+
 def test_inference_is_what_is_looked_at():
     """Moving averages count, dropout does not, and nothing is updated."""
     model = keras.Sequential([

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn import ops
-from nbcnn.layers.conv import Convolution
-from nbcnn.layers.depthwise import Depthwise, Separable
+from nbcnn.layers.conv import WithKernel
 from nbcnn.models.gradients import value_and_grad
 from nbcnn.models.sequential import replayed
 from nbcnn.ops.tensor import Tensor
@@ -254,9 +253,8 @@ def grad_cam_map(model: Any, image: Any, label: int | None = None, layer: Any = 
 
 def _last_convolution(where: str, model: Any) -> str:
     """The path of the last convolution; raises ValueError where there is none."""
-    kinds = (Convolution, Depthwise, Separable)
     calls = list(calls_of(network_of(where, model)))
     for path, call in reversed(calls):
-        if isinstance(call.layer, kinds) and _has_maps(call.outputs):
+        if isinstance(call.layer, WithKernel) and _has_maps(call.outputs):
             return path
     raise ValueError(f"{where}: model {model.name!r} has no convolution of images; give a layer")
