@@ -79,6 +79,7 @@ def test_spectral_normalization_is_that_of_keras(case):
 
 
 def test_spectral_normalization_survives_a_file(tmp_path):
+    nbcnn.utils.set_random_seed(2)
     inner = layers.Conv2D(4, 3, name="inner")
     layer = layers.SpectralNormalization(inner, 2, name="outer")
     model = nbcnn.Sequential([layers.Input((6, 5, 3)), layer])
