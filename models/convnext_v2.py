@@ -158,7 +158,7 @@ def pretrained(images, args):
 def main():
     parser = zoo.argument_parser(build, learning_rate=2e-3, epochs=20)
     add = parser.add_argument
-    add("--pretrain", type=int, default=20, help="epochs without labels, default: %(default)s")
+    add("--pretrain", type=int, default=20, help="epochs without labels (20; none with --load)")
     add("--labelled", type=int, default=100, help="pictures with labels, default: %(default)s")
     add("--size", type=int, default=32, help="height and width of pictures, default: %(default)s")
     args = parser.parse_args()
@@ -169,7 +169,7 @@ def main():
     few = zoo_data.load(args.data, shape, args.batch_size, args.labelled)
     data = few._replace(test=every.test)
     model = zoo.loaded(args) or build(shape, data.classes, **SMALL)
-    if args.pretrain:
+    if args.pretrain and not args.load:
         transfer(pretrained(images, args), model)
     zoo.run(model, data, args)
 

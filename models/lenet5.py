@@ -93,6 +93,7 @@ def arguments():
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--modern", action="store_true", help="relu, max pooling and batch normalization")
     add("--save", default="lenet5.nbcnn", metavar="PATH", help="default: %(default)s")
+    add("--onnx", metavar="PATH", help="write its inference as .onnx")
     add("--verbose", type=int, choices=(0, 1, 2), default=1, help="as in fit, default: %(default)s")
     return parser.parse_args()
 
@@ -105,6 +106,9 @@ def main():
     data = keras.datasets.digits.load_data()
     model = build(modern=args.modern, conv_algorithm=args.conv_algorithm)
     model.summary()
+    count = keras.analysis.operation_count(model)
+    print(f"multiply-adds: {count.multiply_adds / 1e6:,.2f} M a sample")
+    print(f"FLOPs: {count.flops / 1e6:,.2f} M a sample")
     rate = args.learning_rate or LEARNING_RATE["modern" if args.modern else "classic"]
     accuracy, seconds = train(model, data, rate, args.epochs, args.batch_size, args.verbose)
     model.save(args.save)
@@ -115,6 +119,9 @@ def main():
     if peak is not None:
         print(f"peak memory: {peak / 2**20:,.0f} MiB")
     print(f"saved: {args.save}")
+    if args.onnx:
+        model.export(args.onnx)
+        print(f"exported: {args.onnx}")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ PACKAGES = (
     "ctypes",
     "email",
     "http",
+    "importlib",
     "logging",
     "multiprocessing",
-    "tkinter",
     "unittest",
 )
 WORD = re.compile(r"[a-z]+")

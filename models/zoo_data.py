@@ -49,15 +49,18 @@ def load(name, input_shape, batch_size=32, limit=None):
     Parameters
     ----------
     name : "digits", "mnist", "cifar10", or a folder.
-    limit : use the first so many training pictures, and a quarter as many for the test.
+    limit : use the first so many training pictures, and a quarter as many for the test; of a folder
+        as many batches as hold them.
 
     Raises
     ------
     FileNotFoundError
         With all the places that were looked at.
     ValueError
-        For an input shape that no picture has.
+        For an input shape that no picture has, and a limit that is not positive.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be a positive number of pictures, got {limit}")
     if len(input_shape) != 3 or input_shape[2] not in (1, 3):
         raise ValueError(
             f"input_shape must be (height, width, 1 or 3) for pictures, got {input_shape}"
@@ -210,8 +213,9 @@ def _folder(folder, input_shape, batch_size, limit):
     train, test = (read(folder, subset=part, **options) for part in ("training", "validation"))
     classes, images = len(train.class_names), len(train.file_paths)
     if limit is not None:
-        batches = -(-limit // batch_size)
-        train, test, images = train.take(batches), test.take(batches), min(limit, images)
+        batches, few = (-(-n // batch_size) for n in (limit, -(-limit // 4)))
+        train, test = train.take(batches), test.take(few)
+        images = min(batches * batch_size, images)
 
     def prepared(x, y):
         return standardized(np.asarray(x, "float32")), y

@@ -187,25 +187,32 @@ def layer(
     Parameters
     ----------
     identifier : as for `kernel`.
-    channels : of the images; default 1.
+    channels : of the images, which come last; default 1.
     padding : as for `Conv2D`, but "same" by default.
     name : automatic by default.
 
     Raises
     ------
     ValueError
-        As `kernel`, and for a kernel of another number of channels.
+        As `kernel`, for a kernel of another number of channels, and numbers that are not positive.
 
     Examples
     --------
     >>> edges = filters.layer("sobel_x", channels=3)(photographs)
     """
     values = kernel(identifier)
+    channels = _size("filters", channels, "channels")
     if values.ndim == 3 and values.shape[2] != channels:
         raise ValueError(
             f"filters: the kernel has {values.shape[2]} channels, the images have {channels}"
         )
-    options = {"padding": padding, "use_bias": False, "trainable": False, "name": name}
+    options: dict[str, Any] = {
+        "padding": padding,
+        "data_format": "channels_last",
+        "use_bias": False,
+        "trainable": False,
+        "name": name,
+    }
     if values.ndim == 3 or channels == 1:
         made: Any = Conv2D(1, values.shape[:2], **options)
         weight = values.reshape(*values.shape[:2], channels, 1)
@@ -232,9 +239,9 @@ def sobel_magnitude(channels: int = 1) -> Model:
     return Model(images, ops.sqrt(ops.add(*squares)))
 
 
-def _size(where: str, size: Any) -> int:
+def _size(where: str, size: Any, name: str = "size") -> int:
     if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"{where}: size must be a positive integer, got {size!r}")
+        raise ValueError(f"{where}: {name} must be a positive integer, got {size!r}")
     return int(size)
 
 

@@ -161,6 +161,29 @@ def test_channels_first_and_models_inside():
     assert report.of(1, 1).clipped == ((4, 8), (4, 8))
 
 
+def test_fields_along_words():
+    """An input of whole numbers has no channels: its only axis is that of the words."""
+    words = nbcnn.Input((12,), dtype="int32")
+    x = layers.Embedding(20, 3)(words)
+    y = layers.Conv1D(2, 4, padding="same", name="four")(layers.Conv1D(2, 3, name="three")(x))
+    model = nbcnn.Model(words, layers.GlobalMaxPooling1D(name="all")(y))
+    report = fields_of(model)
+    assert report.input_size == (12,)
+    assert [report[name].size for name in ("three", "four")] == [(3,), (6,)]
+    assert report.of(4, layer="four").clipped == ((3, 8),)
+    assert report.of(layer="all").clipped == ((0, 11),)
+    shifts = analysis.equivariance(model, shifts=[2]).of("four")
+    assert shifts[0].multiple
+    assert shifts[0].inside < 1e-5
+
+
+def test_whose_input_has_no_spatial_axes():
+    model = nbcnn.Sequential([nbcnn.Input((4,)), layers.Dense(3)])
+    for look in (analysis.receptive_field, analysis.equivariance):
+        with pytest.raises(ValueError, match=rf"^{look.__name__}: .* has no spatial axes"):
+            look(model)
+
+
 def test_a_warning_where_the_last_convolution_does_not_see_all():
     small = [layers.Conv2D(1, 3), layers.GlobalAveragePooling2D(), layers.Dense(2)]
     with pytest.warns(UserWarning, match=r"sees 3 x 3 of 8 x 8 elements"):
@@ -184,6 +207,18 @@ def test_an_operation_that_nobody_knows_reads_everything():
     report = fields_of(nbcnn.Model(x, Reversed()(x)))
     assert report.unknown == ["scatter"]
     assert "scatter" in str(report)
+
+
+def test_a_graph_inside_a_call_of_ones_own_is_not_taken_for_the_model():
+    class Twice(nbcnn.Model):
+        def call(self, x):
+            return super().call(super().call(x))
+
+    x = nbcnn.Input((9, 9, 1))
+    y = layers.Conv2D(1, 3, padding="same")(x)
+    assert fields_of(nbcnn.Model(x, y)).layers[-1].size == (3, 3)
+    assert fields_of(Twice(x, y, name="twice"))["twice"].size == (5, 5)
+    assert analysis.operation_count(Twice(x, y)).multiply_adds == 2 * 81 * 9
 
 
 # -- sizes, parameters, matrices ------------------------------------------------------------------
@@ -248,7 +283,6 @@ def test_parameters_and_entries_of_random_stacks():
             matrix = analysis.conv_as_matrix(layer, shape)
             assert matrix.nnz == entries
             assert rows[name].dense == math.prod(matrix.shape)
-            # Brute force: rows see what units of the layer see of its input, with their group.
             assert matrix.shape == (math.prod(layer.output.shape[1:]), math.prod(shape))
 
 
@@ -326,6 +360,21 @@ def test_the_transposed_matrix_is_the_transposed_convolution():
     assert abs(matrix.T - analysis.conv_as_matrix(back, (4, 3, 3))).max() < 1e-7
 
 
+class Doubled(layers.Conv2D):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+@pytest.mark.parametrize("layer", [layers.MaskedConv2D(2, 3), layers.MaskedDepthwiseConv2D(3),
+                                   Doubled(2, 3), layers.MaxPooling2D(2)])  # fmt: skip
+def test_what_is_more_than_its_kernel_is_no_matrix(layer):
+    layer = type(layer).from_config(layer.get_config())
+    layer.build((None, 5, 5, 2))
+    for convert in (analysis.conv_as_matrix, analysis.conv_to_dense):
+        with pytest.raises(TypeError, match=f"^{convert.__name__}: {type(layer).__name__} "):
+            convert(layer, (5, 5, 2))
+
+
 # -- conversion -----------------------------------------------------------------------------------
 
 
@@ -382,6 +431,10 @@ def test_conversions_that_cannot_be():
         analysis.conv_as_matrix(dense, (24,))
     with pytest.raises(TypeError, match="expected a Dense layer, got Conv2D"):
         analysis.dense_to_conv(conv, (2, 3, 4))
+    first = layers.Conv2D(2, 3, data_format="channels_first", name="first")
+    swapped = [nbcnn.Input((1, 8, 8)), first, layers.Flatten(), layers.Dense(3)]
+    with pytest.raises(ValueError, match="must have channels last, layer 'first'"):
+        analysis.fully_convolutional(nbcnn.Sequential(swapped))
 
 
 # -- all ------------------------------------------------------------------------------------------
@@ -389,7 +442,15 @@ def test_conversions_that_cannot_be():
 
 @pytest.mark.parametrize(
     "name",
-    ["receptive_field", "parameter_count", "memory_report", "equivariance", "profile"],
+    [
+        "receptive_field",
+        "parameter_count",
+        "operation_count",
+        "memory_report",
+        "equivariance",
+        "profile",
+        "fully_convolutional",
+    ],
 )
 def test_a_model_that_is_not_built_is_told_how(name):
     model = nbcnn.Sequential([layers.Conv2D(1, 3)], name="net")
@@ -397,6 +458,31 @@ def test_a_model_that_is_not_built_is_told_how(name):
         getattr(analysis, name)(model)
     with pytest.raises(TypeError, match=f"{name}: expected a model, got list"):
         getattr(analysis, name)([])
+
+
+class Own(nbcnn.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.conv, self.dense = layers.Conv2D(2, 3), layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(nbcnn.ops.mean(self.conv(x), (1, 2)))
+
+
+@pytest.mark.parametrize("way", ["build", "__call__"])
+def test_a_class_of_ones_own_is_looked_at_as_the_message_says(way):
+    model = Own()
+    getattr(model, way)((None, 6, 7, 3) if way == "build" else np.zeros((2, 6, 7, 3), "float32"))
+    assert fields_of(model).layers[-1].size == (6, 7)
+    assert analysis.parameter_count(model).total == model.count_params() == 56 + 6
+    assert analysis.operation_count(model).multiply_adds == 4 * 5 * 2 * 27 + 4
+    assert analysis.memory_report(model, 3, training=False).weights == 4 * 62
+    assert analysis.profile(model, 3, repeats=1, limits=(1e11, 1e10)).layers[0].layer == "own"
+    model.compile("sgd", "mse")
+    assert analysis.memory_report(model, 3).gradients >= 4 * 62
+    x, y = np.ones((3, 5, 5, 3), "float32"), np.ones((3, 2), "float32")
+    model.fit(x, y, verbose=0)  # sizes stay open
+    assert analysis.operation_count(model).multiply_adds == 3 * 3 * 2 * 27 + 4
 
 
 def test_sizes_that_a_model_does_not_say():

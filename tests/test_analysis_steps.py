@@ -115,6 +115,11 @@ def test_the_largest_batch_fits_and_one_more_does_not(training, room):
     assert analysis.memory_report(model, batch + 1, training).planned > room
 
 
+def test_no_batch_is_larger_than_anyone_has():
+    model = nbcnn.Sequential([nbcnn.Input((2,)), layers.Dense(1)])
+    assert analysis.max_batch(model, 10**18, training=False) == 2**28
+
+
 def test_where_not_even_one_sample_fits():
     with pytest.raises(ValueError, match=r"one sample needs [\d,]+ bytes, more than 100,000"):
         analysis.max_batch(compiled(lenet()), 100_000)
@@ -214,8 +219,15 @@ def test_classifiers_are_asked_for_invariance():
     assert report.agreement == {(0, 2): 1.0, (1, 1): 1.0}
 
 
+@pytest.mark.parametrize("limits", [1e11, (1e11,), (1e11, 0), ("fast", 1)])
+def test_limits_that_cannot_be(limits):
+    with pytest.raises(ValueError, match="profile: limits must be FLOP/s and bytes/s"):
+        analysis.profile(lenet(), limits=limits)
+
+
 def test_shifts_that_cannot_be():
     model = nbcnn.Sequential([nbcnn.Input((6, 6, 1)), layers.Conv2D(1, 3)])
+    assert [row.shift for row in analysis.equivariance(model, shifts=-2).rows] == [(0, -2)]
     with pytest.raises(ValueError, match=r"less than the input's \(6, 6\), got 6"):
         analysis.equivariance(model, shifts=[6])
     with pytest.raises(ValueError, match="no layer 'a'; there are conv2d"):

@@ -90,12 +90,24 @@ def test_layers_are_frozen_and_keep_their_kernel_in_files(tmp_path):
         assert not each.layers[0].trainable
 
 
+def test_images_have_channels_last_whatever_the_setting():
+    expected = filters.layer("sobel_x", 3)(IMAGE[None])
+    before = keras.config.image_data_format()
+    try:
+        keras.config.set_image_data_format("channels_first")
+        found = filters.layer("sobel_x", 3)(IMAGE[None])
+    finally:
+        keras.config.set_image_data_format(before)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         (lambda: filters.kernel("sobel"), "no kernel 'sobel'; there are 'box', 'emboss'"),
         (lambda: filters.kernel(np.ones(3)), r"got shape \(3,\)"),
         (lambda: filters.layer(np.ones((3, 3, 2)), 3), "has 2 channels, the images have 3"),
+        (lambda: filters.layer("box", 0), "filters: channels must be a positive integer, got 0"),
         (lambda: filters.box(0), "size must be a positive integer, got 0"),
         (lambda: filters.gaussian(3, 0), "sigma must be positive, got 0"),
         (lambda: filters.matched(np.ones((3, 3))), "even, there is nothing to find"),

@@ -1,3 +1,4 @@
+import importlib.util
 import re
 import shutil
 
@@ -16,6 +17,7 @@ def test_lenet5_trains_reports_and_saves(options, reached, root, python, tmp_pat
     printed = python(script, "--device", "cpu", "--verbose", "0", *options)
     assert field(printed, "device") == "cpu"
     assert "Total params" in printed
+    assert field(printed, "multiply-adds") == "0.42 M a sample"
     assert reached < float(field(printed, "test accuracy")) <= 1
     assert float(field(printed, "training").removesuffix(" img/s").replace(",", "")) > 0
     assert float(field(printed, "peak memory").removesuffix(" MiB").replace(",", "")) > 0
@@ -37,11 +39,14 @@ def test_lenet5_saved_model_loads_and_repeats_with_its_seed(root, python, tmp_pa
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
-def test_lenet5_takes_an_algorithm(algorithm, root, python):
+def test_lenet5_takes_an_algorithm(algorithm, root, python, tmp_path):
     script = root / "models" / "lenet5.py"
     options = ["--device", "cpu", "--epochs", "1", "--verbose", "2"]
+    if importlib.util.find_spec("onnx"):
+        options += ["--onnx", "lenet5.onnx"]
     printed = python(script, *options, "--conv-algorithm", algorithm)
     assert "accuracy" in printed
+    assert ("exported: lenet5.onnx" in printed) == (tmp_path / "lenet5.onnx").exists()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])

@@ -267,6 +267,23 @@ def test_models_with_a_call_of_their_own_have_saliency_but_no_layers():
         viz.grad_cam_map(model, IMAGE, 1)
 
 
+class Doubled(keras.Model):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def test_a_graph_inside_a_call_of_ones_own_is_not_taken_for_the_model():
+    inputs = keras.Input(SHAPE)
+    y = layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.Conv2D(3, 3)(inputs)))
+    model, plain = Doubled(inputs, y), keras.Model(inputs, y)
+    found = viz.input_gradient(model, IMAGE, 1)
+    np.testing.assert_allclose(found, 2 * viz.input_gradient(plain, IMAGE, 1), rtol=1e-5)
+    for look in (viz.grad_cam_map, viz.layer_maps):
+        assert len(look(plain, IMAGE))
+        with pytest.raises(ValueError, match="call\\(\\) of its own"):
+            look(model, IMAGE)
+
+
 # -- counts ---------------------------------------------------------------------------------------
 
 
@@ -323,7 +340,37 @@ def shared():
     return keras.Model(inputs, layers.Dense(2)(y))
 
 
+def channels_first():
+    first = layers.Conv2D(1, 1, data_format="channels_first", name="first")
+    return keras.Sequential([keras.Input(SHAPE), first, layers.Flatten(), layers.Dense(3)])
+
+
+def two_outputs():
+    inputs = keras.Input(SHAPE)
+    y = layers.Flatten()(inputs)
+    return keras.Model(inputs, [layers.Dense(3)(y), layers.Dense(4)(y)])
+
+
 BAD = [
+    (lambda m: viz.saliency_map(channels_first(), IMAGE), ValueError,
+     "saliency_map: images must have channels last, layer 'first'"),
+    (lambda m: viz.occlusion_map(channels_first(), IMAGE), ValueError, "must have channels last"),
+    (lambda m: viz.maximal_image(channels_first()), ValueError, "must have channels last"),
+    (lambda m: viz.volumes(channels_first()), ValueError, "volumes: images must have channels"),
+    (lambda m: viz.saliency_map(two_outputs(), IMAGE), ValueError,
+     r"saliency_map: model .* must have one output, .* it has 2; Model\("),
+    (lambda m: viz.mistakes(two_outputs(), IMAGE[None], [0]), ValueError, "must have one output"),
+    (lambda m: viz.layer_maps(dense_only(), IMAGE), ValueError, "no layer with maps"),
+    (lambda m: viz.feature_maps(m, IMAGE, columns=0), ValueError,
+     "feature_maps: columns must be a positive whole number, got 0"),
+    (lambda m: viz.filters(randomized(keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.Conv2D(1, 3)])), columns=0), ValueError,
+     "filters: columns must be a positive whole number, got 0"),
+    (lambda m: viz.misclassified(m, IMAGE[None], [0], count=0), ValueError,
+     "misclassified: count must be a positive whole number, got 0"),
+    (lambda m: viz.misclassified(m, IMAGE[None], [0], columns=-1), ValueError, "columns must be"),
+    (lambda m: viz.deconvnet(m, IMAGE, m.layers[2], []), ValueError,
+     r"deconvnet: channel must be a number or several, got \[\]"),
     (lambda m: viz.saliency_map("model", IMAGE), TypeError, "must be a Model, got str"),
     (lambda m: viz.saliency_map(keras.Sequential([layers.Flatten()]), IMAGE), ValueError,
      r"not built yet; call model.build\(\(None, height, width, channels\)\)"),
@@ -365,7 +412,7 @@ BAD = [
 @pytest.mark.parametrize("number", range(len(BAD)))
 def test_bad_input_is_refused(model, number):
     call, error, text = BAD[number]
-    if "ax must" in text or "curves" in text or "depth_scale" in text:
+    if "ax must" in text or "curves" in text or "depth_scale" in text or "filters: " in text:
         pytest.importorskip("matplotlib")
     with pytest.raises(error, match=text):
         call(model)
@@ -422,6 +469,25 @@ def test_what_is_drawn_is_what_was_computed(model):
     ax = figure.Figure().add_subplot()
     viz.saliency(model, IMAGE, 1, ax=ax)
     np.testing.assert_array_equal(ax.images[0].get_array(), viz.saliency_map(model, IMAGE, 1))
+
+
+def test_axes_in_a_part_of_a_figure(model, tmp_path):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    left, _ = figure.subfigures(1, 2)
+    path = tmp_path / "left.png"
+    assert viz.saliency(model, IMAGE, ax=left.add_subplot(), save=path) is figure
+    assert path.exists()
+
+
+def test_what_a_confusion_matrix_takes():
+    """Columns of class numbers, as label files have them, and numbers of NumPy."""
+    figure = pytest.importorskip("matplotlib.figure")
+    y_true, y_pred = np.array([[0], [2], [1]]), np.array([[0], [1], [1]])
+    for classes in (None, np.int64(3), ["a", "b", "c"]):
+        ax = figure.Figure().add_subplot()
+        viz.confusion_matrix(y_true, y_pred, classes, ax=ax)
+        expected = [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
+        np.testing.assert_array_equal(ax.images[0].get_array(), expected)
 
 
 def test_without_matplotlib_pictures_say_what_to_install_and_maps_work(model, monkeypatch):

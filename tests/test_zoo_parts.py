@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -91,6 +92,24 @@ def test_a_script_trains_writes_and_goes_on(root, python):
     assert "training" not in again
 
 
+def test_a_loaded_model_is_not_trained_without_labels_first(tmp_path, monkeypatch, capsys):
+    convnext_v2 = importlib.import_module("convnext_v2")
+    path, options = tmp_path / "model.keras", "--epochs 0 --limit 8 --labelled 8 --size 16"
+    monkeypatch.setattr(convnext_v2.zoo, "start", lambda args: None)
+    monkeypatch.setattr(sys, "argv", ["convnext_v2.py", "--load", str(path), *options.split()])
+    monkeypatch.delattr(convnext_v2, "pretrained")
+    with keras.device("cpu"):
+        convnext_v2.build((16, 16, 1), 10, **convnext_v2.SMALL).save(path)
+        convnext_v2.main()
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_number_of_pictures_is_positive(limit):
+    with pytest.raises(ValueError, match=f"limit must be a positive number .* got {limit}"):
+        zoo_data.load("digits", (8, 8, 1), limit=limit)
+
+
 def test_a_folder_of_pictures(tmp_path):
     pillow = pytest.importorskip("PIL.Image")
     draw = np.random.default_rng(2).integers
@@ -99,6 +118,8 @@ def test_a_folder_of_pictures(tmp_path):
         for i in range(5):
             picture = pillow.fromarray(draw(0, 256, (9, 7 + i, 3), "uint8"))
             picture.save(tmp_path / name / f"{i}.png")
+    few = zoo_data.load(str(tmp_path), (8, 8, 3), batch_size=4, limit=5)
+    assert (few.images, len(few.train), len(few.test)) == (8, 2, 1)
     data = zoo_data.load(str(tmp_path), (8, 8, 3), batch_size=4)
     assert (data.classes, data.images, len(data.train), len(data.test)) == (3, 12, 3, 1)
     x, _ = data.train[0]
@@ -184,14 +205,27 @@ def test_operations_are_counted():
     assert count.flops == 2 * count.multiply_adds + 2 * (biases + 7)
 
 
+def test_operations_of_weights_that_are_not_shared_count():
+    inputs = keras.Input((10, 8, 4))
+    model = keras.Model(inputs, keras.layers.LocallyConnected2D(3, 3)(inputs))
+    assert operation_count(model).multiply_adds == 8 * 6 * 3 * 9 * 4
+
+
+def test_operations_of_a_model_for_any_size():
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    assert operation_count(model, input_shape=(6, 7, 3)).multiply_adds == 4 * 5 * 2 * 27
+    with pytest.raises(TypeError, match="operation_count: expected a model, got str"):
+        operation_count("model")
+
+
 def test_operations_cannot_be_counted_before_sizes_are_known():
     model = keras.Sequential([keras.layers.Dense(3)], name="dense")
-    with pytest.raises(ValueError, match=r"'dense' is not built yet; build\(\)"):
+    with pytest.raises(ValueError, match=r"operation_count: Sequential 'dense' is not built"):
         operation_count(model)
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
-    with pytest.raises(ValueError, match=r"sizes that are not known, \(None, None, None, 3\)"):
+    with pytest.raises(ValueError, match=r"is \(None, None, 3\); give .* input_shape"):
         operation_count(model)
-    with pytest.raises(ValueError, match=r"batch must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"batch must be a positive whole number, got 0"):
         operation_count(model, 0)
 
 

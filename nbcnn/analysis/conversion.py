@@ -136,7 +136,8 @@ def fully_convolutional(model: Any) -> Any:
     TypeError
         For other models.
     ValueError
-        For a model that is not built, or has no `Flatten` before its first `Dense`.
+        For a model that is not built, has no `Flatten` before its first `Dense`, or images with
+        channels first.
     """
     require_built("fully_convolutional", model)
     if not isinstance(model, Sequential):
@@ -146,6 +147,12 @@ def fully_convolutional(model: Any) -> Any:
         raise ValueError(
             "fully_convolutional: the model must have a Flatten before its first Dense, it has "
             + ", ".join(kind.__name__ for kind in kinds)
+        )
+    swapped = [e for e in model.layers if getattr(e, "data_format", "") == "channels_first"]
+    if swapped:
+        raise ValueError(
+            f"fully_convolutional: images must have channels last, layer {swapped[0].name!r} "
+            "has data_format 'channels_first'"
         )
     source = model.layers[kinds.index(Flatten)].input
     shape: tuple[int, ...] | None = tuple(source.shape[1:])

@@ -219,7 +219,8 @@ def receptive_field(model: Any, input_shape: Any = None, input: str | None = Non
     Parameters
     ----------
     model : a built model.
-    input_shape : of a sample, (h, w, c), where it is not that of the model.
+    input_shape : of a sample, (h, w, c), where it is not that of the model. Of an input of whole
+        numbers (length,), as words are, the axis is that of the words.
     input : name of the input, where there are several; default the first.
 
     Returns
@@ -238,22 +239,26 @@ def receptive_field(model: Any, input_shape: Any = None, input: str | None = Non
         known = ", ".join(map(repr, trace.names))
         raise ValueError(f"receptive_field: input must be one of {known}, got {input!r}")
     number = 0 if input is None else trace.names.index(input)
-    report = FieldReport(trace, number, spatial_axes(trace, number))
+    report = FieldReport(trace, number, spatial_axes("receptive_field", trace, number))
     if report.last_convolution is not None and not report.sees_all:
         text = f"receptive_field: the last convolution does not see all: {report._blind()}"
         warnings.warn(text, stacklevel=2)
     return report
 
 
-def spatial_axes(trace: Trace, number: int) -> tuple[int, ...]:
-    """Axes of an input that are neither its batch nor its channels."""
-    rank = len(trace.inputs[number].shape)
+def spatial_axes(where: str, trace: Trace, number: int) -> tuple[int, ...]:
+    """Axes of an input that are neither its batch nor its channels, which numbers of words have
+    not.
+    """
+    spec = trace.inputs[number].spec
+    rank = len(spec.shape)
+    if rank == 2 and np.dtype(spec.dtype).kind in "iu":
+        return (1,)
     first = any(getattr(c.layer, "data_format", "") == "channels_first" for c in trace.calls)
     axes = tuple(range(2, rank)) if first else tuple(range(1, rank - 1))
     if not axes:
-        shape = trace.inputs[number].shape[1:]
         raise ValueError(
-            f"receptive_field: input {trace.names[number]!r} of shape {shape} has no spatial axes"
+            f"{where}: input {trace.names[number]!r} of shape {spec.shape[1:]} has no spatial axes"
         )
     return axes
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from nbcnn.analysis.tracing import require_built_layer, sample_shape
-from nbcnn.analysis.windows import AVERAGES, Windows, other_border, windows_of
+from nbcnn.analysis.windows import AVERAGES, Windows, is_linear, other_border, windows_of
 
 
 def conv_as_matrix(layer: Any, input_shape: Any) -> sparse.csr_matrix:
@@ -56,6 +56,11 @@ def linear_steps(where: str, layer: Any, shape: tuple[int, ...]) -> list[Windows
     """
     if not hasattr(layer, "compute_output_shape"):
         raise TypeError(f"{where}: expected a layer, got {type(layer).__name__}")
+    if not is_linear(layer):
+        raise TypeError(
+            f"{where}: {type(layer).__name__} {layer.name!r} is no convolution or average pool, or "
+            "has a call() of its own"
+        )
     if not isinstance(layer, AVERAGES):
         require_built_layer(where, layer, shape)
     layer._check_input((None, *shape))
@@ -65,10 +70,7 @@ def linear_steps(where: str, layer: Any, shape: tuple[int, ...]) -> list[Windows
             f"{layer.padding_mode!r}, expected 'zeros'"
         )
     steps = windows_of(layer, shape)
-    if steps is None:
-        raise TypeError(
-            f"{where}: {type(layer).__name__} {layer.name!r} is no convolution or average pool"
-        )
+    assert steps is not None
     return steps
 
 

@@ -9,6 +9,8 @@ from nbcnn.analysis.tracing import require_built
 from nbcnn.graph.room import Needs
 from nbcnn.models.checks import whole_number
 
+MOST = 2**28  # samples in a batch that are tried; each takes some bytes of the plan itself
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
@@ -110,8 +112,8 @@ def memory_report(
 
 
 def max_batch(model: Any, bytes: int, training: bool = True) -> int:
-    """The largest batch whose step fits into so many bytes, by the plans' sizes; nothing as large
-    is allocated.
+    """The largest batch, of at most 2**28 samples, whose step fits into so many bytes, by the
+    plans' sizes; nothing as large is allocated.
 
     Parameters
     ----------
@@ -145,9 +147,12 @@ def _largest(planned: Any, one: int, room: int) -> int:
     fits, at, beyond, past = 1, one, 0, 0
     trial = 2
     while beyond - fits != 1:
+        trial = min(trial, MOST)
         needed = planned(trial)
         if needed <= room:
             fits, at = trial, needed
+            if fits == MOST:
+                break
         else:
             beyond, past = trial, needed
         slope = (past - at) / (beyond - fits) if beyond else max((at - one) / max(fits - 1, 1), 1)

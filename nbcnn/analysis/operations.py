@@ -2,14 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from nbcnn.analysis.tracing import traced
 from nbcnn.graph.graph import Graph
-from nbcnn.layers.base import flatten
-from nbcnn.layers.context import Context
-from nbcnn.ops.tensor import Node, Tensor
+from nbcnn.models.checks import whole_number
+from nbcnn.ops.tensor import Node
 
-# Operations that are products with a kernel or a matrix; a transposed convolution is the gradient
-# of another one.
-PRODUCTS = frozenset({"conv2d", "conv2d_dx", "conv2d_dw", "matmul"})
+# Operations that are products with a kernel or a matrix, shared or not; a transposed convolution is
+# the gradient of another one.
+PRODUCTS = frozenset({"conv2d", "conv2d_dx", "conv2d_dw", "local2d", "matmul"})
 
 
 class OperationCount(NamedTuple):
@@ -24,17 +24,20 @@ class OperationCount(NamedTuple):
     flops: int
 
 
-def operation_count(model: Any, batch: int = 1) -> OperationCount:
+def operation_count(model: Any, batch: int = 1, input_shape: Any = None) -> OperationCount:
     """What the inference of a model computes, as it is written: a plan may do less, where it folds
     a normalization into a convolution or multiplies in a transformed domain.
 
     Parameters
     ----------
-    model : built, with known sizes of its inputs.
+    model : a built model.
     batch : number of samples, default 1.
+    input_shape : of a sample, (h, w, c), where it is not that of the model.
 
     Raises
     ------
+    TypeError
+        For what is no model.
     ValueError
         For a model that is not built, and where a size other than the batch is not known.
 
@@ -44,23 +47,8 @@ def operation_count(model: Any, batch: int = 1) -> OperationCount:
     >>> operation_count(model)
     OperationCount(multiply_adds=48672, flops=102752)
     """
-    if batch < 1:
-        raise ValueError(f"operation_count: batch must be positive, got {batch}")
-    if not model.built:
-        raise ValueError(
-            f"operation_count: model {model.name!r} is not built yet; build() it or call it on data"
-        )
-    slots = model._input_signature_for(None).slots
-    for slot in slots:
-        if None in slot.shape[1:]:
-            raise ValueError(
-                f"operation_count: input {slot.name!r} of model {model.name!r} has sizes that are "
-                f"not known, {slot.shape}; build it with an Input of known sizes"
-            )
-    leaves = [Tensor((batch, *slot.shape[1:]), slot.dtype) for slot in slots]
-    with Context(training=False):
-        outputs = flatten(model(model._input_signature_for(None).pack(leaves)))
-    nodes = Graph(outputs).nodes
+    size = whole_number("operation_count", "batch", batch, 1)
+    nodes = Graph(traced("operation_count", model, input_shape, size).outputs).nodes
     products = sum(_flops(node) for node in nodes if node.op.name in PRODUCTS)
     return OperationCount(products // 2, sum(map(_flops, nodes)))
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import numbers
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -161,13 +162,13 @@ def profile(
     Raises
     ------
     ValueError
-        For a model that is not built, or has inputs of no fixed shape.
+        For a model that is not built, or has inputs of no fixed shape, and other limits.
     """
     size = whole_number("profile", "batch_size", batch_size, 1)
     repeats = whole_number("profile", "repeats", repeats, 1)
     require_built("profile", model)
     device = model._runners.device
-    known = Limits(*limits) if limits is not None else _limits_of(device)
+    known = _limits_of(device) if limits is None else _given(limits)
     timed = copy.deepcopy(model) if training else model
     calls: list[Call] = []
     with timed._as_example("profile", training) as specs:
@@ -182,6 +183,18 @@ def profile(
     cache = getattr(device.caps, "l3", 0)
     rows = _rows(calls, times, known, cache)
     return ProfileReport(model.name, device.name, size, training, rows, seconds, known)
+
+
+def _given(limits: Any) -> Limits:
+    if isinstance(limits, Limits):
+        return limits
+    several = isinstance(limits, (list, tuple)) and len(limits) in (2, 3)
+    if not several or not all(isinstance(v, numbers.Real) and float(v) > 0 for v in limits):
+        raise ValueError(
+            "profile: limits must be FLOP/s and bytes/s, and maybe bytes/s within the last cache, "
+            f"all positive, got {limits!r}"
+        )
+    return Limits(*limits)
 
 
 def _limits_of(device: Any) -> Limits | None:

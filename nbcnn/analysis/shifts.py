@@ -12,6 +12,7 @@ from nbcnn.analysis.tracing import require_built, traced
 from nbcnn.layers.base import flatten
 from nbcnn.layers.layer_call import LayerCall
 from nbcnn.models.model import Model
+from nbcnn.models.sequential import replayed
 
 Shift = tuple[int, ...]
 
@@ -66,7 +67,7 @@ class ShiftReport:
 
 
 def equivariance(
-    model: Any, x: Any = None, shifts: Sequence[Any] = (1, 2, 4), layers: Any = None
+    model: Any, x: Any = None, shifts: Sequence[Any] | int = (1, 2, 4), layers: Any = None
 ) -> ShiftReport:
     """Measure what shifts of the input do: whether f(shift(x)) = shift'(f(x)).
 
@@ -77,8 +78,9 @@ def equivariance(
     Parameters
     ----------
     model : a built `Sequential` or functional model of one input.
-    x : samples (n, h, w, c); default 4 of random numbers.
-    shifts : pixels: of each a number, along the last spatial axis, or one for each axis.
+    x : samples (n, h, w, c); default 4 of random numbers, of 0 and 1 where they are whole.
+    shifts : pixels: of each a number, along the last spatial axis, or one for each axis; a single
+        number for one shift.
     layers : names of layers to report; default all.
 
     Returns
@@ -92,18 +94,20 @@ def equivariance(
         shifts as large as the input.
     """
     require_built("equivariance", model)
-    if model._functional is None or len(flatten(model._functional.inputs)) != 1:
+    network = replayed(model)
+    if network is None or len(flatten(network.inputs)) != 1:
         raise ValueError(
             f"equivariance: {type(model).__name__} {model.name!r} must be a Sequential or "
             "functional model of one input"
         )
     shape = None if x is None else tuple(int(n) for n in np.shape(x)[1:])
     trace = traced("equivariance", model, shape)
-    axes = spatial_axes(trace, 0)
+    axes = spatial_axes("equivariance", trace, 0)
     fields = FieldReport(trace, 0, axes)
-    moves = [_shift(value, fields.input_size) for value in shifts]
+    wanted = [shifts] if isinstance(shifts, (int, np.integer)) else list(shifts)
+    moves = [_shift(value, fields.input_size) for value in wanted]
     if x is None:
-        x = np.random.default_rng(0).standard_normal((4, *trace.inputs[0].spec.shape[1:]))
+        x = _random((4, *trace.inputs[0].spec.shape[1:]), trace.inputs[0].spec.dtype)
     x = np.asarray(x)
     named = _outputs(model, fields, layers)
     inner = Model(model._functional.inputs, [tensor for _, tensor in named])
@@ -119,6 +123,13 @@ def equivariance(
     order = {layer: i for i, (layer, _) in enumerate(named)}
     rows.sort(key=lambda row: order[row.layer])
     return ShiftReport(model.name, tuple(rows), agreement or None)
+
+
+def _random(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape)
 
 
 def _shift(value: Any, size: Sequence[int]) -> Shift:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from nbcnn.layers.base import flatten
 from nbcnn.layers.context import Context
 from nbcnn.models.functional import replay, within_tracing
+from nbcnn.models.sequential import replayed
 from nbcnn.ops.tensor import Tensor
 
 # (layer, name, its call) -> what the call returns.
@@ -63,8 +64,8 @@ def sample_shape(where: str, input_shape: Any) -> tuple[int, ...]:
     return shape
 
 
-def traced(where: str, model: Any, input_shape: Any = None) -> Trace:
-    """The model on a batch of one; `input_shape`: of a sample of its only input, where that is not
+def traced(where: str, model: Any, input_shape: Any = None, batch: int = 1) -> Trace:
+    """The model on a batch; `input_shape`: of a sample of its only input, where that is not
     the one it was built for.
     """
     require_built(where, model)
@@ -80,7 +81,7 @@ def traced(where: str, model: Any, input_shape: Any = None) -> Trace:
                 f"{where}: input {slot.name!r} of {model.name!r} is {shape}; give the sizes of a "
                 "sample as input_shape"
             )
-    leaves = [Tensor((1, *s), slot.dtype) for slot, s in zip(signature.slots, shapes)]
+    leaves = [Tensor((batch, *s), slot.dtype) for slot, s in zip(signature.slots, shapes)]
     calls: list[Call] = []
     with Context(training=False):
         outputs = record(model, signature.pack(leaves), calls)
@@ -100,7 +101,7 @@ def record(
 
     def call(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         name = f"{prefix}{layer.name}"
-        if getattr(layer, "_functional", None) is not None and len(args) == 1:
+        if replayed(layer) is not None and len(args) == 1:
             return record(layer, args[0], calls, f"{name}/", wrapped)
         outputs = wrapped(layer, name, lambda: within_tracing(layer, args, kwargs))
         taken = [t for t in flatten((args, kwargs)) if isinstance(t, Tensor)]
@@ -108,7 +109,7 @@ def record(
         calls.append(Call(layer, name, taken, given))
         return outputs
 
-    network = model._functional
+    network = replayed(model)
     if network is None:
         return call(model, (inputs,), {})
     values = network.input_signature.arrange(inputs, model.name)

@@ -9,19 +9,12 @@ import numpy as np
 from nbcnn.layers.conv import Convolution
 from nbcnn.layers.conv_transpose import ConvolutionTranspose
 from nbcnn.layers.depthwise import Depthwise, Separable
-from nbcnn.layers.pool import (
-    AveragePooling1D,
-    AveragePooling2D,
-    AveragePooling3D,
-    MaxPooling1D,
-    MaxPooling2D,
-    MaxPooling3D,
-)
+from nbcnn.layers.pool import AveragePooling1D, AveragePooling2D, AveragePooling3D
 from nbcnn.ops.conv import transposed_output, window_output
 
 AVERAGES = (AveragePooling1D, AveragePooling2D, AveragePooling3D)
-MAXIMA = (MaxPooling1D, MaxPooling2D, MaxPooling3D)
 LINEAR = (Convolution, ConvolutionTranspose, Depthwise, Separable, *AVERAGES)
+HOMES = {kind.__module__ for kind in LINEAR}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +63,10 @@ class Windows:
 
 
 def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
-    """A layer on samples of a shape as steps of windows; None for other layers, and for borders
-    that are no zeros.
+    """A layer on samples of a shape as steps of windows; None for other layers, for those with a
+    `call` of their own, as masked ones have, and for borders that are no zeros.
     """
-    if not isinstance(layer, LINEAR) or other_border(layer):
+    if not is_linear(layer) or other_border(layer):
         return None
     first = layer.data_format == "channels_first"
     channels, sizes = (shape[0], shape[1:]) if first else (shape[-1], shape[:-1])
@@ -95,6 +88,10 @@ def windows_of(layer: Any, shape: Any) -> list[Windows] | None:
         }
         return [Windows(**geometry, **own, channels=channels, first=first)]
     return _by_channel(layer, geometry, channels, first)
+
+
+def is_linear(layer: Any) -> bool:
+    return isinstance(layer, LINEAR) and type(layer).call.__module__ in HOMES
 
 
 def other_border(layer: Any) -> str | None:

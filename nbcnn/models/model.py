@@ -13,7 +13,13 @@ from nbcnn.layers.structure import ordered_keys
 from nbcnn.models import checks, copying, graph_config, saving, summary
 from nbcnn.models.network import Network
 from nbcnn.models.runners import Runners
-from nbcnn.models.signature import Signature, Slot, fits, signature_of_data
+from nbcnn.models.signature import (
+    Signature,
+    Slot,
+    fits,
+    signature_of_data,
+    signature_of_shapes,
+)
 from nbcnn.models.trainer import Trainer
 from nbcnn.ops.tensor import Tensor
 from nbcnn.runtime.device import get_device
@@ -153,10 +159,14 @@ class Model(Trainer, Layer):
     # -- what goes in and out -------------------------------------------------------------------
 
     def _input_signature_for(self, x: Any) -> Signature:
-        """Names, shapes and nesting of the inputs; of a model without a graph by its first data."""
+        """Names, shapes and nesting of the inputs; of a model without a graph by its first data, or
+        before that by what it was built for.
+        """
         if self._functional is not None:
             return self._functional.input_signature
         if self._input_signature is None:
+            if x is None and self.built and self._built_for is not None:
+                return signature_of_shapes(self._built_for, self.compute_dtype)
             if x is None:
                 raise ValueError(
                     f"{type(self).__name__} {self.name!r} has not seen data yet; call it or fit it"

@@ -191,3 +191,11 @@ def _single(layer: Layer, output: Any) -> Tensor:
             f"Sequential: layer {layer.name!r} must have one output, got {type(output).__name__}"
         )
     return output
+
+
+def replayed(layer: Any) -> Network | None:
+    """The graph of layer calls that calling a model runs; None for other layers, and for models
+    with a `call` of their own.
+    """
+    plain = isinstance(layer, Model) and type(layer).call in (Model.call, Sequential.call)
+    return layer._functional if plain else None

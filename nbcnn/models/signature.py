@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbcnn.layers.base import flatten, map_structure
-from nbcnn.layers.structure import ordered_keys
+from nbcnn.layers.structure import map_structure_shapes, ordered_keys
 
 
 class Slot(NamedTuple):
@@ -162,6 +162,23 @@ def signature_of_data(value: Any, dtype: str) -> Signature:
         for i, shape in enumerate(shapes)
     ]
     return Signature(value if several else 0, slots, [(None, *shape[1:]) for shape in shapes])
+
+
+def signature_of_shapes(shapes: Any, dtype: str) -> Signature:
+    """The signature that shapes, (None, ...) or a nesting of them, imply of a model that was built
+    for them.
+    """
+    found: list[tuple] = []
+
+    def numbered(shape: tuple) -> int:
+        found.append(shape)
+        return len(found) - 1
+
+    template = map_structure_shapes(numbered, shapes)
+    keys = ordered_keys(shapes) if isinstance(shapes, Mapping) else []
+    names = keys if len(keys) == len(found) else [f"input_{i + 1}" for i in range(len(found))]
+    slots = [Slot(name, (None,) * len(shape), dtype) for name, shape in zip(names, found)]
+    return Signature(template, slots, [(None, *shape[1:]) for shape in found])
 
 
 def fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from nbcnn import ops
 from nbcnn.models.gradients import value_and_grad
 from nbcnn.viz.walking import (
-    check_model,
+    check_channels_last,
     class_number,
     class_score,
     find_layer,
@@ -57,12 +57,12 @@ def maximal_image(
         sizes are not known where `start` is not given; as `saliency_map`.
     """
     where = "maximal_image"
-    check_model(where, model)
+    check_channels_last(where, model)
     if steps < 0 or l2 < 0:
         raise ValueError(f"{where}: steps and l2 must not be negative, got {steps} and {l2}")
     x = _first(where, model, seed, start)
     if layer is None:
-        label = class_number(where, predicted(model, x), channel)
+        label = class_number(where, predicted(where, model, x), channel)
     else:
         path, target = find_layer(where, model, layer)
         count = outputs_at(model, x, [target])[0].shape[-1]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.models.checks import whole_number
 from nbcnn.viz.figure import axes_for, finished, in_rows, scaled, tiles
 from nbcnn.viz.tallies import confusion_counts, mistakes
 
@@ -102,12 +103,15 @@ def confusion_matrix(
         raise TypeError("confusion_matrix: give either y_pred, or model and x")
     if y_pred is None:
         y_pred = model.predict(x, verbose=0)
-    names = None if classes is None or isinstance(classes, int) else [str(c) for c in classes]
-    if names is not None:
-        classes = len(names)
-    elif classes is None and np.ndim(y_pred) == 2:
-        classes = np.shape(y_pred)[1]
-    counts = confusion_counts(y_true, y_pred, classes)  # type: ignore[arg-type]
+    names, count = None, None
+    if isinstance(classes, (int, np.integer)):
+        count = int(classes)
+    elif classes is not None:
+        names = [str(c) for c in classes]
+        count = len(names)
+    elif np.ndim(y_pred) == 2 and np.shape(y_pred)[1] > 1:
+        count = np.shape(y_pred)[1]
+    counts = confusion_counts(y_true, y_pred, count)
     values = counts / np.maximum(counts.sum(1, keepdims=True), 1) if normalize else counts
     n = len(counts)
     ax = axes_for("confusion_matrix", ax, (max(3.0, 0.42 * n), max(3.0, 0.42 * n)))
@@ -153,10 +157,11 @@ def misclassified(
     Raises
     ------
     ValueError
-        As `mistakes`.
+        As `mistakes`, and for a `count` or `columns` that is not positive.
     """
+    columns = whole_number("misclassified", "columns", columns, 1)
     found = mistakes(model, x, y)
-    wrong = found.samples[:count]
+    wrong = found.samples[: whole_number("misclassified", "count", count, 1)]
     ax = axes_for("misclassified", ax, (9.0, 1.4 * max(1, -(-len(wrong) // columns)) + 0.3))
     if not len(wrong):
         ax.text(0.5, 0.5, "no mistakes", ha="center", va="center")
@@ -166,10 +171,11 @@ def misclassified(
     def name(number: int) -> str:
         return str(number) if classes is None else str(classes[number])
 
-    rows = in_rows([scaled(np.asarray(x[i])) for i in wrong], columns)
+    where, images = "misclassified", [scaled(np.asarray(x[i])) for i in wrong]
     captions = [
         f"{name(a)} → {name(b)} ({s:.0%})"
         for a, b, s in zip(found.labels, found.predicted, found.scores)
     ]
-    tiles(ax, rows, captions=in_rows(captions[: len(wrong)], columns), cmap=cmap, vmin=0, vmax=1)
+    rows, texts = (in_rows(where, part, columns) for part in (images, captions[: len(wrong)]))
+    tiles(ax, rows, captions=texts, cmap=cmap, vmin=0, vmax=1)
     return finished(ax, title, save)

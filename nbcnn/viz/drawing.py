@@ -2,9 +2,10 @@
 
 from typing import Any, NamedTuple
 
+from nbcnn.models.sequential import replayed
 from nbcnn.ops.tensor import Tensor
 from nbcnn.viz.figure import axes_for, finished, matplotlib
-from nbcnn.viz.walking import calls_of, network_of
+from nbcnn.viz.walking import calls_of, check_channels_last, network_of
 
 SLANT = 0.35  # how far a side goes up and to the right, for each pixel of width
 COLORS = {"Conv": "#f4b183", "Pool": "#9dc3e6", "Dense": "#a9d18e", "Input": "#d9d9d9"}
@@ -37,10 +38,11 @@ def volumes(model: Any) -> list[Volume]:
     ValueError
         For a model that is not built or has a `call` of its own, and sizes that are not known.
     """
+    check_channels_last("volumes", model)
     network = network_of("volumes", model)
     found = [_volume(model, "input", "Input", network.input_signature.slots[0].shape)]
     for path, call in calls_of(network):
-        if hasattr(call.layer, "_functional") or not isinstance(call.outputs, Tensor):
+        if replayed(call.layer) is not None or not isinstance(call.outputs, Tensor):
             continue
         kind = type(call.layer).__name__
         volume = _volume(model, path, kind, call.outputs.shape)

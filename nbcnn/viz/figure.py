@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.models.checks import whole_number
+
 GAP = 0.12  # between tiles, in tiles
 
 
@@ -36,7 +38,7 @@ def finished(ax: Any, title: str | None, save: Any) -> Any:
     """The figure of the axes, with its title, written to a file where `save` says so."""
     if title is not None:
         ax.set_title(title)
-    figure = ax.figure
+    figure = ax.figure.canvas.figure  # also of axes in a part of it
     if save is not None:
         figure.savefig(save, dpi=100)
     return figure
@@ -93,6 +95,7 @@ def tiles(
     ax.axis("off")
 
 
-def in_rows(images: Sequence[Any], columns: int) -> list[Sequence[Any]]:
-    """A list cut into rows."""
+def in_rows(where: str, images: Sequence[Any], columns: int) -> list[Sequence[Any]]:
+    """A list cut into rows. Raises ValueError for a number of columns that is not positive."""
+    columns = whole_number(where, "columns", columns, 1)
     return [images[first : first + columns] for first in range(0, len(images), columns)]

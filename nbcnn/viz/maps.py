@@ -9,6 +9,7 @@ from nbcnn import ops
 from nbcnn.layers.conv import Convolution
 from nbcnn.layers.depthwise import Depthwise, Separable
 from nbcnn.models.gradients import value_and_grad
+from nbcnn.models.sequential import replayed
 from nbcnn.ops.tensor import Tensor
 from nbcnn.viz.walking import (
     calls_of,
@@ -47,10 +48,12 @@ def layer_maps(
         found = [
             (path, call.layer)
             for path, call in calls_of(network)
-            if not hasattr(call.layer, "_functional") and _has_maps(call.outputs)
+            if replayed(call.layer) is None and _has_maps(call.outputs)
         ]
     else:
         found = [find_layer(where, model, layer) for layer in layers]
+    if not found:
+        raise ValueError(f"{where}: model {model.name!r} has no layer with maps (n, h, w, c)")
     arrays = maps_at(where, model, batch, found)
     return {path: array[0] for (path, _), array in zip(found, arrays)}
 
@@ -90,7 +93,7 @@ def occlusion_map(
     """
     where = "occlusion_map"
     batch = image_batch(where, model, image)
-    label = class_number(where, predicted(model, batch), label)
+    label = class_number(where, predicted(where, model, batch), label)
     wh, ww = _pair(where, "window", window)
     sh, sw = _pair(where, "stride", stride)
     _, h, w, _ = batch.shape
@@ -104,7 +107,7 @@ def occlusion_map(
         covered = np.repeat(batch, len(part), axis=0)
         for one, (top, left) in zip(covered, part):
             one[top : top + wh, left : left + ww] = fill
-        scores.append(predicted(model, covered)[:, label])
+        scores.append(predicted(where, model, covered)[:, label])
     return np.concatenate(scores).reshape(len(tops), len(lefts))
 
 
@@ -135,7 +138,7 @@ def _input_gradients(
     where: str, model: Any, image: np.ndarray, batch: np.ndarray, label: int | None
 ) -> np.ndarray:
     """The gradients of a batch; a label that is not given is that of the image."""
-    label = class_number(where, predicted(model, image), label)
+    label = class_number(where, predicted(where, model, image), label)
 
     def score(x: Any) -> Any:
         return class_score(model(x, training=False), label)
@@ -233,7 +236,7 @@ def grad_cam_map(model: Any, image: Any, label: int | None = None, layer: Any = 
     if layer is None:
         layer = _last_convolution(where, model)
     path, target = find_layer(where, model, layer)
-    label = class_number(where, predicted(model, batch), label)
+    label = class_number(where, predicted(where, model, batch), label)
     (maps,) = maps_at(where, model, batch, [(path, target)])
 
     def score(x: Any, change: Any) -> Any:

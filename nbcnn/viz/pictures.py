@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.models.checks import whole_number
 from nbcnn.viz.ascent import maximal_image
 from nbcnn.viz.figure import axes_for, finished, in_rows, scaled, shown, tiles
 from nbcnn.viz.maps import (
@@ -44,13 +45,13 @@ def filters(
     Raises
     ------
     ValueError
-        As `filter_images`.
+        As `filter_images`, and for a number of columns that is not positive.
     """
     images = filter_images(model)
     limit = float(np.abs(images).max())
     images = scaled(images, limit)
     if images.shape[-1] in (1, 3):
-        rows = in_rows(list(images), columns)
+        rows = in_rows("filters", list(images), columns)
     else:
         rows = [list(np.moveaxis(image, -1, 0)) for image in images]
     ax = axes_for("filters", ax, (0.6 * max(map(len, rows)), 0.6 * len(rows) + 0.3))
@@ -82,8 +83,9 @@ def feature_maps(
     Raises
     ------
     ValueError
-        As `layer_maps`.
+        As `layer_maps`, and for a number of columns that is not positive.
     """
+    columns = whole_number("feature_maps", "columns", columns, 1)
     found = layer_maps(model, image, layers)
     rows = [[scaled(m) for m in np.moveaxis(a, -1, 0)[:columns]] for a in found.values()]
     names = [f"{name}\n{a.shape[0]}×{a.shape[1]}×{a.shape[2]}" for name, a in found.items()]
@@ -246,17 +248,26 @@ def deconvnet(
     ValueError
         As `deconvnet_projection`.
     """
-    channels: list[Any] = list(channel) if isinstance(channel, Sequence) else [channel]
+    channels = _channels("deconvnet", channel)
     row = [scaled(image_batch("deconvnet", model, image)[0])]
     names = ["image"]
     for each in channels:
         found = deconvnet_projection(model, image, layer, each, whole)
         row.append(scaled(found, float(np.abs(found).max())))
         names.append("strongest" if each is None else f"channel {each}")
-    rows, captions = in_rows(row, 9), in_rows(names, 9)
+    rows, captions = (in_rows("deconvnet", part, 9) for part in (row, names))
     ax = axes_for("deconvnet", ax, (1.1 * len(rows[0]), 1.4 * len(rows) + 0.3))
     tiles(ax, rows, captions=captions, cmap=cmap, vmin=0, vmax=1)
     return finished(ax, title, save)
+
+
+def _channels(where: str, channel: Any) -> list[Any]:
+    """One channel or several as a list; raises ValueError for none."""
+    several = isinstance(channel, (Sequence, np.ndarray)) and not isinstance(channel, str)
+    found = list(channel) if several else [channel]
+    if not found:
+        raise ValueError(f"{where}: channel must be a number or several, got {channel!r}")
+    return found
 
 
 def activation_maximization(
@@ -290,12 +301,12 @@ def activation_maximization(
     ValueError
         As `maximal_image`.
     """
-    channels: list[Any] = list(channel) if isinstance(channel, Sequence) else [channel]
+    where = "activation_maximization"
+    channels = _channels(where, channel)
     found = [
         scaled(maximal_image(model, layer, each, steps, rate, l2, seed, start)) for each in channels
     ]
-    rows = in_rows(found, 5)
-    captions = in_rows([str(each) for each in channels], 5)
-    ax = axes_for("activation_maximization", ax, (1.1 * len(rows[0]) + 0.2, 1.4 * len(rows) + 0.3))
+    rows, captions = (in_rows(where, part, 5) for part in (found, list(map(str, channels))))
+    ax = axes_for(where, ax, (1.1 * len(rows[0]) + 0.2, 1.4 * len(rows) + 0.3))
     tiles(ax, rows, captions=captions, cmap=cmap, vmin=0, vmax=1)
     return finished(ax, title, save)

@@ -9,7 +9,7 @@ from nbcnn.layers.base import Layer
 from nbcnn.layers.conv import Convolution
 from nbcnn.layers.depthwise import Depthwise, Separable
 from nbcnn.models.model import Model
-from nbcnn.viz.walking import check_model
+from nbcnn.viz.walking import check_model, only_output
 
 
 class Mistakes(NamedTuple):
@@ -90,7 +90,7 @@ def mistakes(model: Any, x: Any, y: Any) -> Mistakes:
         raise ValueError(
             f"mistakes: x and y must have as many samples, got {len(x)} and {len(labels)}"
         )
-    scores = np.asarray(model.predict(x, verbose=0))
+    scores = only_output("mistakes", model, model.predict(x, verbose=0))
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(
             "mistakes: the model must end in scores of classes (n, classes), "

@@ -14,7 +14,7 @@ from nbcnn.layers.layer_call import LayerCall
 from nbcnn.models.functional import within_tracing
 from nbcnn.models.model import Model
 from nbcnn.models.network import Network
-from nbcnn.models.sequential import Sequential
+from nbcnn.models.sequential import replayed
 from nbcnn.models.traced_call import TracedCall
 from nbcnn.ops.elementwise import Unary
 from nbcnn.ops.loss import Softmax
@@ -44,12 +44,24 @@ def check_model(where: str, model: Any) -> None:
         )
 
 
+def check_channels_last(where: str, model: Any) -> None:
+    """As `check_model`, and ValueError for a model of images with channels first."""
+    check_model(where, model)
+    ordered = (each for each in model._flatten_layers() if getattr(each, "data_format", None))
+    layer = next(ordered, None)
+    if layer is not None and layer.data_format == "channels_first":
+        raise ValueError(
+            f"{where}: images must have channels last, layer {layer.name!r} of model "
+            f"{model.name!r} has data_format 'channels_first'"
+        )
+
+
 def image_batch(where: str, model: Any, image: Any) -> np.ndarray:
     """One image as a float32 batch (1, h, w, c) that fits the model.
 
-    Raises ValueError where it does not.
+    Raises ValueError where it does not, and for models of images with channels first.
     """
-    check_model(where, model)
+    check_channels_last(where, model)
     given = np.asarray(image, dtype=np.float32)
     expected = model.input_shape[1:]
     batch = given[..., None] if given.ndim == 2 else given
@@ -97,18 +109,13 @@ def in_range(where: str, argument: str, value: Any, count: int, of_what: str) ->
 def network_of(where: str, model: Any) -> Network:
     """The graph of layer calls; raises ValueError where there is none."""
     check_model(where, model)
-    if model._functional is None:
+    network = replayed(model)
+    if network is None:
         raise ValueError(
             f"{where}: {type(model).__name__} {model.name!r} has a call() of its own, into which "
             "one cannot look; functional and sequential models show their layers"
         )
-    return model._functional
-
-
-def inside(layer: Any) -> Network | None:
-    """The graph of a nested model that can be run layer by layer."""
-    plain = isinstance(layer, Model) and type(layer).call in (Model.call, Sequential.call)
-    return layer._functional if plain else None
+    return network
 
 
 def calls_of(network: Network, prefix: str = "") -> Iterator[tuple[str, LayerCall]]:
@@ -118,7 +125,7 @@ def calls_of(network: Network, prefix: str = "") -> Iterator[tuple[str, LayerCal
     for maker in network.makers:
         if isinstance(maker, LayerCall):
             path = f"{prefix}{maker.layer.name}"
-            inner = inside(maker.layer)
+            inner = replayed(maker.layer)
             if inner is not None:
                 yield from calls_of(inner, f"{path}/")
             yield path, maker
@@ -155,7 +162,7 @@ def walk(model: Any, x: Tensor, after: After) -> Any:
     """
 
     def run(layer: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        inner = inside(layer)
+        inner = replayed(layer)
         y = within_tracing(layer, args, kwargs) if inner is None else inner.call(args[0], run)
         return after(layer, y)
 
@@ -197,9 +204,19 @@ def maps_at(
     return arrays
 
 
-def predicted(model: Any, batch: np.ndarray) -> np.ndarray:
-    """The model's output for a batch, in inference."""
-    return np.asarray(model(batch, training=False))
+def predicted(where: str, model: Any, batch: np.ndarray) -> np.ndarray:
+    """The model's output for a batch, in inference; raises ValueError for several outputs."""
+    return only_output(where, model, model(batch, training=False))
+
+
+def only_output(where: str, model: Any, outputs: Any) -> np.ndarray:
+    """What a model with one output gave as an array; raises ValueError for several."""
+    if isinstance(outputs, (list, tuple, dict)):
+        raise ValueError(
+            f"{where}: model {model.name!r} must have one output, scores of classes (n, classes), "
+            f"it has {len(outputs)}; Model(model.inputs, model.outputs[0]) is one of its first"
+        )
+    return np.asarray(outputs)
 
 
 def class_score(y: Any, label: int) -> Tensor:

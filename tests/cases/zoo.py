@@ -168,17 +168,19 @@ CASES = {
     ),
     "vae": Case(
         "vae", {}, 134_165, "Keras's example vae: 69,076 + 65,089", None, "", {},
-        task=tasks.reconstruction,
+        task=tasks.reconstruction, simulated={"input_shape": (4, 4, 1)},
     ),
     "dcgan": Case(
         "dcgan", {}, 6_342_272, "PyTorch's DCGAN tutorial: 3,576,704 + 2,765,568", None, "",
         {"input_shape": (16, 16, 1), "width": 8}, task=tasks.forgery, watched="d_loss",
+        simulated={"input_shape": (8, 8, 1), "width": 2},
     ),
     "m5": Case(
         "m5", {"widths": (32, 32, 64, 64), "stride": 16}, 26_915,
         "PyTorch's tutorial of speech commands", None, "",
         {"input_shape": (8000, 1), "classes": 5, "widths": (16, 16, 32, 32), "stride": 16},
         task=tasks.sound,
+        simulated={"input_shape": (64, 1), "classes": 5, "widths": (2, 2), "stride": 4},
     ),
     "tcn": Case(
         "tcn", {}, 66_510, "200 + 4,400 + 50 + 7·8,800 + 260; about 70 thousand in the paper", 51.6,
@@ -191,5 +193,6 @@ CASES = {
         "text_cnn", {}, 1_862_708, "5,000·300 + 100·300·(3 + 4 + 5) + 300 + 8·301", 22.0,
         "300·100·(62·3 + 61·4 + 60·5) + 2,400", {"vocabulary": 1000, "width": 32, "filters": 16},
         task=tasks.sentences, learning_rate=3e-3,
+        simulated={"input_shape": (8,), "vocabulary": 30, "width": 3, "filters": 2},
     ),
 }  # fmt: skip

@@ -41,11 +41,6 @@ def forgery(model: Any) -> Any:
     return 2 * digits(side)[0] - 1, None, None
 
 
-def filling(model: Any) -> Any:
-    """Pictures alone: the model has its loss in it."""
-    return digits(model.input_shape[1])[0], None, None
-
-
 def sound(model: Any) -> Any:
     return *module("m5").notes(256, model.input_shape[1]), CLASSES
 
