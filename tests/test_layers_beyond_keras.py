@@ -90,6 +90,11 @@ ERRORS = [
         "(None, 3, 3) for inputs of shape (None, 8, 8, 1)",
     ),
     (
+        lambda: layers.MaskedConv2D(4, 3, 1, "same", padding_mode="mean", renormalize=True),
+        "padding_mode must be 'zeros' or one of 'reflect', 'symmetric', 'edge', 'circular', got "
+        "'mean'",
+    ),
+    (
         lambda: layers.PatchMask(3)(layers.Input((8, 9, 1))),
         "patches of (3, 3) do not tile inputs of shape (None, 8, 9, 1)",
     ),

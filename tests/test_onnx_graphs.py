@@ -269,6 +269,13 @@ def test_unsupported_operators_are_all_listed():
     refused(graph(nodes), "Concat 'one': along the batch; ReduceMean 'two': over the batch")
 
 
+def test_indices_of_pools_are_read_by_unpooling_alone():
+    pool = helper.make_node("MaxPool", ["x"], ["p", "i"], kernel_shape=[2, 2], strides=[2, 2])
+    refused(graph([pool], out="i"), "'i' numbers the pixels of all samples")
+    other = helper.make_node("Cast", ["i"], ["y"], to=1)
+    refused(graph([pool, other]), "Cast: of a pool's indices, which count through all samples")
+
+
 def test_what_is_no_path_or_no_place_for_a_file(tmp_path):
     with pytest.raises(TypeError, match=r"onnx\.load: source must be a path, got None"):
         keras.onnx.load(None)

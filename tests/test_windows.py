@@ -152,6 +152,24 @@ def test_pad_by_what_is_there(data, shape, mode):
     assert ops.pad(Tensor(shape, "float64"), widths, mode).shape == np.pad(x, widths, mode).shape
 
 
+def test_means_around_whole_numbers():
+    x = np.arange(12, dtype="uint8").reshape(1, 2, 3, 2)
+    y = layers.Padding2D(((1, 0), (0, 0)), "mean")(x)
+    np.testing.assert_array_equal(y[0, 0], [[5, 6]] * 3)
+    np.testing.assert_array_equal(y[:, 1:], x)
+
+
+def test_a_number_has_no_axis_to_pad():
+    assert ops.pad(np.float32(3), 1, "edge") == 3
+
+
+def test_windows_wider_than_all_channels():
+    """Are all channels, and no larger a kernel than that."""
+    x = numbers(2, 3)
+    wide = ops.local_response_normalization(x, 1_000_001, 3e5)
+    np.testing.assert_allclose(wide, ops.local_response_normalization(x, 5, 1.5), 1e-4)
+
+
 def test_sizes_that_only_the_data_tell():
     layer = layers.Conv2D(1, 3, padding="same", padding_mode="reflect")
     model = keras.Sequential([keras.Input((None, None, 2)), layer, layers.Padding2D(1, "mean")])
@@ -222,6 +240,28 @@ ERRORS = [
         "inputs of shape (1, 2, 2, 1) and indices of shape (1, 2, 2, 2)",
     ),
     (
+        lambda: layers.MaxUnpooling2D(2, output_size=(10, 99))(
+            layers.Input(IMAGE), layers.Input(IMAGE, dtype="int32")
+        ),
+        "make 49 along axis 2 of an image of output_size (10, 99), got inputs of shape (None, 5, 6",
+    ),
+    (
+        lambda: ops.max_unpool(np.ones((1, 2, 2, 1)), np.ones((1, 2, 2, 1), "int32"), 2, 0),
+        "max_unpool: pool_size and strides must be positive, got 2 and 0",
+    ),
+    (
+        lambda: ops.max_unpool(np.ones((2, 3)), np.ones((2, 3), "int32"), 2),
+        "max_unpool: inputs must be images (n, h, w, c) of a size that is known, got shape (2, 3)",
+    ),
+    (
+        lambda: ops.max_pool_with_indices(Tensor((None, None, 4, 1), "float32"), 2),
+        "max_pool_with_indices: inputs must be images (n, h, w, c) of a size that is known, got",
+    ),
+    (
+        lambda: ops.max_pool_with_indices(np.ones((1, 0, 4, 1)), 2, padding=((1, 1), (0, 0))),
+        "on input (1, 0, 4, 1), which has no pixels",
+    ),
+    (
         lambda: layers.MaxUnpooling2D(3, 2)(layers.Input(IMAGE)),
         "windows side by side: pool_size (3, 3), strides (2, 2) and padding valid are none",
     ),
@@ -257,6 +297,8 @@ ERRORS = [
     (lambda: layers.LocalResponseNormalization(4), "size must be odd and positive, got 4"),
     (lambda: layers.LocalResponseNormalization(k=0), "k must be positive, got 0"),
     (lambda: ops.local_response_normalization(np.ones((1, 4)), 2), "size must be odd"),
+    (lambda: ops.local_response_normalization(np.ones((1, 4)), 2.5), "and positive, got 2.5"),
+    (lambda: ops.local_response_normalization(1.0), "x must have an axis, got a number"),
 ]
 
 

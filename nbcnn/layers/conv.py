@@ -42,8 +42,8 @@ class WithKernel(Spatial):
         """
         if self.padding_mode == "zeros" or self.padding == "valid":
             return x, self.padding
-        widths = ((0, 0), *sides_of(self, x.shape[1:-1]), (0, 0))
-        return border(x, widths, self.padding_mode, self.padding_value), "valid"
+        sides = sides_of(self, x.shape[1:-1])
+        return border(x, sides, self.padding_mode, self.padding_value), "valid"
 
     def add_bias(self, size: int) -> None:
         """The weight `bias`, where the layer has one."""

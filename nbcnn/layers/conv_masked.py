@@ -10,6 +10,7 @@ from nbcnn.layers import fields, masks
 from nbcnn.layers.conv import Conv2D
 from nbcnn.layers.depthwise import DepthwiseConv2D
 from nbcnn.layers.draws import Draws
+from nbcnn.layers.padding import FROM_WITHIN
 from nbcnn.layers.spatial import Spatial
 from nbcnn.ops.conv import conv2d
 
@@ -42,9 +43,24 @@ def _visible(layer: Any, seen: Any) -> Any:
 
 
 def _slid(layer: Any, seen: Any, window: np.ndarray) -> Any:
-    """Sums of the mask over the windows of the kernel, weighted by `window`."""
-    kernel = window[..., None, None].astype(seen.dtype)
-    return conv2d(seen, kernel, layer.strides, layer.padding, layer.dilation_rate)
+    """Sums of the mask over the windows of the kernel, weighted by `window`. Borders of pixels of
+    the image are visible where these are, others are not.
+    """
+    kernel, padding = window[..., None, None].astype(seen.dtype), layer.padding
+    if layer.padding_mode in FROM_WITHIN:
+        seen, padding = layer.bordered(seen)
+    return conv2d(seen, kernel, layer.strides, padding, layer.dilation_rate)
+
+
+def check_counted(layer: Any) -> None:
+    """Raise ValueError for `renormalize` beside borders of numbers, which are no visible places."""
+    uncounted = layer.padding != "valid" and layer.padding_mode in ("constant", "mean")
+    if layer.renormalize and uncounted:
+        raise ValueError(
+            f"{type(layer).__name__}: renormalize counts the places that sums are of; padding_mode "
+            f"must be 'zeros' or one of {', '.join(map(repr, FROM_WITHIN))}, "
+            f"got {layer.padding_mode!r}"
+        )
 
 
 class MaskedConv2D(Conv2D):
@@ -58,7 +74,7 @@ class MaskedConv2D(Conv2D):
     Parameters
     ----------
     renormalize : whether sums are multiplied by kernel size / number of visible places in the
-        window, those outside of the image not counting, and outputs are visible where any place of
+        window, zeros outside of the image not counting, and outputs are visible where any place of
         the window is (partial convolution, Liu et al. 2018); default False.
     return_mask : whether the output is [outputs, their mask (n, oh, ow)]; default False.
 
@@ -78,6 +94,10 @@ class MaskedConv2D(Conv2D):
     renormalize: bool = False
     return_mask: bool = False
     _beyond_keras = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counted(self)
 
     def _check_input(self, shapes: Any) -> None:
         super()._check_input(masks.shape_of_map(self.label, shapes))
@@ -99,6 +119,10 @@ class MaskedDepthwiseConv2D(DepthwiseConv2D):
     renormalize: bool = False
     return_mask: bool = False
     _beyond_keras = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counted(self)
 
     def _check_input(self, shapes: Any) -> None:
         super()._check_input(masks.shape_of_map(self.label, shapes))

@@ -16,15 +16,16 @@ from nbcnn.ops.op import apply
 FROM_WITHIN = {"reflect": "reflect", "symmetric": "symmetric", "edge": "edge", "circular": "wrap"}
 
 
-def border(x: Any, widths: Any, mode: str, value: float) -> Any:
-    """x within a border of so much before and after each axis; see `Padding2D`."""
-    widths = tuple(tuple(pair) for pair in widths)
+def border(x: Any, sides: Sides, mode: str, value: float, first: int = 1) -> Any:
+    """x within a border of so much before and after each axis from `first` on; see `Padding2D`."""
+    stop = first + len(sides)
+    widths = (((0, 0),) * first) + sides + ((0, 0),) * (x.ndim - stop)
     if not any(any(pair) for pair in widths):
         return x
     if mode in FROM_WITHIN:
         return apply(PadBorder(widths, FROM_WITHIN[mode]), x)
     if mode == "mean":
-        return pad_by_mean(x, widths)
+        return pad_by_mean(x, widths, (first, stop))
     return ops.pad(x, widths, constant_values=value if mode == "constant" else 0.0)
 
 
@@ -74,10 +75,8 @@ class BorderPadding(Spatial):
         check_border(self, shapes, self.padding, self.mode)
 
     def call(self, inputs: Any) -> Any:
-        others = (0, 0)
-        first = self.data_format == "channels_first"
-        widths = (others, others, *self.padding) if first else (others, *self.padding, others)
-        return border(inputs, widths, self.mode, self.value)
+        first = 2 if self.data_format == "channels_first" else 1
+        return border(inputs, self.padding, self.mode, self.value, first)
 
 
 class Padding2D(BorderPadding):
@@ -86,7 +85,7 @@ class Padding2D(BorderPadding):
     "constant": `value` (0); "zeros": 0; "reflect": the image mirrored about its outermost pixels,
     dcb|abcd|cba; "symmetric": about its edges, cba|abcd|dcb; "edge" ("replicate"): the outermost
     pixels, aaa|abcd|ddd; "circular" ("wrap"): the image again, bcd|abcd|abc; "mean": each channel's
-    mean over the image, of every sample by itself.
+    mean over the image, of every sample by itself (of whole numbers as floats).
 
     Parameters
     ----------

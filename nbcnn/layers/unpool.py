@@ -27,7 +27,8 @@ class MaxUnpooling2D(Pooling):
     ----------
     pool_size, strides, padding, data_format : those of the pool.
     output_size : (rows, columns) of the result, as the pool's input had them; None (default): the
-        least image of which the pool makes such inputs. Rows and columns beyond are zeros.
+        least image of which the pool makes such inputs, with padding "same" the inputs' size times
+        the strides. Rows and columns that no window covers are zeros.
 
     Call arguments: inputs, indices (default none; int32, of the inputs' shape); or a list.
 
@@ -36,8 +37,9 @@ class MaxUnpooling2D(Pooling):
     Raises
     ------
     ValueError
-        For indices of another shape than the inputs, and where pixels are to be copied to windows
-        that overlap, leave gaps or reach over the edge.
+        For indices of another shape than the inputs, an output_size of which the pool makes others,
+        and where pixels are to be copied to windows that overlap, leave gaps or reach over the
+        edge.
 
     Examples
     --------

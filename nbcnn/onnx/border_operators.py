@@ -44,7 +44,7 @@ def _part(w: Any, name: str, axis: int, start: int, stop: int, step: int) -> str
 def _filled(w: Any, op: Any, inputs: Sequence[Tensor], zeros: str) -> str:
     """A map of zeros around x, plus the numbers of the border times ones there."""
     x, fill = inputs
-    axes = [axis for axis in range(x.ndim) if axis in range(*_span(op.widths))]
+    axes = range(*op.axes)
     sizes = [int(x.shape[a] or 0) for a in axes]
     if 0 in sizes:
         raise Unknown("pad_border by numbers around an unknown size")
@@ -56,12 +56,6 @@ def _filled(w: Any, op: Any, inputs: Sequence[Tensor], zeros: str) -> str:
     wide = [1 if axis in axes else (-1 if n is None else n) for axis, n in enumerate(x.shape)]
     numbers = w.node("Reshape", w.name(fill), w.ints(*wide))
     return w.node("Add", zeros, w.node("Mul", numbers, w.array(ones.reshape(shape))))
-
-
-def _span(widths: Any) -> tuple[int, int]:
-    from nbcnn.ops.borders import span
-
-    return span(widths)
 
 
 def response_norm(w: Any, op: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> str:

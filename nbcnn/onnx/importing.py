@@ -113,6 +113,11 @@ def _input(builder: Builder, key: str, channels_last: bool) -> Any:
 
 def _output(builder: Builder, key: str, channels_last: bool) -> Any:
     value = builder.values.get(key)
+    if isinstance(value, recorded_rules.Recorded):
+        builder.contents.refuse(
+            f"output {key!r} numbers the pixels of all samples; modulo those of an image it could "
+            "be read"
+        )
     if not isinstance(value, Value):
         builder.contents.refuse(
             f"output {key!r} does not depend on the inputs, or nothing makes it"
@@ -166,6 +171,7 @@ def _results(builder: Builder, entry: Entry, inputs: list[Any], problems: list[s
         recorded = recorded_rules.within_image(entry, inputs)
         if recorded is not None:
             return [recorded]
+        recorded_rules.refuse_others(entry, inputs)
         if not any(isinstance(value, Value) for value in inputs):
             numbers = moved_rules.numbering(entry, inputs)
             if numbers is not None:

@@ -9,6 +9,7 @@ from nbcnn import layers
 from nbcnn.onnx.building import Builder, Unsupported
 from nbcnn.onnx.files import Entry, ints
 from nbcnn.onnx.values import Value
+from nbcnn.ops.unpool import least_size
 
 
 class Recorded:
@@ -32,6 +33,12 @@ def within_image(entry: Entry, inputs: list[Any]) -> Value | None:
     return Value(last=pool.places) if alike else None
 
 
+def refuse_others(entry: Entry, inputs: list[Any]) -> None:
+    """Indices as ONNX counts them are read by unpooling alone."""
+    if entry.kind != "MaxUnpool" and any(isinstance(value, Recorded) for value in inputs):
+        raise Unsupported(f"{entry}: of a pool's indices, which count through all samples")
+
+
 def max_unpool(b: Builder, entry: Entry, x: Value, recorded: Any, shape: Any = None) -> Value:
     if not isinstance(recorded, Recorded):
         raise Unsupported(f"{entry}: of indices that no pool of two axes gives")
@@ -39,7 +46,7 @@ def max_unpool(b: Builder, entry: Entry, x: Value, recorded: Any, shape: Any = N
     strides = ints(entry.attributes, "strides", [1] * len(window))
     pads = ints(entry.attributes, "pads", [0] * 2 * len(window))
     sides = tuple(zip(pads[: len(window)], pads[len(window) :], strict=True))
-    size = [(n - 1) * s + k - sum(p) for n, s, k, p in zip(x.shape[2:], strides, window, sides)]
+    size = list(map(least_size, x.shape[2:], window, strides, sides))
     if shape is not None:
         size = [int(n) for n in b.constant(entry, shape)[2:]]
     if tuple(size) != recorded.size:

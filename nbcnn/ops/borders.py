@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.shape import Slice
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -42,8 +43,13 @@ class BorderOp(Op):
     widths: Widths = ()
     mode: str = "reflect"
 
+    @property
+    def axes(self) -> tuple[int, int]:
+        """(first, stop) of the axes that kernels see one by one."""
+        return span(self.widths)
+
     def border(self, x: tuple[int, ...]) -> BorderSpec:
-        first, stop = span(self.widths)
+        first, stop = self.axes
         missing = MOST_AXES - (stop - first)
         sizes = (1,) * missing + x[first:stop]
         pairs = ((0, 0),) * missing + self.widths[first:stop]
@@ -72,10 +78,15 @@ def limit(mode: str, size: int) -> int:
 @dataclasses.dataclass(frozen=True)
 class PadBorder(BorderOp):
     """x within a border. With mode "fill" a second input has the numbers of it: the sizes of x
-    before the padded axes, then those after.
+    before the axes `over`, (first, stop) and by default the padded ones, then those after.
     """
 
     name = "pad_border"
+    over: tuple[int, int] | None = None
+
+    @property
+    def axes(self) -> tuple[int, int]:
+        return self.over or span(self.widths)
 
     def infer(self, x: TensorSpec, *fill: TensorSpec) -> tuple[TensorSpec]:
         for axis, (size, pair) in enumerate(zip(x.shape, self.widths, strict=True)):
@@ -85,9 +96,12 @@ class PadBorder(BorderOp):
                     f"pad: padding {pair} of axis {axis} by {self.mode!r} needs at least {least} "
                     f"elements there, got {size} of shape {x.shape}"
                 )
-        first, stop = span(self.widths)
-        if fill and fill[0].shape != x.shape[:first] + x.shape[stop:]:
-            raise ValueError(f"pad: numbers of shape {fill[0].shape} do not fit {x.shape}")
+        first, stop = self.axes
+        if fill and fill[0] != TensorSpec(x.shape[:first] + x.shape[stop:], x.dtype):
+            raise ValueError(
+                f"pad: {fill[0].dtype} numbers of shape {fill[0].shape} do not fit {x.dtype} "
+                f"{x.shape}"
+            )
         return (TensorSpec(tuple(n + a + b for n, (a, b) in zip(x.shape, self.widths)), x.dtype),)
 
     def spec(self, x: TensorSpec, *fill: TensorSpec) -> BorderSpec:
@@ -104,7 +118,7 @@ class PadBorder(BorderOp):
         """Of dy, part by part: before and after each axis, between the borders of those before."""
         from nbcnn.ops.numpy_api import add, sum
 
-        axes, total = tuple(range(*span(self.widths))), None
+        axes, total = tuple(range(*self.axes)), None
         for axis in axes:
             first, stop, _ = inside[axis]
             for part in ((0, first, 1), (stop, stop + self.widths[axis][1], 1)):
@@ -142,9 +156,11 @@ def fits(widths: Widths, sizes: Sequence[int | None], mode: str) -> bool:
     return known and stop - first <= MOST_AXES
 
 
-def pad_by_mean(x: Any, widths: Widths) -> Any:
-    """x within a border of its own means over all axes from the first padded one to the last."""
+def pad_by_mean(x: Any, widths: Widths, over: tuple[int, int]) -> Any:
+    """x within a border of its own means over the axes `over`, (first, stop): the padded ones and
+    others beside them. Integers become floats.
+    """
     from nbcnn.ops.numpy_api import mean
 
-    axes = tuple(range(*span(widths)))
-    return apply(PadBorder(widths, "fill"), x, mean(x, axes))
+    inputs = of_one_type(x, mean(x, tuple(range(*over))), floats=True)
+    return apply(PadBorder(widths, "fill", over), *inputs)

@@ -33,6 +33,36 @@ def window_output(
     return (padded - reach) // stride + 1, before, after
 
 
+def inner_windows(
+    name: str,
+    x: tuple[int, ...],
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Padding,
+) -> tuple[int, int, int, int]:
+    """(oh, ow, rows of padding above, columns left) of windows over images of shape x (n, h, w, c),
+    each of which has a pixel of its image.
+
+    Raises ValueError in the name of an operation.
+    """
+    if len(x) != 4:
+        raise ValueError(f"{name}: expected input (n, h, w, c), got {x}")
+    pads = (padding,) * 2 if isinstance(padding, str) else padding
+    sides = () if isinstance(padding, str) else padding
+    if any(max(side) >= size for side, size in zip(sides, window)):
+        raise ValueError(
+            f"{name}: padding {padding} must be less than the window {window}, which would lie "
+            "outside of the input"
+        )
+    try:
+        (oh, top, _), (ow, left, _) = map(window_output, x[1:3], window, strides, pads)
+    except ValueError as error:
+        raise ValueError(f"{name}: window {window} on input {x}: {error}") from None
+    if oh * ow and 0 in x[1:3]:
+        raise ValueError(f"{name}: window {window} on input {x}, which has no pixels")
+    return oh, ow, top, left
+
+
 def transposed_output(
     size: int, window: int, stride: int, padding: str, extra: int | None, dilation: int
 ) -> tuple[int, tuple[int, int]]:

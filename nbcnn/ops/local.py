@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from nbcnn.ops.conv import Padding, window_output
+from nbcnn.ops.conv import Padding, inner_windows
 from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -39,21 +39,8 @@ class Local2DOp(Op):
     padding: Padding = "valid"
 
     def geometry(self, x: tuple[int, ...], filters: int) -> Local2DSpec:
-        if len(x) != 4:
-            raise ValueError(f"{self.name}: expected input (n, h, w, c), got {x}")
-        n, h, w, c = x
-        pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
-        sides = () if isinstance(self.padding, str) else self.padding
-        if any(max(side) >= size for side, size in zip(sides, self.window)):
-            raise ValueError(
-                f"{self.name}: padding {self.padding} must be less than the window {self.window}, "
-                "which would lie outside of the input"
-            )
-        try:
-            oh, pt, _ = window_output(h, self.window[0], self.strides[0], pads[0])
-            ow, pl, _ = window_output(w, self.window[1], self.strides[1], pads[1])
-        except ValueError as error:
-            raise ValueError(f"{self.name}: window {self.window} on input {x}: {error}") from None
+        found = inner_windows(self.name, x, self.window, self.strides, self.padding)
+        (n, h, w, c), (oh, ow, pt, pl) = x, found
         return Local2DSpec(n, h, w, c, filters, *self.window, oh, ow, *self.strides, pt, pl)
 
     def multiply_adds(self, s: Local2DSpec) -> int:

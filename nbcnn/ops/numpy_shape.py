@@ -248,7 +248,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     if mode == "constant":
         return apply(Pad(pairs, float(constant_values or 0.0)), x)
     x = N.convert_to_tensor(x)
-    if fits(pairs, N.shape(x), mode):
+    if any(map(any, pairs)) and fits(pairs, N.shape(x), mode):
         return apply(PadBorder(pairs, mode), x)
     runs: list[list[int]] = []  # neighbours are padded in one go, where a reshape is possible
     apart = N.shape(x).count(None) > 1

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbcnn.ops.conv import Padding, window_index_dtype, window_output
+from nbcnn.ops.conv import Padding, inner_windows, window_index_dtype
 from nbcnn.ops.elementwise import Cast, binary, of_one_type
 from nbcnn.ops.gather import Gather
 from nbcnn.ops.op import Op, apply
@@ -41,21 +41,8 @@ class Pool2D(Op):
     padding: Padding = "valid"
 
     def geometry(self, x: tuple[int, ...]) -> Pool2DSpec:
-        if len(x) != 4:
-            raise ValueError(f"{self.name}: expected input (n, h, w, c), got {x}")
-        n, h, w, c = x
-        pads = (self.padding,) * 2 if isinstance(self.padding, str) else self.padding
-        sides = () if isinstance(self.padding, str) else self.padding
-        if any(max(side) >= size for side, size in zip(sides, self.window)):
-            raise ValueError(
-                f"{self.name}: padding {self.padding} must be less than the window {self.window}, "
-                "which would lie outside of the input"
-            )
-        try:
-            oh, pt, _ = window_output(h, self.window[0], self.strides[0], pads[0])
-            ow, pl, _ = window_output(w, self.window[1], self.strides[1], pads[1])
-        except ValueError as error:
-            raise ValueError(f"{self.name}: window {self.window} on input {x}: {error}") from None
+        found = inner_windows(self.name, x, self.window, self.strides, self.padding)
+        (n, h, w, c), (oh, ow, pt, pl) = x, found
         return Pool2DSpec(n, h, w, c, oh, ow, *self.window, *self.strides, pt, pl)
 
     def spec(self, x: TensorSpec, *others: TensorSpec) -> Pool2DSpec:

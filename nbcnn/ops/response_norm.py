@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nbcnn.ops.elementwise import of_one_type
 from nbcnn.ops.op import Op, apply
 from nbcnn.ops.tensor import Node, Tensor, TensorSpec
@@ -31,7 +33,8 @@ class ResponseNormOp(Op):
 
     def spec(self, x: TensorSpec, *others: TensorSpec) -> ResponseNormSpec:
         *rows, c = x.shape
-        return ResponseNormSpec(math.prod(rows), c, self.size, self.alpha, self.beta, self.k)
+        size = max(1, min(self.size, 2 * c - 1))  # all channels are in the window of each
+        return ResponseNormSpec(math.prod(rows), c, size, self.alpha, self.beta, self.k)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,8 @@ class ResponseNorm(ResponseNormOp):
     name = "response_norm"
 
     def infer(self, x: TensorSpec) -> tuple[TensorSpec]:
+        if not x.shape:
+            raise ValueError("local_response_normalization: x must have an axis, got a number")
         return (x,)
 
     def gradient(self, node: Node, *dys: Tensor | None):
@@ -82,8 +87,10 @@ def local_response_normalization(
     beta : exponent, default 0.75.
     k : what is added, positive; default 2.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"local_response_normalization: size must be odd and positive, got {size}")
+    if not isinstance(size, (int, np.integer)) or size < 1 or size % 2 == 0:
+        raise ValueError(
+            f"local_response_normalization: size must be odd and positive, got {size!r}"
+        )
     if k <= 0 or alpha < 0:
         raise ValueError(
             "local_response_normalization: k must be positive and alpha not negative, "

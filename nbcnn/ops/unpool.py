@@ -98,10 +98,9 @@ def max_pool_with_places(
     x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> tuple[Any, Any]:
     """(y, places) of images (n, h, w, c) whose size is known."""
-    x = as_tensor(x) if not isinstance(x, Tensor) else x
-    height, width = (_known(n, x.shape) for n in x.shape[1:3])
+    size = _size(as_tensor(x).shape, "max_pool_with_indices")
     y, winners = apply(MaxPool2D(window, strides, padding, True, True), x)
-    return y, apply(PoolPlaces(window, strides, padding, (height, width)), winners)
+    return y, apply(PoolPlaces(window, strides, padding, size), winners)
 
 
 def max_unpool2d(
@@ -115,15 +114,10 @@ def max_unpool2d(
     """`size` (rows, columns) of the result; None: the least that the pool makes x of."""
     values, numbers = as_tensor(x), as_tensor(places)
     if size is None:
-        rows, columns = (
-            least_size(_known(n, values.shape), *geometry)
-            for n, *geometry in zip(values.shape[1:3], window, strides, _pairs(padding))
-        )
+        counts = _size(values.shape, "max_unpool")
+        rows, columns = map(least_size, counts, window, strides, _pairs(padding))
         size = rows, columns
-    pads = tuple(
-        window_output(n, *geometry)[1]
-        for n, *geometry in zip(size, window, strides, _pairs(padding))
-    )
+    pads = _starts(values.shape, window, strides, padding, size)
     if isinstance(numbers, Constant):
         _check_places(numbers.value, size)
     if numbers.dtype != "int32" and np.dtype(numbers.dtype).kind in "iu":
@@ -133,8 +127,35 @@ def max_unpool2d(
     return apply(MaxUnpool2D(window, strides, pads, size), x, places)  # type: ignore[arg-type]
 
 
+def _starts(
+    x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding, size: Any
+) -> tuple[int, ...]:
+    """Rows above and columns left of an image of `size`.
+
+    Raises ValueError where no pool makes inputs of shape x of it.
+    """
+    found = []
+    for axis, *geometry in zip((1, 2), size, window, strides, _pairs(padding)):
+        try:
+            count, before, _ = window_output(*geometry)
+        except ValueError as error:
+            raise ValueError(f"max_unpool: output_size {tuple(size)}: {error}") from None
+        # Pools that round up have one more window, which begins inside.
+        most = count + (count * geometry[2] - before < geometry[0])
+        if len(x) == 4 and x[axis] is not None and not count <= x[axis] <= most:
+            raise ValueError(
+                f"max_unpool: windows of {window} with strides {strides} and padding {padding} "
+                f"make {count} along axis {axis} of an image of output_size {tuple(size)}, "
+                f"got inputs of shape {x}"
+            )
+        found.append(before)
+    return tuple(found)
+
+
 def least_size(count: int, window: int, stride: int, padding: str | tuple[int, int]) -> int:
-    """Size of an axis that a pool turns into `count` windows."""
+    """Size of an axis that a pool turns into `count` windows: the least; by "same" the largest, of
+    which all windows are whole.
+    """
     if padding == "same":
         return count * stride
     before, after = (0, 0) if isinstance(padding, str) else padding
@@ -151,10 +172,13 @@ def _pairs(padding: Padding) -> Any:
     return (padding,) * 2 if isinstance(padding, str) else padding
 
 
-def _known(size: int | None, shape: Any) -> int:
-    if size is None:
-        raise ValueError(f"max_unpool: the size of images must be known, got shape {shape}")
-    return size
+def _size(shape: Any, what: str) -> tuple[int, int]:
+    """(h, w) of images (n, h, w, c)."""
+    if len(shape) != 4 or None in shape[1:3]:
+        raise ValueError(
+            f"{what}: inputs must be images (n, h, w, c) of a size that is known, got shape {shape}"
+        )
+    return shape[1], shape[2]
 
 
 def _check_places(places: np.ndarray, size: tuple[int, int]) -> None:
@@ -202,12 +226,12 @@ def max_unpool(
     inputs, indices : (n, h, w, c) both.
     pool_size, strides, padding : those of the pool.
     output_size : (rows, columns) of the images; None (default): the least that the pool makes such
-        inputs of.
+        inputs of, with padding "same" the inputs' size times the strides.
 
     Raises
     ------
     ValueError
-        For inputs and indices of two shapes.
+        For inputs and indices of two shapes, and an output_size of which the pool makes others.
     """
     from nbcnn.ops.nn_api import pair
 
@@ -221,6 +245,10 @@ def _geometry(pool_size: Any, strides: Any, padding: Any, what: str) -> Any:
 
     window = pair(pool_size, "pool_size")
     steps = window if strides is None else pair(strides, "strides")
+    if min(*window, *steps) < 1:
+        raise ValueError(
+            f"{what}: pool_size and strides must be positive, got {pool_size} and {strides}"
+        )
     return window, steps, _check_padding(padding, what)
 
 

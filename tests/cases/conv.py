@@ -190,6 +190,7 @@ LARGE = [
     row("group_rows_crop", (2, 9, 9, 32), (3, 3, 16, 32), 1, ((-2, 1), (1, -1)), groups=2),
     row("group_rows_padding", (1, 2, 2, 32), (3, 3, 16, 32), 1, ((4, 4), (4, 4)), groups=2),
     row("group_rows_tall", (1, 70, 30, 32), (3, 3, 16, 32), padding="same", groups=2),
+    row("group_rows_line", (2, 1, 370, 32), (1, 3, 16, 32), padding="same", groups=2),
     row("group_rows_doubles", (3, 8, 9, 16), (3, 3, 8, 16), padding="same", groups=2),
     row("group_lanes_no_image", (0, 7, 7, 32), (3, 3, 4, 32), padding="same", groups=8),
     row("multiplier", (2, 9, 8, 20), (3, 3, 1, 40), padding="same", groups=20, act=SIGMOID),

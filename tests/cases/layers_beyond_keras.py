@@ -115,6 +115,21 @@ MASKED = [
         reference=lambda x, m, kernel, bias: R.masked(x, m, kernel, bias, renormalize=True),
     ),
     case(
+        "masked renormalized reflect",
+        lambda L: L.MaskedConv2D(2, 3, 1, "same", renormalize=True, padding_mode="reflect"),
+        IMAGE,
+        (2, 4, 5),
+        reference=lambda x, m, kernel, bias: R.masked(
+            np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect"),
+            np.pad(m, ((0, 0), (1, 1), (1, 1)), "reflect"),
+            kernel,
+            bias,
+            (1, 1),
+            "valid",
+            True,
+        ),
+    ),
+    case(
         "masked depthwise",
         lambda L: L.MaskedDepthwiseConv2D(3, 1, "same", 2),
         (1, 4, 6, 2),

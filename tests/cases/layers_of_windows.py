@@ -70,6 +70,12 @@ LAYERS = [
         reference=R.first(bordered(((1, 1), (2, 2)), "mean")),
     ),
     case(
+        "padding mean below",
+        lambda L: L.Padding2D(((0, 1), (0, 0)), "mean"),
+        IMAGE,
+        reference=bordered(((0, 1), (0, 0)), "mean"),
+    ),
+    case(
         "padding constant",
         lambda L: L.Padding2D(1, value=0.5),
         (1, 2, 2, 1),

@@ -60,7 +60,9 @@ class Rows(NamedTuple):
     parts: int  # tasks that share a strip's groups; of the weight gradient, slabs
 
 
-def _refused(spec: Conv2DSpec, dtype: str, caps: Caps, read: int, made: int) -> str | None:
+def _refused(
+    spec: Conv2DSpec, dtype: str, caps: Caps, read: int, made: int, copies: int = 1
+) -> str | None:
     if spec.groups == 1:
         return "no groups"
     if spec.n == 0:
@@ -74,7 +76,7 @@ def _refused(spec: Conv2DSpec, dtype: str, caps: Caps, read: int, made: int) -> 
         return "a single column of taps"
     if caps.registers < 32 or _most_sums(spec, caps) < FEWEST_SUMS:
         return "too few registers"
-    if _rows(spec, _window(spec, caps), dtype, caps, 1) == 0:
+    if _rows(spec, _window(spec, caps, copies), dtype, caps, copies) == 0:
         return "a group's rows do not fit in L1"
     return no_pool(spec, dtype, caps)
 
@@ -98,7 +100,7 @@ def accepts_dx(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
 def accepts_dw(spec: Conv2DSpec, dtype: str, caps: Caps) -> str | None:
     if spec.kw * 2 > caps.registers - 2 - spec.kw:
         return "too few registers"
-    return _refused(spec, dtype, caps, *_groups(spec))
+    return _refused(spec, dtype, caps, *_groups(spec), copies=2)
 
 
 def _turned(s: Conv2DSpec) -> Conv2DSpec:
@@ -111,10 +113,10 @@ def _most_sums(spec: Conv2DSpec, caps: Caps) -> int:
     return min(MOST_SUMS, caps.registers - spec.kw - 2)
 
 
-def _window(spec: Conv2DSpec, caps: Caps) -> Window:
+def _window(spec: Conv2DSpec, caps: Caps, copies: int) -> Window:
     most = _most_sums(spec, caps)
     pixels = -(-spec.ow // -(-spec.ow // most))
-    rows = max(1, min(most // pixels, spec.oh))
+    rows = max(1, min(most // pixels, spec.oh)) if copies == 1 else 1
     return Window(rows, pixels, spec.kw, spec.sw, spec.dilw)
 
 
@@ -137,9 +139,7 @@ def _width(spec: Conv2DSpec, window: Window) -> int:
 
 
 def _plan(spec: Conv2DSpec, dtype: str, caps: Caps, copies: int = 1) -> tuple[Rows, Window]:
-    window = _window(spec, caps)
-    if copies == 2:
-        window = window._replace(rows=1)
+    window = _window(spec, caps, copies)
     strips = -(-spec.oh // _rows(spec, window, dtype, caps, copies))
     rows = -(-spec.oh // (strips * window.rows)) * window.rows
     strips, height = -(-spec.oh // rows), (rows - 1) * spec.sh + (spec.kh - 1) * spec.dilh + 1
