@@ -358,7 +358,7 @@ TABLES = {
 # mark in a document -> (file in results/, its table)
 MARKS = {
     "cuda_offline": ("offline", offline_table),
-    "short": ("peers", short_table),
+    "short": ("peers_zen5", short_table),
     "peers": ("peers", peers_text),
     "peers_more": ("peers_more", peers_text),
     "zoo": ("zoo", peers_text),
@@ -366,6 +366,8 @@ MARKS = {
     "rooflines": ("ops", roofline_table),
     "ops": ("ops", ops_summary),
     "ops_more": ("ops_more", ops_summary),
+    "ops_zen5": ("ops_zen5", ops_summary),
+    "peers_zen5": ("peers_zen5", peers_text),
     "ops_xeon": ("ops_xeon", ops_summary),
     "peers_xeon": ("peers_xeon", peers_text),
     "avx2": ("ops_avx2", roofline_table),
