@@ -135,7 +135,8 @@ def test_tables_are_renewed_between_their_marks(bench, tmp_path):
     tables = bench("tables")
     train = {"nbcnn": {"images_per_second": 30.0}, "jax": {"images_per_second": 20.0}}
     result = {"models": {"vgg": {"train": train, "predict": train}, "mobile": {"train": train}}}
-    (tmp_path / "peers.json").write_text(json.dumps(result), encoding="utf-8")
+    file, _ = tables.MARKS["short"]
+    (tmp_path / f"{file}.json").write_text(json.dumps(result), encoding="utf-8")
     text = (
         "a\n<!-- table: short -->\nold\n<!-- /table -->\nb\n<!-- table: ops -->\n<!-- /table -->\n"
     )
