@@ -7,10 +7,12 @@ shares no code with what it tests.
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 
 import nbcnn
+from nbcnn import analysis
 from nbcnn import layers as L
 
 
@@ -217,3 +219,18 @@ def _meetings(sizes, window, strides, before, dilation, outputs):
         for n, k, s, b, d, o in zip(sizes, window, strides, before, dilation, outputs)
     ]
     return math.prod(counts)
+
+
+STACKS = 200
+RANKS = (2, 2, 2, 1, 2, 3)  # in turn
+
+
+def stacks(count, **options):
+    for seed in range(count):
+        yield Stack(np.random.default_rng(seed), RANKS[seed % len(RANKS)], **options)
+
+
+def fields_of(model, *args, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return analysis.receptive_field(model, *args, **options)

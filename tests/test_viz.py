@@ -1,50 +1,15 @@
-"""Maps of what networks see, against NumPy from the definitions and numerical differences; and the
-pictures of them.
-"""
-
-import importlib
-import sys
+"""Maps of what networks see, against NumPy from the definitions and numerical differences."""
 
 import numpy as np
 import pytest
 from references.seeing import Net, numerical_gradient
+from seen_models import SHAPE, nested, randomized, sequential
 
 import nbcnn as keras
 from nbcnn import layers, viz
 
 RNG = np.random.default_rng(3)
-SHAPE = (8, 8, 2)
 IMAGE = RNG.normal(size=SHAPE).astype("float32")
-
-
-def randomized(model, seed=1):
-    rng = np.random.default_rng(seed)
-    model.set_weights([rng.normal(0, 0.4, w.shape).astype("float32") for w in model.get_weights()])
-    return model
-
-
-def parts(relu_apart=False):
-    """The layers of `references.seeing.Net`; its relu may be layers."""
-    inside = None if relu_apart else "relu"
-    first, second = layers.Conv2D(4, 3, activation=inside), layers.Conv2D(5, 2, activation=inside)
-    ends = [layers.Flatten(), layers.Dense(3, activation="softmax")]
-    if not relu_apart:
-        return [first, layers.MaxPooling2D(2), second, *ends]
-    return [first, layers.ReLU(), layers.MaxPooling2D(2), second, layers.Activation("relu"), *ends]
-
-
-def sequential(**options):
-    return randomized(keras.Sequential([keras.Input(SHAPE), *parts(**options)]))
-
-
-def nested():
-    """The same network, its first layers a model of their own."""
-    all_layers = parts()
-    front = keras.Sequential([keras.Input(SHAPE), *all_layers[:2]], name="front")
-    x = inputs = keras.Input(SHAPE)
-    for layer in (front, *all_layers[2:]):
-        x = layer(x)
-    return randomized(keras.Model(inputs, x))
 
 
 @pytest.fixture(scope="module")
@@ -429,99 +394,3 @@ def test_bad_input_is_refused(model, number):
 
 
 # -- pictures -------------------------------------------------------------------------------------
-
-HISTORY = {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2], "accuracy": [0.1, 0.6]}
-BATCH = RNG.normal(size=(20, *SHAPE)).astype("float32")
-LABELS = RNG.integers(0, 3, 20)
-PICTURES = {
-    "filters": lambda m, **o: viz.filters(m, **o),
-    "feature_maps": lambda m, **o: viz.feature_maps(m, IMAGE, **o),
-    "training_curves": lambda m, **o: viz.training_curves(HISTORY, **o),
-    "confusion_matrix": lambda m, **o: viz.confusion_matrix(LABELS, model=m, x=BATCH, **o),
-    "misclassified": lambda m, **o: viz.misclassified(m, BATCH, LABELS, **o),
-    "occlusion": lambda m, **o: viz.occlusion(m, IMAGE, **o),
-    "saliency": lambda m, **o: viz.saliency(m, IMAGE, **o),
-    "smooth_grad": lambda m, **o: viz.smooth_grad(m, IMAGE, samples=2, **o),
-    "grad_cam": lambda m, **o: viz.grad_cam(m, IMAGE, **o),
-    "deconvnet": lambda m, **o: viz.deconvnet(m, IMAGE, m.layers[2], range(3), **o),
-    "activation_maximization": lambda m, **o: viz.activation_maximization(m, steps=2, **o),
-    "architecture": lambda m, **o: viz.architecture(m, **o),
-}
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_figures_that_can_be_saved_or_drawn_into_axes(model, name, tmp_path):
-    figure = pytest.importorskip("matplotlib.figure")
-    path = tmp_path / f"{name}.png"
-    made = PICTURES[name](model, save=path, title="a title")
-    assert isinstance(made, figure.Figure)
-    assert made.axes[0].get_title() == "a title"
-    assert path.read_bytes().startswith(b"\x89PNG")
-    left, right = figure.Figure().subplots(1, 2)
-    assert PICTURES[name](model, ax=right) is right.figure
-    drawn = right.images or right.lines or right.patches
-    assert drawn
-    assert not left.images
-    assert not left.lines
-    assert not left.patches
-
-
-def test_every_picture_is_tested():
-    maps = {"Volume", "volumes", "mistakes", "input_gradient", "maximal_image"}
-    numbers = {n for n in viz.__all__ if n.endswith(("_map", "_maps", "_counts", "_images"))}
-    others = {"deconvnet_projection", *maps, *numbers} - {"feature_maps"}
-    assert set(viz.__all__) - others == set(PICTURES)
-    assert sorted(viz.__all__) == sorted(viz.HOMES) == dir(viz)
-
-
-def test_what_is_drawn_is_what_was_computed(model):
-    figure = pytest.importorskip("matplotlib.figure")
-    ax = figure.Figure().add_subplot()
-    viz.saliency(model, IMAGE, 1, ax=ax)
-    np.testing.assert_array_equal(ax.images[0].get_array(), viz.saliency_map(model, IMAGE, 1))
-
-
-def test_axes_in_a_part_of_a_figure(model, tmp_path):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
-    left, _ = figure.subfigures(1, 2)
-    path = tmp_path / "left.png"
-    assert viz.saliency(model, IMAGE, ax=left.add_subplot(), save=path) is figure
-    assert path.exists()
-
-
-def test_what_a_confusion_matrix_takes():
-    """Columns of class numbers, as label files have them, and numbers of NumPy."""
-    figure = pytest.importorskip("matplotlib.figure")
-    y_true, y_pred = np.array([[0], [2], [1]]), np.array([[0], [1], [1]])
-    for classes in (None, np.int64(3), ["a", "b", "c"]):
-        ax = figure.Figure().add_subplot()
-        viz.confusion_matrix(y_true, y_pred, classes, ax=ax)
-        expected = [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
-        np.testing.assert_array_equal(ax.images[0].get_array(), expected)
-
-
-def test_without_matplotlib_pictures_say_what_to_install_and_maps_work(model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert viz.saliency_map(model, IMAGE).shape == (8, 8)
-    with pytest.raises(ImportError, match=r"saliency needs matplotlib.*pip install 'nbcnn\[viz\]'"):
-        viz.saliency(model, IMAGE)
-
-
-def test_looking_draws_no_matplotlib_in(python, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys\nfrom nbcnn import viz\n"
-        "[getattr(viz, name) for name in viz.__all__]\n"
-        "assert not any(name.startswith('matplotlib') for name in sys.modules)\n"
-    )
-    python(script)
-
-
-def test_names_are_found_where_they_are_said_to_be():
-    assert not set(viz.HOMES) & set(viz.HOMES.values())  # a module would hide what it defines
-    for name, home in viz.HOMES.items():
-        value = getattr(importlib.import_module(f"nbcnn.viz.{home}"), name)
-        assert value.__module__ == f"nbcnn.viz.{home}"
-        assert getattr(viz, name) is value
-    with pytest.raises(AttributeError, match="no attribute 'salience'"):
-        _ = viz.salience

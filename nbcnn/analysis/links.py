@@ -17,7 +17,10 @@ EMPTY = np.inf, -np.inf
 class Link:
     """Output element i reads input element i."""
 
-    period = 1  # after how many outputs the pattern repeats
+    @property
+    def period(self) -> int:
+        """After how many outputs the pattern repeats."""
+        return 1
 
     def span(self, low: np.ndarray, high: np.ndarray, size: int) -> Span:
         """First and last elements that outputs low..high read of an input of `size`."""
@@ -60,7 +63,7 @@ class Spread(Link):
     dilation: int = 1
 
     @property
-    def period(self) -> int:  # type: ignore[override]
+    def period(self) -> int:
         return self.stride
 
     def span(self, low: np.ndarray, high: np.ndarray, size: int) -> Span:
@@ -97,7 +100,7 @@ class Table(Link):
     rows: Any
 
     @property
-    def period(self) -> int:  # type: ignore[override]
+    def period(self) -> int:
         outputs, size = self.rows.shape
         return int(outputs // np.gcd(outputs, size)) or 1
 

@@ -1,6 +1,6 @@
 """Sparse convolutions: of maps of which a mask hides places."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from nbcnn.layers.draws import Draws
 from nbcnn.layers.padding import FROM_WITHIN
 from nbcnn.layers.spatial import Spatial
 from nbcnn.ops.conv import conv2d
+
+if TYPE_CHECKING:  # a layer would bring fields, which then come first
+    Mixin = Spatial
+else:
+    Mixin = object
 
 
 def convolved(layer: Any, inputs: Any, mask: Any) -> Any:
@@ -63,7 +68,24 @@ def check_counted(layer: Any) -> None:
         )
 
 
-class MaskedConv2D(Conv2D):
+class _Masked(Mixin):
+    """What convolutions of an image and its mask share."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counted(self)
+
+    def _check_input(self, shapes: Any) -> None:
+        super()._check_input(masks.shape_of_map(self.label, shapes))
+
+    def build(self, input_shape: Any) -> None:
+        super().build(masks.shape_of_map(self.label, input_shape))
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return convolved(self, inputs, mask)
+
+
+class MaskedConv2D(_Masked, Conv2D):
     """A convolution that sees visible places only, and leaves hidden ones 0: what a sparse
     convolution computes, for images of which patches are masked (ConvNeXt V2, Woo et al. 2023).
 
@@ -95,21 +117,8 @@ class MaskedConv2D(Conv2D):
     return_mask: bool = False
     _beyond_keras = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counted(self)
 
-    def _check_input(self, shapes: Any) -> None:
-        super()._check_input(masks.shape_of_map(self.label, shapes))
-
-    def build(self, input_shape: Any) -> None:
-        super().build(masks.shape_of_map(self.label, input_shape))
-
-    def call(self, inputs: Any, mask: Any = None) -> Any:
-        return convolved(self, inputs, mask)
-
-
-class MaskedDepthwiseConv2D(DepthwiseConv2D):
+class MaskedDepthwiseConv2D(_Masked, DepthwiseConv2D):
     """A depthwise convolution that sees visible places only. See `MaskedConv2D`; the other
     arguments are those of `DepthwiseConv2D`.
 
@@ -119,19 +128,6 @@ class MaskedDepthwiseConv2D(DepthwiseConv2D):
     renormalize: bool = False
     return_mask: bool = False
     _beyond_keras = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_counted(self)
-
-    def _check_input(self, shapes: Any) -> None:
-        super()._check_input(masks.shape_of_map(self.label, shapes))
-
-    def build(self, input_shape: Any) -> None:
-        super().build(masks.shape_of_map(self.label, input_shape))
-
-    def call(self, inputs: Any, mask: Any = None) -> Any:
-        return convolved(self, inputs, mask)
 
 
 class PatchMask(Spatial):

@@ -31,7 +31,7 @@ class LocallyConnected(WithKernel):
     _beyond_keras = True
 
     def _fixed_axes(self) -> tuple[int, ...]:
-        return tuple(range(1, self._input_rank))  # type: ignore[arg-type]
+        return tuple(range(1, len(self.kernel_size) + 2))
 
     def geometry(self) -> tuple[tuple[int, int], tuple[int, int], Any]:
         """Window, strides and padding of images."""
@@ -48,8 +48,8 @@ class LocallyConnected(WithKernel):
                 f"{self.label}: each place has weights of its own, so sizes must be known, "
                 f"got shape {input_shape}"
             )
-        image = (1, *sizes, *(1,) * (2 - len(sizes)), self.channels_of(input_shape))
-        s = Local2D(*self.geometry()).geometry(image, self.filters)  # type: ignore[arg-type]
+        image: Any = (1, *sizes, *(1,) * (2 - len(sizes)), self.channels_of(input_shape))
+        s = Local2D(*self.geometry()).geometry(image, self.filters)
         self.kernel = self.add_weight(
             kernel_shape(s),
             self.kernel_initializer,

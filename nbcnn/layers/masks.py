@@ -56,4 +56,6 @@ def factors(label: str, mask: Any, x: Any) -> Any:
 
 def _divides(count: int | None, size: int | None) -> bool:
     """Whether a mask's size fits the map's, as far as they are known."""
-    return None in (count, size) or (count > 0 and size % count == 0)  # type: ignore[operator]
+    if count is None or size is None:
+        return True
+    return count > 0 and size % count == 0

@@ -124,12 +124,12 @@ def max_unpool2d(
         from nbcnn.ops.numpy_api import cast
 
         places = cast(places, "int32")
-    return apply(MaxUnpool2D(window, strides, pads, size), x, places)  # type: ignore[arg-type]
+    return apply(MaxUnpool2D(window, strides, pads, size), x, places)
 
 
 def _starts(
     x: Any, window: tuple[int, int], strides: tuple[int, int], padding: Padding, size: Any
-) -> tuple[int, ...]:
+) -> tuple[int, int]:
     """Rows above and columns left of an image of `size`.
 
     Raises ValueError where no pool makes inputs of shape x of it.
@@ -149,7 +149,8 @@ def _starts(
                 f"got inputs of shape {x}"
             )
         found.append(before)
-    return tuple(found)
+    above, left = found
+    return above, left
 
 
 def least_size(count: int, window: int, stride: int, padding: str | tuple[int, int]) -> int:
