@@ -192,7 +192,7 @@ CASES = {
     "text_cnn": Case(
         "text_cnn", {}, 1_862_708, "5,000·300 + 100·300·(3 + 4 + 5) + 300 + 8·301", 22.0,
         "300·100·(62·3 + 61·4 + 60·5) + 2,400", {"vocabulary": 1000, "width": 32, "filters": 16},
-        task=tasks.sentences, learning_rate=3e-3,
+        task=tasks.sentences, learning_rate=3e-3, epochs=3,
         simulated={"input_shape": (8,), "vocabulary": 30, "width": 3, "filters": 2},
     ),
 }  # fmt: skip
